@@ -1,0 +1,153 @@
+package provision
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// AnswerStatus is the Status of a device's answer to a command.
+type AnswerStatus string
+
+// Statuses of answers, as Apple spells them.
+const (
+	AnswerAcknowledged AnswerStatus = "Acknowledged"
+	AnswerError        AnswerStatus = "Error"
+	AnswerFormatError  AnswerStatus = "CommandFormatError"
+	AnswerNotNow       AnswerStatus = "NotNow"
+)
+
+// Final reports whether the device will not answer this command again.
+func (s AnswerStatus) Final() bool { return s != AnswerNotNow }
+
+// Answer is a device's answer to a command, read from its property list.
+type Answer struct {
+	Command Command
+	Status  AnswerStatus
+	// Detail is the error chain in one line.
+	Detail string
+	// Absent: the error says that what should be removed is not there.
+	Absent bool
+	// Profiles are the identifiers of a ProfileList's profiles.
+	Profiles []string
+	// Apps are the states of a ManagedApplicationList by bundle identifier.
+	Apps map[string]string
+}
+
+// Take takes an answer into the items and reports whether any changed. An answer to an attempt that is over changes
+// nothing; an answer that comes twice changes nothing the second time.
+func Take(items []PlanItem, a Answer, now time.Time) bool {
+	if a.Status == AnswerNotNow {
+		return takeNotNow(items, a, now)
+	}
+	failed := a.Status != AnswerAcknowledged
+	switch a.Command.Type {
+	case ProfileList:
+		return each(items, func(it *PlanItem) bool { return it.takeProfiles(a, failed) }, now)
+	case ManagedApplicationList:
+		return each(items, func(it *PlanItem) bool { return it.takeApps(a, failed) }, now)
+	case InstallProfile, InstallApplication, RemoveProfile, RemoveApplication, DeviceInformationQuery, DeviceConfigured:
+	}
+	return each(items, func(it *PlanItem) bool {
+		return it.Key == a.Command.Item && it.Attempt == a.Command.Attempt && it.takeOwn(a, failed)
+	}, now)
+}
+
+func each(items []PlanItem, take func(*PlanItem) bool, now time.Time) bool {
+	changed := false
+	for i := range items {
+		if take(&items[i]) {
+			items[i].UpdatedAt, changed = now, true
+		}
+	}
+	return changed
+}
+
+func takeNotNow(items []PlanItem, a Answer, now time.Time) bool {
+	const busy = "The device answered NotNow; it is asked again."
+	return each(items, func(it *PlanItem) bool {
+		if it.Key != a.Command.Item || it.Attempt != a.Command.Attempt || it.State != Sent || it.Detail == busy {
+			return false
+		}
+		it.Detail = busy
+		return true
+	}, now)
+}
+
+func (i *PlanItem) takeOwn(a Answer, failed bool) bool {
+	switch {
+	case i.State == Removing && (!failed || a.Absent):
+		i.State, i.Detail = Removed, ""
+	case i.State == Removing:
+		i.Detail = a.Detail
+	case i.State == Sent && failed:
+		i.State, i.Detail = Failed, a.Detail
+	case i.State == Sent && a.Command.Type == DeviceInformationQuery:
+		i.State, i.Detail = Verified, ""
+	case i.State == Sent:
+		i.State, i.Detail = Acknowledged, ""
+	default:
+		return false
+	}
+	return true
+}
+
+func (i *PlanItem) takeProfiles(a Answer, failed bool) bool {
+	if i.State != Acknowledged || i.Key.Kind == AppItem {
+		return false
+	}
+	switch {
+	case failed:
+		i.State, i.Detail = Failed, "The device refused to list its profiles: "+a.Detail
+	case slices.Contains(a.Profiles, i.Identifier):
+		i.State, i.Detail = Verified, ""
+	default:
+		i.State, i.Detail = Failed, "The device acknowledged the profile but does not list it."
+	}
+	return true
+}
+
+// appFailed are the states after which an app will not come by itself; most are reported only once
+// (Apple, ManagedApplicationListResponse).
+var appFailed = []string{"Failed", "UserRejected", "UpdateRejected", "ManagementRejected", "ManagedButUninstalled", "UserInstalledApp"}
+
+func (i *PlanItem) takeApps(a Answer, failed bool) bool {
+	if i.Key.Kind != AppItem || i.State != Acknowledged {
+		return false
+	}
+	if len(a.Command.Identifiers) > 0 && !slices.Contains(a.Command.Identifiers, i.Identifier) {
+		return false
+	}
+	state, listed := a.Apps[i.Identifier]
+	switch {
+	case failed:
+		i.State, i.Detail = Failed, "The device refused to list its apps: "+a.Detail
+	case !listed:
+		i.State, i.Detail = Failed, "The device acknowledged the app but does not list it."
+	case state == "Managed":
+		i.State, i.Detail = Verified, ""
+	case slices.Contains(appFailed, state):
+		i.State, i.Detail = Failed, "The device reports the app as "+state+"."
+	default:
+		i.Polls++
+		i.Detail = appDetail(state)
+	}
+	return true
+}
+
+func appDetail(state string) string {
+	if strings.HasSuffix(state, "Login") || state == "NeedsRedemption" || state == "Redeeming" {
+		return "The app waits for an Apple Account to sign in on the device (" + state + ")."
+	}
+	return "The app is under way (" + state + ")."
+}
+
+// Renew prepares a nudge: removals that the device refused are tried again.
+func Renew(items []PlanItem) {
+	for i := range items {
+		if items[i].State == Removing && items[i].Detail != "" {
+			items[i].State, items[i].Detail = RemovePending, ""
+			items[i].Attempt++
+		}
+	}
+}

@@ -1,0 +1,307 @@
+package provision
+
+import "time"
+
+// Mark is the fact that moved an axis last: its id and time. The zero Mark means never.
+type Mark struct {
+	By int64     `json:"by,omitempty"`
+	At time.Time `json:"at,omitzero"`
+}
+
+func (m Mark) set() bool { return m.By != 0 }
+
+// ActivationState orders what an epoch goes through; a later state never goes back.
+type ActivationState int
+
+// States of an epoch.
+const (
+	NeverEnrolled ActivationState = iota
+	// Opened: Authenticate came, TokenUpdate did not.
+	Opened
+	// Active: enrolled into MDM.
+	Active
+	// Ended: checked out.
+	Ended
+)
+
+// Activation is the device's newest enrollment. Epoch counts enrollments from 1; 0 means that there was none.
+type Activation struct {
+	Epoch     int             `json:"epoch,omitempty"`
+	State     ActivationState `json:"state,omitempty"`
+	Opened    Mark            `json:"opened,omitzero"`
+	Activated Mark            `json:"activated,omitzero"`
+	Ended     Mark            `json:"ended,omitzero"`
+	// Awaiting: the device said at activation that it waits in Setup Assistant.
+	Awaiting bool `json:"awaiting,omitempty"`
+}
+
+// Plan is what the last ApplyGroups set out to do. Its identity is the id of its Provisioning fact, Mark.By.
+type Plan struct {
+	Mark
+	Epoch int `json:"epoch,omitempty"`
+	// For is the newest fact that the plan took into account.
+	For   int64 `json:"for,omitempty"`
+	Round int   `json:"round,omitempty"`
+	// Begin is the verdict at the start.
+	Begin Verdict `json:"begin,omitzero"`
+}
+
+// About is a conclusion about one plan.
+type About struct {
+	Mark
+	Plan   int64  `json:"plan,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Device is everything known of one device, folded from facts. It is part of workflow histories and of the devices
+// table: fields are added, never renamed.
+type Device struct {
+	Serial     string     `json:"serial"`
+	Known      Mark       `json:"known,omitzero"`
+	ABM        ABMFact    `json:"abm,omitzero"`
+	ABMMark    Mark       `json:"abm_mark,omitzero"`
+	Activation Activation `json:"activation,omitzero"`
+
+	Assignment     *Assignment `json:"assignment,omitempty"`
+	AssignmentMark Mark        `json:"assignment_mark,omitzero"`
+	Catalog        Mark        `json:"catalog,omitzero"`
+	Retry          Mark        `json:"retry,omitzero"`
+
+	Plan        Plan    `json:"plan,omitzero"`
+	Settled     About   `json:"settled,omitzero"`
+	LastVerdict Verdict `json:"verdict,omitzero"`
+	Enrolled    About   `json:"enrolled,omitzero"`
+	Stuck       About   `json:"stuck,omitzero"`
+	Nudged      About   `json:"nudged,omitzero"`
+	Nudges      int     `json:"nudges,omitempty"`
+
+	// SetupReleased: DeviceConfigured was sent in epoch SetupEpoch.
+	SetupReleased  Mark       `json:"setup_released,omitzero"`
+	SetupEpoch     int        `json:"setup_epoch,omitempty"`
+	SetupAsked     Mark       `json:"setup_asked,omitzero"`
+	SetupAskedIn   int        `json:"setup_asked_in,omitempty"`
+	SetupDeadline  *time.Time `json:"setup_deadline,omitempty"`
+	SetupExtended  Mark       `json:"setup_extended,omitzero"`
+	SetupExtendsIn int        `json:"setup_extends_in,omitempty"`
+
+	OnHold     bool   `json:"on_hold,omitempty"`
+	HoldReason string `json:"hold_reason,omitempty"`
+	HoldMark   Mark   `json:"hold_mark,omitzero"`
+
+	ReleaseAsked  Mark   `json:"release_asked,omitzero"`
+	ReleaseReason string `json:"release_reason,omitempty"`
+	Released      Mark   `json:"released,omitzero"`
+}
+
+// Fold returns the device with the fact taken in. It is idempotent and commutes: any order of the same facts, with any
+// repetition, gives the same device. Facts without an id (not recorded) change nothing.
+func Fold(d Device, f Fact) Device {
+	if f.ID == 0 {
+		return d
+	}
+	if !d.Known.set() || f.ID < d.Known.By {
+		d.Known = Mark{f.ID, f.At}
+	}
+	switch f.Kind {
+	case Authenticated, Activated, CheckedOut:
+		d.foldActivation(f)
+	case Assigned, Unassigned, CatalogChanged, RetryItem, ABMSeen, ABMGone:
+		d.foldWanted(f)
+	case HoldRequest, ResumeRequest, ReleaseRequest, ReleaseFromSetup, ExtendHold:
+		d.foldRequest(f)
+	case Provisioning, Settled, Enrolled, Stuck, Nudged, SetupReleased, Released:
+		d.foldProgress(f)
+	case Registered:
+	}
+	return d
+}
+
+// newer moves the mark to the fact if that is the newest so far on this axis.
+func (m *Mark) newer(f Fact) bool {
+	if f.ID <= m.By {
+		return false
+	}
+	*m = Mark{f.ID, f.At}
+	return true
+}
+
+// first keeps the earliest fact on this axis.
+func (m *Mark) first(f Fact) bool {
+	if m.set() && f.ID >= m.By {
+		return false
+	}
+	*m = Mark{f.ID, f.At}
+	return true
+}
+
+func (d *Device) foldActivation(f Fact) {
+	if f.Epoch < d.Activation.Epoch {
+		return
+	}
+	if f.Epoch > d.Activation.Epoch {
+		d.Activation = Activation{Epoch: f.Epoch}
+	}
+	a := &d.Activation
+	switch f.Kind {
+	case Authenticated:
+		a.Opened.first(f)
+		a.State = max(a.State, Opened)
+	case Activated:
+		if a.Activated.first(f) {
+			a.Awaiting = f.AwaitingConfiguration
+		}
+		a.State = max(a.State, Active)
+	case CheckedOut:
+		a.Ended.first(f)
+		a.State = Ended
+	}
+}
+
+func (d *Device) foldWanted(f Fact) {
+	switch f.Kind {
+	case Assigned, Unassigned:
+		if d.AssignmentMark.newer(f) {
+			d.Assignment = f.Assignment
+		}
+	case CatalogChanged:
+		d.Catalog.newer(f)
+	case RetryItem:
+		d.Retry.newer(f)
+	case ABMSeen, ABMGone:
+		if d.ABMMark.newer(f) {
+			d.ABM = ABMFact{}
+			if f.ABM != nil {
+				d.ABM = *f.ABM
+			}
+		}
+	}
+}
+
+func (d *Device) foldRequest(f Fact) {
+	switch f.Kind {
+	case HoldRequest, ResumeRequest:
+		if d.HoldMark.newer(f) {
+			d.OnHold, d.HoldReason = f.Kind == HoldRequest, f.Reason
+		}
+	case ReleaseRequest:
+		if d.ReleaseAsked.first(f) {
+			d.ReleaseReason = f.Reason
+		}
+	case ReleaseFromSetup:
+		if d.SetupAsked.newer(f) {
+			d.SetupAskedIn = f.Epoch
+		}
+	case ExtendHold:
+		if d.SetupExtended.newer(f) {
+			d.SetupDeadline, d.SetupExtendsIn = f.Until, f.Epoch
+		}
+	}
+}
+
+func (d *Device) foldProgress(f Fact) {
+	switch f.Kind {
+	case Provisioning:
+		if d.Plan.newer(f) {
+			d.Plan.Epoch, d.Plan.For, d.Plan.Round, d.Plan.Begin = f.Epoch, f.For, f.Round, Verdict{}
+			if f.Verdict != nil {
+				d.Plan.Begin = *f.Verdict
+			}
+		}
+	case Settled:
+		if d.Settled.about(f) {
+			d.LastVerdict = Verdict{}
+			if f.Verdict != nil {
+				d.LastVerdict = *f.Verdict
+			}
+		}
+	case Enrolled:
+		d.Enrolled.about(f)
+	case Stuck:
+		d.Stuck.about(f)
+	case Nudged:
+		if d.Nudged.about(f) {
+			d.Nudges = f.Round
+		}
+	case SetupReleased:
+		if d.SetupReleased.newer(f) {
+			d.SetupEpoch = f.Epoch
+		}
+	case Released:
+		d.Released.first(f)
+	}
+}
+
+func (a *About) about(f Fact) bool {
+	if !a.newer(f) {
+		return false
+	}
+	a.Plan, a.Reason = f.Plan, f.Reason
+	return true
+}
+
+// FoldAll folds facts in their order.
+func FoldAll(d Device, facts ...Fact) Device {
+	for _, f := range facts {
+		d = Fold(d, f)
+	}
+	return d
+}
+
+// Delivers reports whether the fact must reach the device's workflow. An Authenticate changes a decision only when it
+// ends an enrollment that was active.
+func (d Device) Delivers(f Fact) bool {
+	if f.Kind == Authenticated {
+		return d.Activation.State == Active
+	}
+	return delivered[f.Kind]
+}
+
+// NextEpoch is the epoch that an Authenticate opens now: a new one, or the one that is open and never became active (a
+// device that repeats its Authenticate).
+func (d Device) NextEpoch() int {
+	if d.Activation.State == Opened {
+		return d.Activation.Epoch
+	}
+	return d.Activation.Epoch + 1
+}
+
+// Active reports whether the device is enrolled into MDM now.
+func (d Device) Active() bool { return d.Activation.State == Active }
+
+// Wanted is the newest fact that changes what should be on the device: assignment, catalog, retry or activation.
+func (d Device) Wanted() int64 {
+	return max(d.Activation.Activated.By, d.AssignmentMark.By, d.Catalog.By, d.Retry.By)
+}
+
+// PlanCurrent reports whether the plan belongs to this epoch and took everything wanted into account.
+func (d Device) PlanCurrent() bool {
+	return d.Plan.set() && d.Plan.Epoch == d.Activation.Epoch && d.Plan.For >= d.Wanted()
+}
+
+// Verdict is the newest verdict on the current plan.
+func (d Device) Verdict() Verdict {
+	if d.Settled.Plan == d.Plan.By {
+		return d.LastVerdict
+	}
+	return d.Plan.Begin
+}
+
+// VerdictAt is when that verdict was reached.
+func (d Device) VerdictAt() time.Time {
+	if d.Settled.Plan == d.Plan.By && d.Settled.set() {
+		return d.Settled.At
+	}
+	return d.Plan.At
+}
+
+// InSetup reports whether the device is held in Setup Assistant, waiting for DeviceConfigured.
+func (d Device) InSetup() bool {
+	return d.Active() && d.Activation.Awaiting && d.SetupEpoch != d.Activation.Epoch
+}
+
+// MayEnroll reports whether every condition of "Enrolled" holds (R1, R80): active, assigned, plan current, nothing
+// required left, and not held in Setup Assistant.
+func (d Device) MayEnroll() bool {
+	return d.Active() && d.Assignment.Complete() && d.PlanCurrent() && d.Verdict().RequiredLeft == 0 && !d.InSetup() &&
+		!d.Released.set()
+}

@@ -1,0 +1,77 @@
+package provision
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code is the stable name of an error, the same in REST answers, logs, the CLI and the troubleshooting page.
+// Once released, a code is never renamed.
+type Code string
+
+// The codes that rules, store and interfaces share. HTTP statuses for them are in one place, api/errors.go.
+const (
+	Internal            Code = "internal"
+	Invalid             Code = "invalid"
+	SerialInvalid       Code = "serial_invalid"
+	NotFound            Code = "not_found"
+	DeviceNotFound      Code = "device_not_found"
+	DeviceReleased      Code = "device_released"
+	DeviceNotManaged    Code = "device_not_managed"
+	GroupNotFound       Code = "group_not_found"
+	GroupNameInvalid    Code = "group_name_invalid"
+	TechnicianNotFound  Code = "technician_not_found"
+	AssignmentEmpty     Code = "assignment_empty"
+	ItemConflict        Code = "item_conflict"
+	DependencyCycle     Code = "dependency_cycle"
+	DependencyMissing   Code = "dependency_missing"
+	InUse               Code = "in_use"
+	AlreadyExists       Code = "already_exists"
+	VersionConflict     Code = "version_conflict"
+	ReleaseReason       Code = "release_reason_invalid"
+	ReleaseSerial       Code = "release_serial_mismatch"
+	ConfigurationBad    Code = "configuration_invalid"
+	AppBad              Code = "app_invalid"
+	UnknownCommand      Code = "unknown_command"
+	IdentityRefused     Code = "identity_refused"
+	ChallengeRefused    Code = "challenge_refused"
+	CheckinMalformed    Code = "checkin_malformed"
+	PayloadTooLarge     Code = "payload_too_large"
+	StorageUnavailable  Code = "storage_unavailable"
+	WorkflowUnavailable Code = "workflow_unavailable"
+)
+
+// Error is an error for people: a stable code and a sentence that says what happened and what to do.
+type Error struct {
+	Code    Code
+	Message string
+	// Field names the input at fault as a JSON path, when there is one.
+	Field string
+}
+
+// Error returns the sentence.
+func (e *Error) Error() string { return e.Message }
+
+// Errorf makes an [Error] with a code and a sentence.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// At returns the error with the field at fault named.
+func (e *Error) At(field string) *Error {
+	named := *e
+	named.Field = field
+	return &named
+}
+
+// CodeOf returns the code of the first [Error] in err's chain, [Internal] for any other error and "" for nil.
+func CodeOf(err error) Code {
+	if err == nil {
+		return ""
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return Internal
+}

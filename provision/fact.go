@@ -1,0 +1,199 @@
+package provision
+
+import "time"
+
+// Kind names a fact. For facts that reach the workflow it is the Temporal signal's name, so it is never renamed.
+type Kind string
+
+// Facts from outside. Delivered ones reach the device's workflow as signals.
+const (
+	// Registered: made known by hand, by API or with Apple Configurator.
+	Registered Kind = "registered"
+	// ABMSeen: listed by an Apple Business Manager server.
+	ABMSeen Kind = "abm_seen"
+	// ABMGone: no longer listed by its Apple Business Manager server.
+	ABMGone Kind = "abm_gone"
+	// Authenticated: an Authenticate check-in opened a new epoch. Activation waits for the TokenUpdate (R6).
+	Authenticated Kind = "authenticated"
+	// Activated: the first TokenUpdate of an epoch.
+	Activated Kind = "activated"
+	// CheckedOut: the MDM profile was removed and the device said so.
+	CheckedOut Kind = "checked_out"
+	// Assigned: user or technician, and groups, were given.
+	Assigned Kind = "assigned"
+	// Unassigned: user and groups were taken away; the device stays managed.
+	Unassigned Kind = "unassigned"
+	// Settled: the items of the current plan came to a verdict that may change what is done next.
+	Settled Kind = "settled"
+	// CatalogChanged: a group of this device, or something in it, was edited.
+	CatalogChanged Kind = "catalog_changed"
+)
+
+// Requests by operators. They are facts too: that somebody asked.
+const (
+	ReleaseRequest   Kind = "release"
+	HoldRequest      Kind = "hold"
+	ResumeRequest    Kind = "resume"
+	RetryItem        Kind = "retry_item"
+	ExtendHold       Kind = "extend_hold"
+	ReleaseFromSetup Kind = "release_from_setup"
+)
+
+// Decisions of the workflow: recorded, never delivered.
+const (
+	Provisioning  Kind = "provisioning"
+	SetupReleased Kind = "setup_released"
+	Enrolled      Kind = "enrolled"
+	Stuck         Kind = "stuck"
+	Nudged        Kind = "nudged"
+	Released      Kind = "released"
+)
+
+var delivered = map[Kind]bool{
+	ABMSeen: true, ABMGone: true, Activated: true, CheckedOut: true, Assigned: true, Unassigned: true, Settled: true,
+	CatalogChanged: true, ReleaseRequest: true, HoldRequest: true, ResumeRequest: true, RetryItem: true, ExtendHold: true,
+	ReleaseFromSetup: true,
+}
+
+// Signals lists the kinds that reach workflows, sorted as documented.
+func Signals() []Kind {
+	return []Kind{
+		ABMSeen, ABMGone, Activated, Authenticated, CheckedOut, Assigned, Unassigned, Settled, CatalogChanged,
+		ReleaseRequest, HoldRequest, ResumeRequest, RetryItem, ExtendHold, ReleaseFromSetup,
+	}
+}
+
+// Begins reports whether a fact of this kind may start a device's workflow. Any other must find one running, so that
+// nothing late revives a released device.
+func (k Kind) Begins() bool { return k == ABMSeen || k == Assigned || k == Activated }
+
+// Priority orders deliveries among devices: lower first.
+type Priority int
+
+// Priorities. A person who waits comes before a sync, a sync before a bulk change.
+const (
+	Interactive Priority = 0
+	Sync        Priority = 1
+	Bulk        Priority = 2
+)
+
+// Source says how a fact came in.
+type Source string
+
+// Sources of facts.
+const (
+	FromAPI      Source = "api"
+	FromConsole  Source = "console"
+	FromCSV      Source = "csv"
+	FromSignIn   Source = "enrollment_sign_in"
+	FromDevice   Source = "device"
+	FromABM      Source = "abm"
+	FromWorkflow Source = "workflow"
+	FromOperator Source = "temporal_signal"
+	FromCLI      Source = "cli"
+)
+
+// Fact is something that happened to one device. Its JSON is the payload of Temporal signals and part of workflow
+// histories: fields are added, never renamed.
+type Fact struct {
+	// ID is the row in device_events, rising per device. 0 = not recorded yet (an operator's hand-made signal).
+	ID   int64 `json:"id"`
+	Kind Kind  `json:"kind"`
+	// Epoch is the enrollment that the fact belongs to; 0 where enrollments don't matter.
+	Epoch  int       `json:"epoch,omitempty"`
+	At     time.Time `json:"at"`
+	Actor  string    `json:"actor,omitempty"`
+	Source Source    `json:"source,omitempty"`
+	// Reason is the operator's or the rule's, for releases, holds and stuck devices.
+	Reason string `json:"reason,omitempty"`
+
+	Assignment *Assignment `json:"assignment,omitempty"`
+	ABM        *ABMFact    `json:"abm,omitempty"`
+	// AwaitingConfiguration of an Activated: the device waits in Setup Assistant for DeviceConfigured.
+	AwaitingConfiguration bool `json:"awaiting_configuration,omitempty"`
+	// Plan is the id of the Provisioning fact that a Settled, Enrolled, Stuck or Nudged is about.
+	Plan int64 `json:"plan,omitempty"`
+	// For is the newest fact that a Provisioning took into account: see [Device.Wanted].
+	For int64 `json:"for,omitempty"`
+	// Round counts the tries of one plan, from 1.
+	Round   int      `json:"round,omitempty"`
+	Verdict *Verdict `json:"verdict,omitempty"`
+	// Until is a new deadline (ExtendHold).
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// Assignment is who a device is for. People are named by their id in the store only: no personal data enters a workflow.
+type Assignment struct {
+	UserID       string   `json:"user_id,omitempty"`
+	TechnicianID string   `json:"technician_id,omitempty"`
+	Groups       []string `json:"groups,omitempty"`
+	OwnedBy      string   `json:"owned_by,omitempty"`
+	// Requirement is the setting assignment_requirement when the assignment was made: user (default) or user_or_group.
+	Requirement string `json:"requirement,omitempty"`
+}
+
+// Owners and assignment requirements.
+const (
+	Corporate      = "Corporate"
+	Personal       = "Personal"
+	RequireUser    = "user"
+	RequireUserOrG = "user_or_group"
+)
+
+// Complete reports whether the assignment is enough to finish enrollment: a user or a technician; under user_or_group a
+// group will do.
+func (a *Assignment) Complete() bool {
+	if a == nil {
+		return false
+	}
+	if a.UserID != "" || a.TechnicianID != "" {
+		return true
+	}
+	return a.Requirement == RequireUserOrG && len(a.Groups) > 0
+}
+
+// ABMFact is what an Apple Business Manager server said of a device.
+type ABMFact struct {
+	Server string   `json:"server"`
+	State  ABMState `json:"state"`
+}
+
+// ABMState is how Apple Business Manager stands to a device.
+type ABMState string
+
+// States on the ABM axis.
+const (
+	ABMUnknown    ABMState = ""
+	ABMPresent    ABMState = "present"
+	ABMUnassigned ABMState = "unassigned"
+	ABMReleased   ABMState = "released"
+	ABMMissing    ABMState = "missing"
+	ABMConflict   ABMState = "conflict"
+)
+
+// Verdict sums up the items of a plan.
+type Verdict struct {
+	// Total counts the items wanted on the device.
+	Total int `json:"total"`
+	// BeforeReleaseLeft and RequiredLeft count the items not verified yet; the first are part of the second.
+	BeforeReleaseLeft int `json:"before_release_left"`
+	RequiredLeft      int `json:"required_left"`
+	// RemovalsLeft counts what no longer belongs on the device and is still there.
+	RemovalsLeft int `json:"removals_left,omitempty"`
+	// Failed names the required items that failed and were not tried again yet.
+	Failed []string `json:"failed,omitempty"`
+}
+
+// Equal reports whether two verdicts say the same.
+func (v Verdict) Equal(o Verdict) bool {
+	if v.Total != o.Total || v.BeforeReleaseLeft != o.BeforeReleaseLeft || v.RequiredLeft != o.RequiredLeft ||
+		v.RemovalsLeft != o.RemovalsLeft || len(v.Failed) != len(o.Failed) {
+		return false
+	}
+	for i := range v.Failed {
+		if v.Failed[i] != o.Failed[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,311 @@
+package provision
+
+import (
+	"slices"
+	"time"
+)
+
+// ItemKind is what an item is.
+type ItemKind string
+
+// Kinds of items. Builtin ones belong to every plan.
+const (
+	ConfigurationItem ItemKind = "configuration"
+	AppItem           ItemKind = "app"
+	BuiltinItem       ItemKind = "builtin"
+)
+
+// Builtin items.
+const (
+	// ManagementProfile is verified by ProfileList: the MDM profile is on the device (R75).
+	ManagementProfile = "management_profile"
+	// DeviceInformation asks the device about itself once per plan; it never holds anything up.
+	DeviceInformation = "device_information"
+	// SetupRelease is the DeviceConfigured command.
+	SetupRelease = "setup_release"
+)
+
+// Stage says how much an item matters.
+type Stage string
+
+// Stages, strictest first: before_release holds the device in Setup Assistant, required holds "Enrolled", best_effort
+// holds nothing.
+const (
+	BeforeRelease Stage = "before_release"
+	Required      Stage = "required"
+	BestEffort    Stage = "best_effort"
+)
+
+var stageRank = map[Stage]int{BeforeRelease: 0, Required: 1, BestEffort: 2}
+
+// ValidStage reports whether s is a stage.
+func ValidStage(s Stage) bool { _, ok := stageRank[s]; return ok }
+
+// ItemKey names an item within a plan.
+type ItemKey struct {
+	Kind ItemKind `json:"kind"`
+	Name string   `json:"name"`
+}
+
+// String returns kind/name, as people and the database see it.
+func (k ItemKey) String() string { return string(k.Kind) + "/" + k.Name }
+
+// Item is something a group brings.
+type Item struct {
+	Key   ItemKey `json:"key"`
+	Stage Stage   `json:"stage"`
+	// Version of the configuration or app; a newer one is installed over the older.
+	Version int `json:"version"`
+	// Identifier is the payload identifier of a configuration or the bundle identifier of an app.
+	Identifier string `json:"identifier,omitempty"`
+	// DependsOn are items that must be verified before this one is sent.
+	DependsOn []ItemKey `json:"depends_on,omitempty"`
+	// Groups say where the item comes from.
+	Groups []string `json:"groups,omitempty"`
+}
+
+// Group is a named, ordered set of items.
+type Group struct {
+	Name  string
+	Items []Item
+}
+
+// ItemState is where an item stands on one device.
+type ItemState string
+
+// States of an item on a device:
+//
+//	pending → sent → acknowledged → verified
+//	            └──────────┴──────▶ failed → (next round) pending
+//	removing → removed
+const (
+	Pending       ItemState = "pending"
+	Sent          ItemState = "sent"
+	Acknowledged  ItemState = "acknowledged"
+	Verified      ItemState = "verified"
+	Failed        ItemState = "failed"
+	RemovePending ItemState = "remove_pending"
+	Removing      ItemState = "removing"
+	Removed       ItemState = "removed"
+)
+
+// PlanItem is an item on one device in one epoch.
+type PlanItem struct {
+	Item
+	State   ItemState
+	Attempt int
+	// Position orders the plan.
+	Position int
+	// Detail says in words what the device last reported, for people.
+	Detail string
+	// Polls counts how often an acknowledged app was asked after without being there.
+	Polls     int
+	UpdatedAt time.Time
+}
+
+// leaving reports whether the item is on its way off the device.
+func (i PlanItem) leaving() bool {
+	return i.State == RemovePending || i.State == Removing || i.State == Removed
+}
+
+// Compose joins the items of groups into one ordered list: each item once, with the strictest stage of those that bring
+// it; dependencies before what depends on them, otherwise in the order of groups and of items in them.
+//
+// It fails with [ItemConflict] when two different items claim one identifier, [DependencyMissing] when an item depends
+// on one that no group brings, and [DependencyCycle].
+func Compose(groups []Group) ([]Item, error) {
+	var items []Item
+	at := map[ItemKey]int{}
+	for _, g := range groups {
+		for _, it := range g.Items {
+			i, seen := at[it.Key]
+			if !seen {
+				at[it.Key] = len(items)
+				it.Groups, it.DependsOn = []string{g.Name}, slices.Clone(it.DependsOn)
+				items = append(items, it)
+				continue
+			}
+			items[i].join(g.Name, it)
+		}
+	}
+	if err := checkIdentifiers(items); err != nil {
+		return nil, err
+	}
+	return order(items, at)
+}
+
+func (i *Item) join(group string, other Item) {
+	if !slices.Contains(i.Groups, group) {
+		i.Groups = append(i.Groups, group)
+	}
+	if stageRank[other.Stage] < stageRank[i.Stage] {
+		i.Stage = other.Stage
+	}
+	for _, dep := range other.DependsOn {
+		if !slices.Contains(i.DependsOn, dep) {
+			i.DependsOn = append(i.DependsOn, dep)
+		}
+	}
+}
+
+func checkIdentifiers(items []Item) error {
+	type claim struct {
+		kind       ItemKind
+		identifier string
+	}
+	owner := map[claim]Item{}
+	for _, it := range items {
+		if it.Identifier == "" {
+			continue
+		}
+		c := claim{it.Key.Kind, it.Identifier}
+		if other, taken := owner[c]; taken {
+			return Errorf(ItemConflict, "%s (group %s) and %s (group %s) both claim the identifier %q, so one would replace the other; take one of them out of its group.",
+				other.Key, other.Groups[0], it.Key, it.Groups[0], it.Identifier)
+		}
+		owner[c] = it
+	}
+	return nil
+}
+
+// order sorts topologically and stably by depth-first search.
+func order(items []Item, at map[ItemKey]int) ([]Item, error) {
+	const (
+		unseen = iota
+		open
+		done
+	)
+	state := make([]int, len(items))
+	sorted := make([]Item, 0, len(items))
+	var visit func(i int) error
+	visit = func(i int) error {
+		switch state[i] {
+		case done:
+			return nil
+		case open:
+			return Errorf(DependencyCycle, "%s depends on itself through other items; break the circle.", items[i].Key)
+		}
+		state[i] = open
+		for _, dep := range items[i].DependsOn {
+			j, ok := at[dep]
+			if !ok {
+				return Errorf(DependencyMissing, "%s (group %s) depends on %s, which none of the device's groups brings.", items[i].Key, items[i].Groups[0], dep)
+			}
+			if err := visit(j); err != nil {
+				return err
+			}
+		}
+		state[i] = done
+		sorted = append(sorted, items[i])
+		return nil
+	}
+	for i := range items {
+		if err := visit(i); err != nil {
+			return nil, err
+		}
+	}
+	return sorted, nil
+}
+
+// Builtins are the items that Muster adds to every plan of an assigned device.
+func Builtins(managementIdentifier string) []Item {
+	return []Item{
+		{Key: ItemKey{BuiltinItem, DeviceInformation}, Stage: BestEffort, Version: 1},
+		{Key: ItemKey{BuiltinItem, ManagementProfile}, Stage: Required, Version: 1, Identifier: managementIdentifier},
+	}
+}
+
+// Reconcile compares what is wanted with what is recorded and returns the items of the device's plan as they should be
+// now. Items wanted and verified in their version stay; failed ones begin a new attempt; what is no longer wanted is
+// removed, or forgotten when it never reached the device.
+func Reconcile(want []Item, have []PlanItem) []PlanItem {
+	old := map[ItemKey]PlanItem{}
+	for _, it := range have {
+		old[it.Key] = it
+	}
+	wanted := map[ItemKey]bool{}
+	plan := make([]PlanItem, 0, len(want))
+	for pos, it := range want {
+		wanted[it.Key] = true
+		plan = append(plan, renew(it, old, pos))
+	}
+	for _, it := range have {
+		if wanted[it.Key] {
+			continue
+		}
+		it.Position = len(plan)
+		switch it.State {
+		case Sent, Acknowledged, Verified, Failed:
+			if it.Key.Kind == BuiltinItem {
+				continue
+			}
+			it.State, it.Detail = RemovePending, ""
+			it.Attempt++
+		case Pending:
+			continue
+		case RemovePending, Removing, Removed:
+		}
+		plan = append(plan, it)
+	}
+	return plan
+}
+
+func renew(want Item, old map[ItemKey]PlanItem, pos int) PlanItem {
+	next := PlanItem{Item: want, Position: pos, State: Pending, Attempt: 1}
+	was, known := old[want.Key]
+	if !known {
+		return next
+	}
+	next.Attempt = was.Attempt
+	same := was.Version == want.Version && was.Identifier == want.Identifier
+	switch {
+	case same && !was.leaving() && was.State != Failed:
+		next.State, next.Detail, next.Polls, next.UpdatedAt = was.State, was.Detail, was.Polls, was.UpdatedAt
+	case was.State != Pending:
+		next.Attempt++
+	}
+	return next
+}
+
+// Judge sums up a plan.
+func Judge(items []PlanItem) Verdict {
+	var v Verdict
+	for _, it := range items {
+		if it.leaving() {
+			if it.State != Removed {
+				v.RemovalsLeft++
+			}
+			continue
+		}
+		v.Total++
+		if it.Stage == BestEffort || it.State == Verified {
+			continue
+		}
+		v.RequiredLeft++
+		if it.Stage == BeforeRelease {
+			v.BeforeReleaseLeft++
+		}
+		if it.State == Failed {
+			v.Failed = append(v.Failed, it.Key.String())
+		}
+	}
+	return v
+}
+
+// Matters reports whether a new verdict may change what is done next, so that a Settled fact is due: everything
+// required is there, everything that precedes the release from Setup Assistant is there, the last removal is done, or
+// another item failed while nothing else is under way.
+func (d Device) Matters(v Verdict) bool {
+	last := d.Verdict()
+	switch {
+	case v.Equal(last):
+		return false
+	case v.RequiredLeft == 0 && last.RequiredLeft > 0:
+		return true
+	case v.RemovalsLeft == 0 && last.RemovalsLeft > 0:
+		return true
+	case d.InSetup() && v.BeforeReleaseLeft == 0 && last.BeforeReleaseLeft > 0:
+		return true
+	}
+	return len(v.Failed) > 0 && !slices.Equal(v.Failed, last.Failed)
+}

@@ -1,0 +1,191 @@
+package provision
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Action is what a workflow has done for a device.
+type Action string
+
+// Actions.
+const (
+	// Wait: nothing to do before a fact comes or Until passes.
+	WaitForFacts Action = "wait"
+	// Apply: reconcile what is on the device with what its groups want.
+	Apply Action = "apply"
+	// LeaveSetup: send DeviceConfigured.
+	LeaveSetup Action = "leave_setup"
+	// Conclude: record Enrolled.
+	ConcludeEnrolled Action = "conclude_enrolled"
+	// ConcludeStuck: record that an operator is needed.
+	ConcludeStuck Action = "conclude_stuck"
+	// Nudge: push again and ask the device anew for what is outstanding.
+	Nudge Action = "nudge"
+	// ConcludeReleased: forget the device, record Released and end the workflow.
+	ConcludeReleased Action = "conclude_released"
+)
+
+// Step is the answer of [Next].
+type Step struct {
+	Do Action `json:"do"`
+	// Until bounds a wait; zero = until a fact comes.
+	Until time.Time `json:"until,omitzero"`
+	// Reason is for people and for the recorded fact.
+	Reason string `json:"reason,omitempty"`
+	// Plan is the plan that a conclusion or nudge is about; Round the try that an Apply begins.
+	Plan  int64 `json:"plan,omitempty"`
+	Round int   `json:"round,omitempty"`
+}
+
+// HoldPolicy says what happens when a device's time in Setup Assistant is up.
+type HoldPolicy string
+
+// Hold policies.
+const (
+	// HoldRelease lets the device go on whatever is missing.
+	HoldRelease HoldPolicy = "release"
+	// HoldReleaseRequiredOnly lets it go on unless a required item failed.
+	HoldReleaseRequiredOnly HoldPolicy = "release_required_only"
+	// HoldKeepAndAlert keeps it and records it as stuck.
+	HoldKeepAndAlert HoldPolicy = "keep_and_alert"
+)
+
+// Policy is every time-out and limit that [Next] goes by.
+type Policy struct {
+	// SetupHold is the longest that a device waits in Setup Assistant, from its activation.
+	SetupHold  time.Duration
+	HoldPolicy HoldPolicy
+	// RetryAfter is the pause before each further try of failed items; when they are used up the device is stuck.
+	RetryAfter []time.Duration
+	// NudgeAfter is the pause before each re-push of a device that doesn't answer; the last repeats for ever.
+	NudgeAfter []time.Duration
+}
+
+// Next decides what to do for a device at a time. It is pure: the same device, policy and time give the same step.
+func Next(d Device, p Policy, now time.Time) Step {
+	switch {
+	case d.Released.set():
+		return Step{Do: ConcludeReleased}
+	case d.ReleaseAsked.set():
+		return Step{Do: ConcludeReleased, Reason: d.ReleaseReason}
+	case d.OnHold || d.ABM.State == ABMConflict || !d.Active():
+		return Step{Do: WaitForFacts}
+	}
+	setup := nextSetup(d, p, now)
+	if setup.Do != WaitForFacts {
+		return setup
+	}
+	return earlier(setup, nextPlan(d, p, now))
+}
+
+// nextSetup minds the hold in Setup Assistant, which must end whatever happens.
+func nextSetup(d Device, p Policy, now time.Time) Step {
+	if !d.InSetup() {
+		return Step{Do: WaitForFacts}
+	}
+	if d.SetupAsked.set() && d.SetupAskedIn == d.Activation.Epoch {
+		return Step{Do: LeaveSetup, Reason: "An operator asked for it."}
+	}
+	if d.Assignment.Complete() && d.PlanCurrent() && d.Verdict().BeforeReleaseLeft == 0 {
+		return Step{Do: LeaveSetup, Reason: "Everything that must precede is on the device."}
+	}
+	deadline := d.Deadline(p)
+	if now.Before(deadline) {
+		return Step{Do: WaitForFacts, Until: deadline}
+	}
+	keep := p.HoldPolicy == HoldKeepAndAlert || p.HoldPolicy == HoldReleaseRequiredOnly && len(d.Verdict().Failed) > 0
+	if !keep {
+		return Step{Do: LeaveSetup, Reason: "The time in Setup Assistant is up."}
+	}
+	if d.Stuck.At.Before(deadline) {
+		return Step{Do: ConcludeStuck, Plan: d.Plan.By, Reason: "The time in Setup Assistant is up and the policy keeps the device there"}
+	}
+	return Step{Do: WaitForFacts}
+}
+
+// Deadline is when the device's time in Setup Assistant is up.
+func (d Device) Deadline(p Policy) time.Time {
+	if d.SetupDeadline != nil && d.SetupExtendsIn == d.Activation.Epoch {
+		return *d.SetupDeadline
+	}
+	return d.Activation.Activated.At.Add(p.SetupHold)
+}
+
+func nextPlan(d Device, p Policy, now time.Time) Step {
+	applied := d.Plan.set() && d.Plan.Epoch == d.Activation.Epoch
+	complete := d.Assignment.Complete()
+	switch {
+	case !complete && !applied:
+		return Step{Do: WaitForFacts}
+	case d.stuckUnplanned():
+		return Step{Do: WaitForFacts}
+	case !d.PlanCurrent():
+		return Step{Do: Apply, Round: 1}
+	}
+	v := d.Verdict()
+	concluded := d.Enrolled.set() && d.Enrolled.Plan == d.Plan.By
+	switch {
+	case concluded && v.RemovalsLeft == 0:
+		return Step{Do: WaitForFacts}
+	case !concluded && d.MayEnroll():
+		return Step{Do: ConcludeEnrolled, Plan: d.Plan.By}
+	case len(v.Failed) > 0:
+		return nextRetry(d, p, now)
+	case v.RequiredLeft == 0 && v.RemovalsLeft == 0:
+		return Step{Do: WaitForFacts}
+	}
+	return nextNudge(d, p, now)
+}
+
+// stuckUnplanned: ApplyGroups could make no plan at all (a conflict between groups); nothing but a change of what is
+// wanted helps.
+func (d Device) stuckUnplanned() bool {
+	return d.Stuck.set() && d.Stuck.Plan == 0 && d.Stuck.By > d.Wanted()
+}
+
+func nextRetry(d Device, p Policy, now time.Time) Step {
+	v := d.Verdict()
+	done := max(d.Plan.Round, 1)
+	if done > len(p.RetryAfter) {
+		if d.Stuck.Plan == d.Plan.By && d.Stuck.set() {
+			return Step{Do: WaitForFacts}
+		}
+		return Step{Do: ConcludeStuck, Plan: d.Plan.By, Reason: fmt.Sprintf("%s failed %d times", strings.Join(v.Failed, ", "), done)}
+	}
+	due := d.VerdictAt().Add(p.RetryAfter[done-1])
+	if now.Before(due) {
+		return Step{Do: WaitForFacts, Until: due}
+	}
+	return Step{Do: Apply, Round: done + 1, Reason: "Failed items are tried again."}
+}
+
+func nextNudge(d Device, p Policy, now time.Time) Step {
+	if len(p.NudgeAfter) == 0 {
+		return Step{Do: WaitForFacts}
+	}
+	last, count := d.VerdictAt(), 0
+	if d.Nudged.set() && d.Nudged.Plan == d.Plan.By {
+		count = d.Nudges
+		if d.Nudged.At.After(last) {
+			last = d.Nudged.At
+		}
+	}
+	due := last.Add(p.NudgeAfter[min(count, len(p.NudgeAfter)-1)])
+	if now.Before(due) {
+		return Step{Do: WaitForFacts, Until: due}
+	}
+	return Step{Do: Nudge, Plan: d.Plan.By, Round: count + 1}
+}
+
+// earlier joins a wait with another step.
+func earlier(wait, other Step) Step {
+	if other.Do != WaitForFacts {
+		return other
+	}
+	if wait.Until.IsZero() || !other.Until.IsZero() && other.Until.Before(wait.Until) {
+		return other
+	}
+	return wait
+}

@@ -1,0 +1,37 @@
+package provision
+
+import (
+	"strings"
+)
+
+// MinSerial and MaxSerial bound the length of a serial number. Apple prints 10 or 12 characters on devices; older and
+// repaired hardware has 8 to 14.
+const (
+	MinSerial = 8
+	MaxSerial = 14
+)
+
+// ParseSerial returns the serial number in the one spelling used everywhere: upper case, no surrounding blanks.
+// It fails with [SerialInvalid].
+func ParseSerial(s string) (string, error) {
+	serial := strings.ToUpper(strings.TrimSpace(s))
+	if len(serial) < MinSerial || len(serial) > MaxSerial {
+		return "", Errorf(SerialInvalid, "%q is not a serial number: it has %d characters, Apple's have %d to %d.",
+			clip(s), len(serial), MinSerial, MaxSerial).At("serial")
+	}
+	for _, r := range serial {
+		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') {
+			return "", Errorf(SerialInvalid, "%q is not a serial number: %q is neither a letter A–Z nor a digit.", clip(s), r).At("serial")
+		}
+	}
+	return serial, nil
+}
+
+func clip(s string) string {
+	const most = 40
+	r := []rune(s)
+	if len(r) <= most {
+		return s
+	}
+	return string(r[:most]) + "…"
+}
