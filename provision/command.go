@@ -34,6 +34,17 @@ type Command struct {
 	Identifiers []string
 }
 
+// Order is a command with all that it takes to write it as a property list.
+type Order struct {
+	UUID    string
+	Command Command
+	// Payload is the profile of an InstallProfile.
+	Payload []byte
+	// ManifestURL or StoreID say where the app of an InstallApplication comes from.
+	ManifestURL string
+	StoreID     int64
+}
+
 // Asked counts the queries sent so far in this epoch and tells whether one is still unanswered.
 type Asked struct {
 	Count       int

@@ -197,3 +197,11 @@ func (v Verdict) Equal(o Verdict) bool {
 	}
 	return true
 }
+
+// Delivery is a fact on its way to its device's workflow.
+type Delivery struct {
+	Serial string
+	Fact   Fact
+	// Over: the device was released since, so the fact must not begin a new workflow.
+	Over bool
+}

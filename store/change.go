@@ -1,0 +1,215 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// Channels of LISTEN and NOTIFY.
+const (
+	// FactsChannel wakes the relay.
+	FactsChannel = "muster_facts"
+	// PushChannel wakes the pusher.
+	PushChannel = "muster_push"
+)
+
+// Change is a transaction on one device whose row is locked. Nothing of it is visible before it ends well.
+type Change struct {
+	// Device is as folded so far, with the facts recorded in this change.
+	Device provision.Device
+
+	db       *DB
+	tx       pgx.Tx
+	now      time.Time
+	udid     string
+	facts    int
+	deliver  bool
+	priority provision.Priority
+	push     *time.Time
+	pushed   bool // push was decided in this change
+	poll     *time.Time
+	polled   bool
+}
+
+// Update locks a device, runs change and saves the device with the facts that change recorded. It fails with
+// [provision.DeviceNotFound]; an error of change undoes everything.
+func (db *DB) Update(ctx context.Context, serial string, change func(context.Context, *Change) error) (provision.Device, error) {
+	return db.update(ctx, serial, false, change)
+}
+
+// UpdateOrCreate is [DB.Update] that makes the device known when it isn't.
+func (db *DB) UpdateOrCreate(ctx context.Context, serial string, change func(context.Context, *Change) error) (provision.Device, error) {
+	return db.update(ctx, serial, true, change)
+}
+
+func (db *DB) update(ctx context.Context, serial string, create bool, change func(context.Context, *Change) error) (provision.Device, error) {
+	var device provision.Device
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		c := &Change{db: db, tx: tx, now: db.now()}
+		if err := c.lock(ctx, serial, create); err != nil {
+			return err
+		}
+		if err := change(ctx, c); err != nil {
+			return err
+		}
+		device = c.Device
+		return c.save(ctx)
+	})
+	if err != nil {
+		return provision.Device{}, translate(err, "changing device "+serial)
+	}
+	return device, nil
+}
+
+const lockDevice = `
+SELECT state, coalesce(udid, '')
+FROM devices
+WHERE serial = $1
+FOR UPDATE`
+
+const createDevice = `
+INSERT INTO devices (serial, state, status, awaiting, management, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $6)
+ON CONFLICT (serial) DO NOTHING`
+
+func (c *Change) lock(ctx context.Context, serial string, create bool) error {
+	err := c.tx.QueryRow(ctx, lockDevice, serial).Scan(&c.Device, &c.udid)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if !create {
+		return notKnown(serial)
+	}
+	d := provision.Device{Serial: serial}
+	if _, err := c.tx.Exec(ctx, createDevice, serial, d, d.Status(), d.Awaiting(), d.Management(), c.now); err != nil {
+		return fmt.Errorf("creating the device: %w", err)
+	}
+	return c.tx.QueryRow(ctx, lockDevice, serial).Scan(&c.Device, &c.udid)
+}
+
+func notKnown(serial string) error {
+	return provision.Errorf(provision.DeviceNotFound, "Device %s is not known here. Check the serial number, or register the device first.", serial)
+}
+
+const appendEvent = `
+INSERT INTO device_events (serial, epoch, kind, payload, actor, source, priority, created_at, deliver)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+RETURNING id`
+
+// Priority sets how urgently the facts recorded from here on are delivered; [provision.Interactive] is the default.
+func (c *Change) Priority(p provision.Priority) { c.priority = p }
+
+// Record appends a fact, folds it into the device and returns it with its id and time. Whether it is delivered to the
+// workflow follows from its kind.
+func (c *Change) Record(ctx context.Context, f provision.Fact) (provision.Fact, error) {
+	return c.record(ctx, f, c.Device.Delivers(f))
+}
+
+// RecordDelivered is [Change.Record] for a fact that the workflow has from elsewhere: an operator's own signal.
+func (c *Change) RecordDelivered(ctx context.Context, f provision.Fact) (provision.Fact, error) {
+	return c.record(ctx, f, false)
+}
+
+func (c *Change) record(ctx context.Context, f provision.Fact, deliver bool) (provision.Fact, error) {
+	f.At, f.ID = c.now, 0
+	payload, err := json.Marshal(f)
+	if err != nil {
+		return f, fmt.Errorf("writing a fact: %w", err)
+	}
+	err = c.tx.QueryRow(ctx, appendEvent, c.Device.Serial, f.Epoch, f.Kind, payload, f.Actor, f.Source, c.priority, c.now, deliver).Scan(&f.ID)
+	if err != nil {
+		return f, fmt.Errorf("recording %s: %w", f.Kind, err)
+	}
+	c.Device = provision.Fold(c.Device, f)
+	c.facts++
+	c.deliver = c.deliver || deliver
+	return f, nil
+}
+
+const saveDevice = `
+UPDATE devices
+SET state = @state,
+    status = @status,
+    awaiting = @awaiting,
+    management = @management,
+    blocked_by = @blocked_by,
+    server = @server,
+    group_names = @group_names,
+    user_id = @user_id,
+    technician_id = @technician_id,
+    epoch = @epoch,
+    push_at = CASE WHEN @pushed THEN @push_at ELSE push_at END,
+    push_tries = CASE WHEN @pushed THEN 0 ELSE push_tries END,
+    poll_at = CASE WHEN @polled THEN @poll_at ELSE poll_at END,
+    version = version + 1,
+    updated_at = @now
+WHERE serial = @serial`
+
+func (c *Change) save(ctx context.Context) error {
+	if c.facts == 0 && !c.pushed && !c.polled {
+		return nil
+	}
+	d := c.Device
+	a := provision.Assignment{}
+	if d.Assignment != nil {
+		a = *d.Assignment
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(saveDevice, pgx.NamedArgs{
+		"serial": d.Serial, "state": d, "status": d.Status(), "awaiting": notNil(d.Awaiting()), "management": d.Management(),
+		"blocked_by": d.BlockedBy(), "server": d.ABM.Server, "group_names": notNil(a.Groups), "user_id": orNull(a.UserID),
+		"technician_id": orNull(a.TechnicianID), "epoch": d.Activation.Epoch, "pushed": c.pushed, "push_at": c.push,
+		"polled": c.polled, "poll_at": c.poll, "now": c.now,
+	})
+	if c.deliver {
+		batch.Queue(`SELECT pg_notify($1, '')`, FactsChannel)
+	}
+	if c.push != nil || c.poll != nil {
+		batch.Queue(`SELECT pg_notify($1, '')`, PushChannel)
+	}
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("saving the device: %w", err)
+	}
+	return nil
+}
+
+// Now is the time of this change.
+func (c *Change) Now() time.Time { return c.now }
+
+// pushIn has the device pushed after a pause; a negative one takes the wish back.
+func (c *Change) pushIn(pause time.Duration) {
+	c.pushed, c.push = true, nil
+	if pause >= 0 {
+		at := c.now.Add(pause)
+		c.push = &at
+	}
+}
+
+// pollAt has the device asked again at a time; zero takes the wish back.
+func (c *Change) pollAt(at time.Time) {
+	c.polled, c.poll = true, nil
+	if !at.IsZero() {
+		c.poll = &at
+	}
+}
+
+func notNil(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// Carry carries out a step of [provision.Next] that is one short transaction: a conclusion, a nudge, the way out of
+// Setup Assistant. It checks again, under the device's lock, that the step still applies, and may be repeated. It returns
+// the device as it stands then.
+func (db *DB) Carry(ctx context.Context, serial string, step provision.Step) (provision.Device, error) {
+	return db.Update(ctx, serial, func(ctx context.Context, c *Change) error {
+		if c.Device.Status() == provision.StatusReleased {
+			return nil
+		}
+		switch step.Do {
+		case provision.ConcludeEnrolled:
+			return c.enrolled(ctx, step)
+		case provision.ConcludeStuck:
+			if c.Device.Plan.By != step.Plan {
+				return nil
+			}
+			return c.stuck(ctx, step.Plan, step.Reason)
+		case provision.Nudge:
+			return c.nudge(ctx, step)
+		case provision.LeaveSetup:
+			return c.leaveSetup(ctx, step)
+		case provision.ConcludeReleased:
+			return c.released(ctx, step)
+		case provision.WaitForFacts, provision.Apply:
+		}
+		return fmt.Errorf("step %q is not one transaction", step.Do)
+	})
+}
+
+func (c *Change) enrolled(ctx context.Context, step provision.Step) error {
+	d := c.Device
+	if !d.MayEnroll() || d.Plan.By != step.Plan || d.Status() == provision.StatusEnrolled {
+		return nil
+	}
+	_, err := c.Record(ctx, provision.Fact{Kind: provision.Enrolled, Epoch: d.Activation.Epoch, Plan: step.Plan, Source: provision.FromWorkflow})
+	return err
+}
+
+func (c *Change) stuck(ctx context.Context, plan int64, reason string) error {
+	d := c.Device
+	if d.BlockedBy() == "stuck" && d.Stuck.Plan == plan && d.Stuck.Reason == reason {
+		return nil
+	}
+	_, err := c.Record(ctx, provision.Fact{Kind: provision.Stuck, Epoch: d.Activation.Epoch, Plan: plan, Reason: reason, Source: provision.FromWorkflow})
+	return err
+}
+
+func (c *Change) nudge(ctx context.Context, step provision.Step) error {
+	d := c.Device
+	if !d.Active() || d.Plan.By != step.Plan || d.Nudged.Plan == step.Plan && d.Nudges >= step.Round {
+		return nil
+	}
+	_, err := c.Record(ctx, provision.Fact{Kind: provision.Nudged, Epoch: d.Activation.Epoch, Plan: step.Plan, Round: step.Round, Source: provision.FromWorkflow})
+	if err != nil {
+		return err
+	}
+	p, err := c.loadPlan(ctx)
+	if err != nil {
+		return err
+	}
+	provision.Renew(p.items)
+	if _, err := c.advance(ctx, p); err != nil {
+		return err
+	}
+	c.pushIn(0)
+	return nil
+}
+
+func (c *Change) leaveSetup(ctx context.Context, step provision.Step) error {
+	d := c.Device
+	if !d.InSetup() {
+		return nil
+	}
+	_, err := c.Record(ctx, provision.Fact{Kind: provision.SetupReleased, Epoch: d.Activation.Epoch, Reason: step.Reason, Source: provision.FromWorkflow})
+	if err != nil {
+		return err
+	}
+	batch := &pgx.Batch{}
+	leave := provision.Command{Type: provision.DeviceConfigured, Item: provision.ItemKey{Kind: provision.BuiltinItem, Name: provision.SetupRelease}, Attempt: 1}
+	if err := c.queueCommands(ctx, batch, []provision.Command{leave}); err != nil {
+		return err
+	}
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("queueing DeviceConfigured: %w", err)
+	}
+	c.pushIn(0)
+	return nil
+}
+
+const revokeIdentities = `
+UPDATE identities
+SET revoked_at = $2
+WHERE serial = $1 AND revoked_at IS NULL`
+
+const clearQueue = `
+UPDATE nanomdm.enrollment_queue
+SET active = false
+WHERE id = $1 AND active`
+
+// released ends everything: no command goes out any more and the device's certificate is worth nothing.
+func (c *Change) released(ctx context.Context, step provision.Step) error {
+	_, err := c.Record(ctx, provision.Fact{Kind: provision.Released, Reason: step.Reason, Source: provision.FromWorkflow})
+	if err != nil {
+		return err
+	}
+	if _, err := c.tx.Exec(ctx, revokeIdentities, c.Device.Serial, c.now); err != nil {
+		return fmt.Errorf("revoking the device's certificates: %w", err)
+	}
+	if _, err := c.tx.Exec(ctx, clearQueue, c.udid); err != nil {
+		return fmt.Errorf("clearing the device's queue: %w", err)
+	}
+	c.pushIn(-1)
+	c.pollAt(time.Time{})
+	return nil
+}

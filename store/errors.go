@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// byConstraint says what the breach of a named constraint means to people.
+var byConstraint = map[string]*provision.Error{
+	"devices_serial_form":         provision.Errorf(provision.SerialInvalid, "The serial number has a form that Apple doesn't use."),
+	"devices_user_exists":         provision.Errorf(provision.NotFound, "The user does not exist any more."),
+	"devices_technician_exists":   provision.Errorf(provision.TechnicianNotFound, "The technician does not exist any more."),
+	"groups_name_form":            provision.Errorf(provision.GroupNameInvalid, "The group name is empty or contains \"/\"."),
+	"groups_pkey":                 provision.Errorf(provision.AlreadyExists, "A group of that name exists already."),
+	"groups_name_once":            provision.Errorf(provision.AlreadyExists, "A group of that name exists already, spelled in other letter case."),
+	"configurations_pkey":         provision.Errorf(provision.AlreadyExists, "A configuration of that name exists already."),
+	"apps_pkey":                   provision.Errorf(provision.AlreadyExists, "An app of that name exists already."),
+	"group_items_configuration":   provision.Errorf(provision.InUse, "A group brings a configuration that does not exist, or the configuration is still in a group."),
+	"group_items_app":             provision.Errorf(provision.InUse, "A group brings an app that does not exist, or the app is still in a group."),
+	"group_items_once":            provision.Errorf(provision.Invalid, "The group lists the same item twice."),
+	"people_account":              provision.Errorf(provision.AlreadyExists, "A user of that name exists in that domain already."),
+	"configuration_contents_size": provision.Errorf(provision.ConfigurationBad, "The configuration is empty or larger than 5 MiB."),
+}
+
+// translate turns a driver's error into one for people where it has a meaning, and wraps it otherwise.
+func translate(err error, doing string) error {
+	if err == nil {
+		return nil
+	}
+	var own *provision.Error
+	if errors.As(err, &own) {
+		return err
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		if known, ok := byConstraint[pg.ConstraintName]; ok {
+			return known
+		}
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	var netErr net.Error
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) || errors.As(err, &netErr) && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: %w", doing, errors.Join(provision.Errorf(provision.StorageUnavailable, "The database can't be reached; try again shortly."), err))
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+const planItems = `
+SELECT kind, name, stage, version, identifier, depends_on, group_names, position, state, attempt, polls, detail, updated_at
+FROM plan_items
+WHERE serial = $1 AND epoch = $2
+ORDER BY position`
+
+// PlanItems lists the items of a device in its current epoch, in their order.
+func (db *DB) PlanItems(ctx context.Context, serial string) ([]provision.PlanItem, error) {
+	d, err := db.Device(ctx, serial)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.pool.Query(ctx, planItems, serial, d.Activation.Epoch)
+	if err != nil {
+		return nil, translate(err, "reading the plan")
+	}
+	items, err := collectItems(rows)
+	return items, translate(err, "reading the plan")
+}
+
+func collectItems(rows pgx.Rows) ([]provision.PlanItem, error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (provision.PlanItem, error) {
+		var it provision.PlanItem
+		err := row.Scan(&it.Key.Kind, &it.Key.Name, &it.Stage, &it.Version, &it.Identifier, &it.DependsOn, &it.Groups,
+			&it.Position, &it.State, &it.Attempt, &it.Polls, &it.Detail, &it.UpdatedAt)
+		return it, err
+	})
+}
+
+const askedQueries = `
+SELECT request_type, count(*), bool_or(status IN ('', 'NotNow'))
+FROM device_commands
+WHERE serial = $1 AND epoch = $2 AND request_type IN ('ProfileList', 'ManagedApplicationList')
+GROUP BY request_type`
+
+// plan is a device's items as they were read and as they become.
+type plan struct {
+	before, items []provision.PlanItem
+	queries       provision.Queries
+}
+
+func (c *Change) loadPlan(ctx context.Context) (*plan, error) {
+	batch := &pgx.Batch{}
+	batch.Queue(planItems, c.Device.Serial, c.Device.Activation.Epoch)
+	batch.Queue(askedQueries, c.Device.Serial, c.Device.Activation.Epoch)
+	results := c.tx.SendBatch(ctx, batch)
+	defer func() { _ = results.Close() }()
+	rows, err := results.Query()
+	if err != nil {
+		return nil, fmt.Errorf("reading the plan: %w", err)
+	}
+	p := &plan{}
+	if p.items, err = collectItems(rows); err != nil {
+		return nil, fmt.Errorf("reading the plan: %w", err)
+	}
+	p.before = append([]provision.PlanItem(nil), p.items...)
+	if rows, err = results.Query(); err != nil {
+		return nil, fmt.Errorf("reading the queries: %w", err)
+	}
+	var kind string
+	var asked provision.Asked
+	_, err = pgx.ForEachRow(rows, []any{&kind, &asked.Count, &asked.Outstanding}, func() error {
+		if provision.RequestType(kind) == provision.ProfileList {
+			p.queries.Profiles = asked
+			return nil
+		}
+		p.queries.Apps = asked
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the queries: %w", err)
+	}
+	return p, nil
+}
+
+const savePlanItem = `
+INSERT INTO plan_items (serial, epoch, kind, name, stage, version, identifier, depends_on, group_names, position, state,
+    attempt, polls, detail, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+ON CONFLICT (serial, epoch, kind, name) DO UPDATE
+SET stage = EXCLUDED.stage,
+    version = EXCLUDED.version,
+    identifier = EXCLUDED.identifier,
+    depends_on = EXCLUDED.depends_on,
+    group_names = EXCLUDED.group_names,
+    position = EXCLUDED.position,
+    state = EXCLUDED.state,
+    attempt = EXCLUDED.attempt,
+    polls = EXCLUDED.polls,
+    detail = EXCLUDED.detail,
+    updated_at = EXCLUDED.updated_at`
+
+const dropPlanItem = `
+DELETE FROM plan_items
+WHERE serial = $1 AND epoch = $2 AND kind = $3 AND name = $4`
+
+// queueItems adds to the batch what changed since the plan was read.
+func (c *Change) queueItems(batch *pgx.Batch, p *plan) error {
+	was := map[provision.ItemKey]provision.PlanItem{}
+	for _, it := range p.before {
+		was[it.Key] = it
+	}
+	for _, it := range p.items {
+		old, known := was[it.Key]
+		delete(was, it.Key)
+		if known && reflect.DeepEqual(old, it) {
+			continue
+		}
+		depends, err := json.Marshal(it.DependsOn)
+		if err != nil {
+			return fmt.Errorf("writing dependencies: %w", err)
+		}
+		if it.DependsOn == nil {
+			depends = []byte("[]")
+		}
+		if it.UpdatedAt.IsZero() {
+			it.UpdatedAt = c.now
+		}
+		batch.Queue(savePlanItem, c.Device.Serial, c.Device.Activation.Epoch, it.Key.Kind, it.Key.Name, it.Stage, it.Version,
+			it.Identifier, depends, notNil(it.Groups), it.Position, it.State, it.Attempt, it.Polls, it.Detail, it.UpdatedAt)
+	}
+	for _, gone := range was {
+		batch.Queue(dropPlanItem, c.Device.Serial, c.Device.Activation.Epoch, gone.Key.Kind, gone.Key.Name)
+	}
+	return nil
+}
+
+// advance sends what is due of a plan and saves its items and commands.
+func (c *Change) advance(ctx context.Context, p *plan) (sent int, err error) {
+	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.Poll, c.now)
+	c.pollAt(poll)
+	batch := &pgx.Batch{}
+	if err := c.queueCommands(ctx, batch, commands); err != nil {
+		return 0, err
+	}
+	if err := c.queueItems(batch, p); err != nil {
+		return 0, err
+	}
+	if batch.Len() == 0 {
+		return 0, nil
+	}
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return 0, fmt.Errorf("saving the plan: %w", err)
+	}
+	return len(commands), nil
+}

@@ -1,0 +1,147 @@
+// Package store keeps what Muster knows in PostgreSQL: devices and their facts, plans and commands, groups and what they
+// bring, people, tokens and identities. A change of a device is one transaction that locks its row, folds the new facts
+// into it and appends them to device_events, from where the relay delivers them.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// Config says how to reach PostgreSQL.
+type Config struct {
+	// URL is a PostgreSQL connection URL or keyword string.
+	URL string
+	// MaxConns bounds the pool; NanoMDM's tables have a second pool of the same size. 0 = 20.
+	MaxConns int32
+}
+
+// DB is the store. Its methods are safe for concurrent use.
+type DB struct {
+	pool    *pgxpool.Pool
+	mdmPool *pgxpool.Pool
+	mdm     *sql.DB
+	encode  Encoder
+	timing  Timing
+	now     func() time.Time
+}
+
+// Timing holds the pauses of the worker's own duties: pushing and asking after installing apps.
+type Timing struct {
+	// Poll is the pause before the n-th question (from 1) after an app that is still installing.
+	Poll func(polls int) time.Duration
+	// Repush is the pause before a push is repeated while commands are unanswered, by number of pushes so far.
+	Repush func(tries int) time.Duration
+	// NotNow is the pause before a device that answered NotNow is pushed again.
+	NotNow time.Duration
+	// Connected is how long a device that is talking to us is given to fetch its next command before it is pushed.
+	Connected time.Duration
+}
+
+// DefaultTiming suits real devices: apps take minutes, radios sleep.
+func DefaultTiming() Timing {
+	return Timing{
+		Poll:      Backoff(5*time.Second, 5*time.Minute),
+		Repush:    Backoff(time.Minute, 6*time.Hour),
+		NotNow:    time.Minute,
+		Connected: 20 * time.Second,
+	}
+}
+
+// Backoff doubles from first for each try after the first, up to most.
+func Backoff(first, most time.Duration) func(int) time.Duration {
+	return func(n int) time.Duration {
+		d := first
+		for range n - 1 {
+			if d *= 2; d >= most {
+				return most
+			}
+		}
+		return min(d, most)
+	}
+}
+
+// Option changes how a [DB] works.
+type Option func(*DB)
+
+// WithEncoder sets what writes commands as property lists. Without it no command can be queued.
+func WithEncoder(e Encoder) Option { return func(db *DB) { db.encode = e } }
+
+// WithTiming replaces [DefaultTiming].
+func WithTiming(t Timing) Option { return func(db *DB) { db.timing = t } }
+
+// WithClock replaces the clock that dates facts, for tests.
+func WithClock(now func() time.Time) Option { return func(db *DB) { db.now = now } }
+
+// Open connects to PostgreSQL. It refuses the query modes that corrupt NanoMDM's text columns.
+func Open(ctx context.Context, c Config, options ...Option) (*DB, error) {
+	db := &DB{timing: DefaultTiming(), now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }}
+	for _, o := range options {
+		o(db)
+	}
+	pool, err := open(ctx, c, "public")
+	if err != nil {
+		return nil, err
+	}
+	mdm, err := open(ctx, c, "nanomdm")
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	db.pool, db.mdmPool, db.mdm = pool, mdm, stdlib.OpenDBFromPool(mdm)
+	return db, nil
+}
+
+func open(ctx context.Context, c Config, schema string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database URL: %w", err)
+	}
+	switch mode := config.ConnConfig.DefaultQueryExecMode; mode {
+	case pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec:
+	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
+		return nil, fmt.Errorf("default_query_exec_mode=%s corrupts text that NanoMDM stores; take cache_statement, cache_describe or describe_exec", mode)
+	}
+	config.MaxConns = 20
+	if c.MaxConns > 0 {
+		config.MaxConns = c.MaxConns
+	}
+	config.ConnConfig.RuntimeParams["search_path"] = schema
+	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to PostgreSQL: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connecting to PostgreSQL: %w", err)
+	}
+	return pool, nil
+}
+
+// Close closes all connections.
+func (db *DB) Close() {
+	_ = db.mdm.Close()
+	db.mdmPool.Close()
+	db.pool.Close()
+}
+
+// Ping reports whether PostgreSQL answers.
+func (db *DB) Ping(ctx context.Context) error {
+	if err := db.pool.Ping(ctx); err != nil {
+		return translate(err, "reaching PostgreSQL")
+	}
+	return nil
+}
+
+// NanoMDM is the database as NanoMDM's storage needs it: database/sql with its own schema first in the search path.
+func (db *DB) NanoMDM() *sql.DB { return db.mdm }
+
+// Now is the store's clock.
+func (db *DB) Now() time.Time { return db.now() }
