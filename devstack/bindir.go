@@ -1,0 +1,26 @@
+package devstack
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// BinDir is the folder for tools that a source tree builds for itself: .bin at the root of the module around the working
+// directory, which for a test is its package's folder.
+func BinDir() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, ".bin"), nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("finding the module's root: no go.mod above the working directory")
+		}
+		dir = parent
+	}
+}
