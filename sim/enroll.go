@@ -1,0 +1,330 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"crypto/rsa"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/smallstep/pkcs7"
+)
+
+const (
+	mdmType          = "com.apple.mdm"
+	rightPasscode    = 4 // AccessRights bit: lock the device and remove its passcode
+	allRights        = 8191
+	unlockTokenBytes = 64
+)
+
+// Enroll takes the device from an enrollment profile, plain or CMS-signed, to being enrolled: Prepare, Authenticate,
+// TokenUpdate. Outages of the network and of the server are sat out as long as ctx lasts; a refusal is an *HTTPError.
+func (d *Device) Enroll(ctx context.Context, mobileconfig []byte) error {
+	if err := d.Prepare(ctx, mobileconfig); err != nil {
+		return err
+	}
+	if err := d.Authenticate(ctx); err != nil {
+		return err
+	}
+	return d.TokenUpdate(ctx)
+}
+
+// Prepare reads an enrollment profile and gets the device's identity from the SCEP server it names.
+// It replaces an earlier preparation that was not completed.
+func (d *Device) Prepare(ctx context.Context, mobileconfig []byte) error {
+	release, err := d.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	boot, err := d.unenrolled()
+	if err != nil {
+		return err
+	}
+	p, err := parseProfile(mobileconfig, func([]byte) ([]byte, error) {
+		return nil, errors.New("an enrollment profile can't be encrypted")
+	})
+	if err != nil {
+		return fmt.Errorf("reading enrollment profile: %w", err)
+	}
+	e, err := d.prepare(ctx, boot, p)
+	if err != nil {
+		return err
+	}
+	return d.adopt(e, boot)
+}
+
+func (d *Device) unenrolled() (boot int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state.enrolled {
+		return 0, ErrEnrolled
+	}
+	return d.state.boot, nil
+}
+
+func (d *Device) prepare(ctx context.Context, boot int, p *profile) (*enrolment, error) {
+	e := &enrolment{profile: p, mdm: p.payload(mdmType)}
+	if e.mdm == nil {
+		return nil, errors.New("reading enrollment profile: it has no com.apple.mdm payload")
+	}
+	for _, field := range []string{"ServerURL", "Topic", "IdentityCertificateUUID"} {
+		if text(e.mdm, field) == "" {
+			return nil, fmt.Errorf("reading enrollment profile: the MDM payload lacks %s", field)
+		}
+	}
+	credential := p.payloadByUUID(text(e.mdm, "IdentityCertificateUUID"))
+	if credential == nil || text(credential, "PayloadType") != scepType {
+		return nil, errors.New("reading enrollment profile: IdentityCertificateUUID names no SCEP payload")
+	}
+	var err error
+	if e.identity, err = d.obtainIdentity(ctx, boot, child(credential, "PayloadContent")); err != nil {
+		return nil, err
+	}
+	if e.client, err = d.cfg.client(text(e.mdm, "ServerURL"), e.identity); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// obtainIdentity repeats what a network or a server in trouble made fail; a server's refusal ends it.
+func (d *Device) obtainIdentity(ctx context.Context, boot int, payload dict) (*identity, error) {
+	client, err := d.cfg.client(text(payload, "URL"), nil)
+	if err != nil {
+		return nil, err
+	}
+	if client.Transport != d.cfg.Client.Transport {
+		defer client.CloseIdleConnections()
+	}
+	s := &scepClient{http: client, payload: payload}
+	key, err := d.key(s)
+	if err != nil {
+		return nil, err
+	}
+	for pause := d.cfg.Backoff.Min; ; pause = min(2*pause, max(d.cfg.Backoff.Max, d.cfg.Backoff.Min)) {
+		id, err := d.tryIdentity(ctx, boot, s, key)
+		if err == nil || !transient(err) {
+			return id, err
+		}
+		if err := d.wait(ctx, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (d *Device) tryIdentity(ctx context.Context, boot int, s *scepClient, key *rsa.PrivateKey) (*identity, error) {
+	ctx, done, err := d.connected(ctx, boot)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return s.enroll(ctx, key)
+}
+
+func (d *Device) key(s *scepClient) (*rsa.PrivateKey, error) {
+	if d.cfg.Keys != nil {
+		return d.cfg.Keys.Get()
+	}
+	if d.cfg.KeyBits > 0 {
+		return generateKey(d.cfg.KeyBits)
+	}
+	return generateKey(s.keyBits())
+}
+
+// adopt makes the preparation the device's own, with a push token that no device and no earlier life of it had.
+func (d *Device) adopt(e *enrolment, boot int) error {
+	d.mu.Lock()
+	if d.state.boot != boot {
+		d.mu.Unlock()
+		return ErrRestarted
+	}
+	old := d.forget()
+	d.state.resets++
+	n := strconv.Itoa(d.state.resets)
+	token := d.chance.bytes("token", d.cfg.Serial, n)
+	e.token, e.magic = token[:], d.chance.uuid("magic", d.cfg.Serial, n)
+	if d.cfg.APNs != nil {
+		e.push = d.cfg.APNs.register(e.token, text(e.mdm, "Topic"), d.pushed)
+	}
+	e.profile.managed = true
+	d.state.enrolment, d.state.awaiting = e, d.cfg.Await
+	d.state.profiles = append(d.state.profiles, e.profile)
+	online := d.state.online
+	d.mu.Unlock()
+	old.release()
+	if e.push != nil && !online {
+		e.push.setOnline(false)
+	}
+	return nil
+}
+
+// Authenticate sends the check-in that opens an enrollment, and begins the device's next epoch when it is accepted.
+func (d *Device) Authenticate(ctx context.Context) error {
+	d.mu.Lock()
+	_, rights := d.rights()
+	d.mu.Unlock()
+	body := dict{"MessageType": "Authenticate"}
+	if rights {
+		body["OSVersion"], body["BuildVersion"] = d.cfg.OSVersion, d.cfg.BuildVersion
+		body["ProductName"], body["SerialNumber"] = d.cfg.ProductName, d.cfg.Serial
+		if d.cellular() {
+			body["IMEI"], body["MEID"] = d.imei(), d.meid()
+		}
+	}
+	return d.checkin(ctx, body, func(e *enrolment) {
+		e.epoch = d.journal.begin()
+		d.drawn = map[string]int{}
+	})
+}
+
+// TokenUpdate sends the check-in that hands over the push token; the first one completes the enrollment.
+// It may be called again, as real devices send it again through their lives.
+func (d *Device) TokenUpdate(ctx context.Context) error {
+	if err := d.tokenUpdate(ctx); err != nil {
+		return err
+	}
+	if d.strikes("duplicate-token-update", "", d.cfg.Faults.DuplicateTokenUpdate) {
+		return d.tokenUpdate(ctx)
+	}
+	return nil
+}
+
+func (d *Device) tokenUpdate(ctx context.Context) error {
+	d.mu.Lock()
+	e, awaiting := d.state.enrolment, d.state.awaiting
+	locks, _ := d.rights()
+	d.mu.Unlock()
+	if e == nil {
+		return ErrNotEnrolled
+	}
+	body := dict{"MessageType": "TokenUpdate", "Token": e.token, "PushMagic": e.magic, "AwaitingConfiguration": awaiting}
+	if locks {
+		token := d.chance.bytes("unlock", e.magic)
+		body["UnlockToken"] = append(token[:], token[:]...)[:unlockTokenBytes]
+	}
+	return d.checkin(ctx, body, func(*enrolment) {
+		d.state.enrolled = true
+		if d.state.missed {
+			d.state.missed = false
+			d.poke()
+		}
+	})
+}
+
+// CheckOut tells the server that the management ends, best effort, and un-enrols the device whatever it answers.
+func (d *Device) CheckOut(ctx context.Context) error {
+	release, err := d.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return d.leave(ctx, true)
+}
+
+// leave un-enrols, with a CheckOut that is sent once when tell is set. The caller holds the right to talk.
+func (d *Device) leave(ctx context.Context, tell bool) error {
+	d.mu.Lock()
+	e, boot := d.state.enrolment, d.state.boot
+	d.mu.Unlock()
+	if e == nil {
+		return ErrNotEnrolled
+	}
+	defer d.unenrol(e)
+	if !tell {
+		return nil
+	}
+	m, err := d.checkinMessage(e, dict{"MessageType": "CheckOut"})
+	if err != nil {
+		return err
+	}
+	r, err := d.exchange(ctx, e, boot, m)
+	if err == nil && !r.ok() {
+		err = &HTTPError{Message: m.name, Status: r.status, Body: beginning(r.body)}
+	}
+	return err
+}
+
+// checkin sends a check-in until it is answered, and calls then under the lock when it was accepted.
+func (d *Device) checkin(ctx context.Context, body dict, then func(*enrolment)) error {
+	release, err := d.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	d.mu.Lock()
+	e, boot := d.state.enrolment, d.state.boot
+	d.mu.Unlock()
+	if e == nil {
+		return ErrNotEnrolled
+	}
+	m, err := d.checkinMessage(e, body)
+	if err != nil {
+		return err
+	}
+	r, err := d.deliver(ctx, e, boot, m)
+	if err != nil {
+		return fmt.Errorf("sending %s: %w", m.name, err)
+	}
+	if !r.ok() {
+		if refusesDevice(r) {
+			d.unenrol(e)
+		}
+		return &HTTPError{Message: m.name, Status: r.status, Body: beginning(r.body)}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state.enrolment != e {
+		return ErrRestarted
+	}
+	then(e)
+	return nil
+}
+
+func (d *Device) checkinMessage(e *enrolment, body dict) (message, error) {
+	body["UDID"], body["Topic"] = d.cfg.UDID, text(e.mdm, "Topic")
+	raw, err := encode(body)
+	if err != nil {
+		return message{}, err
+	}
+	address := cmp.Or(text(e.mdm, "CheckInURL"), text(e.mdm, "ServerURL"))
+	name := text(body, "MessageType")
+	return message{name: name, subject: name, url: address, media: checkinMedia, body: raw}, nil
+}
+
+// rights says whether the server may lock the device, and whether it may ask for its data. The caller holds mu.
+func (d *Device) rights() (locks, asks bool) {
+	const rightQueryDevice = 16
+	if d.state.enrolment == nil {
+		return false, false
+	}
+	rights, ok := integer(d.state.enrolment.mdm, "AccessRights")
+	if !ok {
+		rights = allRights
+	}
+	return rights&rightPasscode != 0, rights&rightQueryDevice != 0
+}
+
+func (d *Device) open(e *enrolment) opener {
+	return func(sealed []byte) ([]byte, error) {
+		envelope, err := pkcs7.Parse(sealed)
+		if err != nil {
+			return nil, err
+		}
+		return envelope.Decrypt(e.identity.cert, e.identity.key)
+	}
+}
+
+// transient tells what may go better the next time from a refusal.
+func transient(err error) bool {
+	var refused *HTTPError
+	if errors.As(err, &refused) {
+		return refused.Status >= http.StatusInternalServerError
+	}
+	var untrusted *tls.CertificateVerificationError
+	var network *url.Error
+	return errors.Is(err, errOffline) || errors.As(err, &network) && !errors.As(err, &untrusted)
+}

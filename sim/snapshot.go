@@ -1,0 +1,66 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+)
+
+// Snapshot is what a device is and holds at one moment.
+type Snapshot struct {
+	Serial, UDID          string
+	Name                  string
+	Epoch                 int // counts the enrollments that the server accepted
+	Online                bool
+	Enrolled              bool
+	AwaitingConfiguration bool // held in Setup Assistant
+	Profiles              []ProfileState
+	Apps                  []AppState
+	Media                 []MediaState
+}
+
+// ProfileState is an installed profile, the enrollment profile among them.
+type ProfileState struct {
+	Identifier, UUID string
+	Version          int
+	Managed          bool
+}
+
+// AppState is a managed app with its state in Apple's words, such as Installing or Managed.
+type AppState struct{ BundleID, State string }
+
+// MediaState is a book, by persistent identifier or store number.
+type MediaState struct{ ID, State string }
+
+// Snapshot looks at the device without disturbing it: an app's transient state stays to be reported.
+func (d *Device) Snapshot() Snapshot {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := Snapshot{
+		Serial: d.cfg.Serial, UDID: d.cfg.UDID, Name: d.state.name, Epoch: d.journal.epoch,
+		Online: d.state.online, Enrolled: d.state.enrolled, AwaitingConfiguration: d.state.awaiting && d.state.enrolled,
+	}
+	for _, p := range d.state.profiles {
+		s.Profiles = append(s.Profiles, ProfileState{p.identifier, p.uuid, int(p.version), p.managed})
+	}
+	for _, id := range slices.Sorted(maps.Keys(d.state.apps)) {
+		s.Apps = append(s.Apps, AppState{id, d.state.apps[id].state(d.now())})
+	}
+	for _, b := range d.state.books {
+		s.Media = append(s.Media, MediaState{b.id, b.state()})
+	}
+	return s
+}
+
+// HasProfile tells whether a profile of that identifier is installed.
+func (s Snapshot) HasProfile(identifier string) bool {
+	return slices.ContainsFunc(s.Profiles, func(p ProfileState) bool { return p.Identifier == identifier })
+}
+
+// App returns the state of an app in Apple's words, or "" when it is not managed on the device.
+func (s Snapshot) App(bundleID string) string {
+	i := slices.IndexFunc(s.Apps, func(a AppState) bool { return a.BundleID == bundleID })
+	if i < 0 {
+		return ""
+	}
+	return s.Apps[i].State
+}
