@@ -1,0 +1,134 @@
+package muster_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The root imports nothing of ours, so what documentation and deployment files promise is held against the sources' text.
+
+// parse reads the Go files below a folder, tests aside.
+func parse(t *testing.T, folder string) []*ast.File {
+	t.Helper()
+	var files []*ast.File
+	require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		files = append(files, file)
+		return err
+	}))
+	require.NotEmpty(t, files, folder)
+	return files
+}
+
+func text(t *testing.T, e ast.Expr) (string, bool) {
+	t.Helper()
+	literal, ok := e.(*ast.BasicLit)
+	if !ok || literal.Kind != token.STRING {
+		return "", false
+	}
+	s, err := strconv.Unquote(literal.Value)
+	require.NoError(t, err)
+	return s, true
+}
+
+// commands are the words that muster and its commands listen to: the first word of every cobra Use.
+func commands(t *testing.T) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	for _, file := range parse(t, "cmd/muster") {
+		ast.Inspect(file, func(n ast.Node) bool {
+			field, ok := n.(*ast.KeyValueExpr)
+			if !ok {
+				return true
+			}
+			if key, ok := field.Key.(*ast.Ident); !ok || key.Name != "Use" {
+				return true
+			}
+			if use, ok := text(t, field.Value); ok {
+				word, _, _ := strings.Cut(use, " ")
+				found[word] = true
+			}
+			return true
+		})
+	}
+	require.NotEmpty(t, found)
+	return found
+}
+
+// settings are the MUSTER_ variables, secrets also with _FILE.
+func settings(t *testing.T) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	for _, file := range parse(t, "cmd/muster") {
+		ast.Inspect(file, func(n ast.Node) bool {
+			field, ok := n.(*ast.Field)
+			if !ok || field.Tag == nil {
+				return true
+			}
+			raw, err := strconv.Unquote(field.Tag.Value)
+			require.NoError(t, err)
+			tag := reflect.StructTag(raw)
+			name := tag.Get("env")
+			if name == "" {
+				return true
+			}
+			found["MUSTER_"+name] = true
+			if tag.Get("secret") == "true" {
+				found["MUSTER_"+name+"_FILE"] = true
+			}
+			return true
+		})
+	}
+	require.NotEmpty(t, found)
+	return found
+}
+
+// codes are the error codes: the constants of type Code in provision.
+func codes(t *testing.T) []string {
+	t.Helper()
+	var found []string
+	for _, file := range parse(t, "provision") {
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			if kind, ok := spec.Type.(*ast.Ident); !ok || kind.Name != "Code" {
+				return true
+			}
+			for _, value := range spec.Values {
+				code, ok := text(t, value)
+				require.True(t, ok)
+				found = append(found, code)
+			}
+			return true
+		})
+	}
+	require.NotEmpty(t, found)
+	return found
+}
+
+// sources is the text of the Go files below a folder.
+func sources(t *testing.T, folder string) string {
+	t.Helper()
+	var all strings.Builder
+	require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && filepath.Ext(path) == ".go" {
+			all.WriteString(page(t, path))
+		}
+		return err
+	}))
+	return all.String()
+}
