@@ -79,9 +79,9 @@ func (i *PlanItem) takeOwn(a Answer, failed bool) bool {
 	case i.State == Removing && (!failed || a.Absent):
 		i.State, i.Detail = Removed, ""
 	case i.State == Removing:
-		i.Detail = a.Detail
+		i.Detail = refusal(a)
 	case i.State == Sent && failed:
-		i.State, i.Detail = Failed, a.Detail
+		i.State, i.Detail = Failed, refusal(a)
 	case i.State == Sent && a.Command.Type == DeviceInformationQuery:
 		i.State, i.Detail = Verified, ""
 	case i.State == Sent:
@@ -92,15 +92,25 @@ func (i *PlanItem) takeOwn(a Answer, failed bool) bool {
 	return true
 }
 
+// refusal is never empty: a removal that was refused is known by its detail.
+func refusal(a Answer) string {
+	if a.Detail == "" {
+		return "The device answered " + string(a.Status) + " and gave no reason."
+	}
+	return a.Detail
+}
+
 func (i *PlanItem) takeProfiles(a Answer, failed bool) bool {
-	if i.State != Acknowledged || i.Key.Kind == AppItem {
+	if i.State != Acknowledged || !i.seenInProfileList() {
 		return false
 	}
 	switch {
 	case failed:
-		i.State, i.Detail = Failed, "The device refused to list its profiles: "+a.Detail
+		i.State, i.Detail = Failed, "The device refused to list its profiles: "+refusal(a)
 	case slices.Contains(a.Profiles, i.Identifier):
 		i.State, i.Detail = Verified, ""
+	case i.Key.Kind == BuiltinItem:
+		i.State, i.Detail = Failed, "The device does not list the management profile."
 	default:
 		i.State, i.Detail = Failed, "The device acknowledged the profile but does not list it."
 	}
@@ -121,7 +131,7 @@ func (i *PlanItem) takeApps(a Answer, failed bool) bool {
 	state, listed := a.Apps[i.Identifier]
 	switch {
 	case failed:
-		i.State, i.Detail = Failed, "The device refused to list its apps: "+a.Detail
+		i.State, i.Detail = Failed, "The device refused to list its apps: "+refusal(a)
 	case !listed:
 		i.State, i.Detail = Failed, "The device acknowledged the app but does not list it."
 	case state == "Managed":
@@ -136,13 +146,18 @@ func (i *PlanItem) takeApps(a Answer, failed bool) bool {
 }
 
 func appDetail(state string) string {
-	if strings.HasSuffix(state, "Login") || state == "NeedsRedemption" || state == "Redeeming" {
+	switch {
+	case strings.HasSuffix(state, "Login"):
 		return "The app waits for an Apple Account to sign in on the device (" + state + ")."
+	case strings.HasPrefix(state, "Prompting"):
+		return "The app waits for the person who holds the device to agree (" + state + ")."
+	case state == "NeedsRedemption":
+		return "The app waits for a redemption code (" + state + ")."
 	}
 	return "The app is under way (" + state + ")."
 }
 
-// Renew prepares a nudge: removals that the device refused are tried again.
+// Renew prepares a nudge: removals that the device refused begin a new attempt.
 func Renew(items []PlanItem) {
 	for i := range items {
 		if items[i].State == Removing && items[i].Detail != "" {

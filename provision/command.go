@@ -45,7 +45,7 @@ type Order struct {
 	StoreID     int64
 }
 
-// Asked counts the queries sent so far in this epoch and tells whether one is still unanswered.
+// Asked tells the newest attempt of a query in this epoch and whether one is still unanswered.
 type Asked struct {
 	Count       int
 	Outstanding bool
@@ -58,22 +58,29 @@ type Queries struct {
 }
 
 // Advance says which commands to send now for a plan, marks their items as sent and returns when to ask again for apps
-// that are still installing (zero = no need). Items wait for the items they depend on. Queries follow the installs they
-// verify: a device answers in the order of its queue.
+// that are still installing (zero = no need). Items wait for the items they depend on. A query follows the installs that
+// it verifies in the same queue; if the device answers it before them (an install got NotNow), the next one goes out only
+// when an install was acknowledged, or the two would chase each other as long as the device is connected.
 func Advance(items []PlanItem, q Queries, pollAfter func(polls int) time.Duration, now time.Time) ([]Command, time.Time) {
 	var commands []Command
 	verified := map[ItemKey]bool{}
 	for _, it := range items {
 		verified[it.Key] = it.State == Verified && !it.leaving()
 	}
+	ask := make([]bool, len(items)) // items whose install is known, or comes before the query in the queue
 	for i := range items {
-		if c, ok := items[i].start(verified); ok {
-			items[i].UpdatedAt = now
+		it := &items[i]
+		was := it.State
+		if c, ok := it.start(verified); ok {
 			commands = append(commands, c)
 		}
+		if it.State != was {
+			it.UpdatedAt = now
+		}
+		ask[i] = it.State == Acknowledged || it.State == Sent && was == Pending
 	}
-	commands = append(commands, askProfiles(items, q.Profiles)...)
-	asks, poll := askApps(items, q.Apps, pollAfter, now)
+	commands = append(commands, askProfiles(items, ask, q.Profiles)...)
+	asks, poll := askApps(items, ask, polling{q.Apps, pollAfter, now})
 	return append(commands, asks...), poll
 }
 
@@ -85,7 +92,7 @@ func (i *PlanItem) start(verified map[ItemKey]bool) (Command, bool) {
 		if slices.ContainsFunc(i.DependsOn, func(k ItemKey) bool { return !verified[k] }) {
 			return c, false
 		}
-		i.State = Sent
+		i.State, i.Polls = Sent, 0
 		switch {
 		case i.Key.Kind == ConfigurationItem:
 			c.Type = InstallProfile
@@ -110,31 +117,42 @@ func (i *PlanItem) start(verified map[ItemKey]bool) (Command, bool) {
 	return c, false
 }
 
-// profileUnderWay: the item will be, or waits to be, seen in a ProfileList.
-func (i PlanItem) profileUnderWay() bool {
-	profile := i.Key.Kind == ConfigurationItem || i.Key.Name == ManagementProfile && i.Key.Kind == BuiltinItem
-	return profile && (i.State == Sent || i.State == Acknowledged)
+// seenInProfileList: a ProfileList tells whether the item is on the device.
+func (i PlanItem) seenInProfileList() bool {
+	return i.Key.Kind == ConfigurationItem || i.Key == ItemKey{BuiltinItem, ManagementProfile}
 }
 
-func askProfiles(items []PlanItem, asked Asked) []Command {
-	if asked.Outstanding || !slices.ContainsFunc(items, PlanItem.profileUnderWay) {
+func askProfiles(items []PlanItem, ask []bool, asked Asked) []Command {
+	if asked.Outstanding {
 		return nil
 	}
-	return []Command{{Type: ProfileList, Item: ItemKey{BuiltinItem, ManagementProfile}, Attempt: asked.Count + 1}}
+	for i, it := range items {
+		if ask[i] && it.seenInProfileList() {
+			return []Command{{Type: ProfileList, Item: ItemKey{BuiltinItem, ManagementProfile}, Attempt: asked.Count + 1}}
+		}
+	}
+	return nil
 }
 
-func askApps(items []PlanItem, asked Asked, pollAfter func(int) time.Duration, now time.Time) ([]Command, time.Time) {
+// polling is what decides when apps are asked after.
+type polling struct {
+	asked     Asked
+	pollAfter func(polls int) time.Duration
+	now       time.Time
+}
+
+func askApps(items []PlanItem, ask []bool, p polling) ([]Command, time.Time) {
 	var due []string
 	var poll time.Time
-	for _, it := range items {
-		if it.Key.Kind != AppItem || it.State != Sent && it.State != Acknowledged {
+	for i, it := range items {
+		if !ask[i] || it.Key.Kind != AppItem {
 			continue
 		}
 		at := it.UpdatedAt
 		if it.Polls > 0 {
-			at = at.Add(pollAfter(it.Polls))
+			at = at.Add(p.pollAfter(it.Polls))
 		}
-		if !at.After(now) {
+		if !at.After(p.now) {
 			due = append(due, it.Identifier)
 			continue
 		}
@@ -142,8 +160,10 @@ func askApps(items []PlanItem, asked Asked, pollAfter func(int) time.Duration, n
 			poll = at
 		}
 	}
-	if asked.Outstanding || len(due) == 0 {
+	if p.asked.Outstanding || len(due) == 0 {
 		return nil, poll
 	}
-	return []Command{{Type: ManagedApplicationList, Item: ItemKey{BuiltinItem, string(ManagedApplicationList)}, Attempt: asked.Count + 1, Identifiers: due}}, poll
+	return []Command{{
+		Type: ManagedApplicationList, Item: ItemKey{BuiltinItem, string(ManagedApplicationList)}, Attempt: p.asked.Count + 1, Identifiers: due,
+	}}, poll
 }

@@ -50,7 +50,10 @@ type Plan struct {
 type About struct {
 	Mark
 	Plan   int64  `json:"plan,omitempty"`
+	Epoch  int    `json:"epoch,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// Until is the deadline whose passing led to the conclusion, if one did.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // Device is everything known of one device, folded from facts. It is part of workflow histories and of the devices
@@ -83,6 +86,8 @@ type Device struct {
 	SetupDeadline  *time.Time `json:"setup_deadline,omitempty"`
 	SetupExtended  Mark       `json:"setup_extended,omitzero"`
 	SetupExtendsIn int        `json:"setup_extends_in,omitempty"`
+	// SetupAlert is the newest Stuck that a deadline in Setup Assistant led to.
+	SetupAlert About `json:"setup_alert,omitzero"`
 
 	OnHold     bool   `json:"on_hold,omitempty"`
 	HoldReason string `json:"hold_reason,omitempty"`
@@ -91,160 +96,6 @@ type Device struct {
 	ReleaseAsked  Mark   `json:"release_asked,omitzero"`
 	ReleaseReason string `json:"release_reason,omitempty"`
 	Released      Mark   `json:"released,omitzero"`
-}
-
-// Fold returns the device with the fact taken in. It is idempotent and commutes: any order of the same facts, with any
-// repetition, gives the same device. Facts without an id (not recorded) change nothing.
-func Fold(d Device, f Fact) Device {
-	if f.ID == 0 {
-		return d
-	}
-	if !d.Known.set() || f.ID < d.Known.By {
-		d.Known = Mark{f.ID, f.At}
-	}
-	switch f.Kind {
-	case Authenticated, Activated, CheckedOut:
-		d.foldActivation(f)
-	case Assigned, Unassigned, CatalogChanged, RetryItem, ABMSeen, ABMGone:
-		d.foldWanted(f)
-	case HoldRequest, ResumeRequest, ReleaseRequest, ReleaseFromSetup, ExtendHold:
-		d.foldRequest(f)
-	case Provisioning, Settled, Enrolled, Stuck, Nudged, SetupReleased, Released:
-		d.foldProgress(f)
-	case Registered:
-	}
-	return d
-}
-
-// newer moves the mark to the fact if that is the newest so far on this axis.
-func (m *Mark) newer(f Fact) bool {
-	if f.ID <= m.By {
-		return false
-	}
-	*m = Mark{f.ID, f.At}
-	return true
-}
-
-// first keeps the earliest fact on this axis.
-func (m *Mark) first(f Fact) bool {
-	if m.set() && f.ID >= m.By {
-		return false
-	}
-	*m = Mark{f.ID, f.At}
-	return true
-}
-
-func (d *Device) foldActivation(f Fact) {
-	if f.Epoch < d.Activation.Epoch {
-		return
-	}
-	if f.Epoch > d.Activation.Epoch {
-		d.Activation = Activation{Epoch: f.Epoch}
-	}
-	a := &d.Activation
-	switch f.Kind {
-	case Authenticated:
-		a.Opened.first(f)
-		a.State = max(a.State, Opened)
-	case Activated:
-		if a.Activated.first(f) {
-			a.Awaiting = f.AwaitingConfiguration
-		}
-		a.State = max(a.State, Active)
-	case CheckedOut:
-		a.Ended.first(f)
-		a.State = Ended
-	}
-}
-
-func (d *Device) foldWanted(f Fact) {
-	switch f.Kind {
-	case Assigned, Unassigned:
-		if d.AssignmentMark.newer(f) {
-			d.Assignment = f.Assignment
-		}
-	case CatalogChanged:
-		d.Catalog.newer(f)
-	case RetryItem:
-		d.Retry.newer(f)
-	case ABMSeen, ABMGone:
-		if d.ABMMark.newer(f) {
-			d.ABM = ABMFact{}
-			if f.ABM != nil {
-				d.ABM = *f.ABM
-			}
-		}
-	}
-}
-
-func (d *Device) foldRequest(f Fact) {
-	switch f.Kind {
-	case HoldRequest, ResumeRequest:
-		if d.HoldMark.newer(f) {
-			d.OnHold, d.HoldReason = f.Kind == HoldRequest, f.Reason
-		}
-	case ReleaseRequest:
-		if d.ReleaseAsked.first(f) {
-			d.ReleaseReason = f.Reason
-		}
-	case ReleaseFromSetup:
-		if d.SetupAsked.newer(f) {
-			d.SetupAskedIn = f.Epoch
-		}
-	case ExtendHold:
-		if d.SetupExtended.newer(f) {
-			d.SetupDeadline, d.SetupExtendsIn = f.Until, f.Epoch
-		}
-	}
-}
-
-func (d *Device) foldProgress(f Fact) {
-	switch f.Kind {
-	case Provisioning:
-		if d.Plan.newer(f) {
-			d.Plan.Epoch, d.Plan.For, d.Plan.Round, d.Plan.Begin = f.Epoch, f.For, f.Round, Verdict{}
-			if f.Verdict != nil {
-				d.Plan.Begin = *f.Verdict
-			}
-		}
-	case Settled:
-		if d.Settled.about(f) {
-			d.LastVerdict = Verdict{}
-			if f.Verdict != nil {
-				d.LastVerdict = *f.Verdict
-			}
-		}
-	case Enrolled:
-		d.Enrolled.about(f)
-	case Stuck:
-		d.Stuck.about(f)
-	case Nudged:
-		if d.Nudged.about(f) {
-			d.Nudges = f.Round
-		}
-	case SetupReleased:
-		if d.SetupReleased.newer(f) {
-			d.SetupEpoch = f.Epoch
-		}
-	case Released:
-		d.Released.first(f)
-	}
-}
-
-func (a *About) about(f Fact) bool {
-	if !a.newer(f) {
-		return false
-	}
-	a.Plan, a.Reason = f.Plan, f.Reason
-	return true
-}
-
-// FoldAll folds facts in their order.
-func FoldAll(d Device, facts ...Fact) Device {
-	for _, f := range facts {
-		d = Fold(d, f)
-	}
-	return d
 }
 
 // Delivers reports whether the fact must reach the device's workflow. An Authenticate changes a decision only when it
@@ -278,8 +129,11 @@ func (d Device) PlanCurrent() bool {
 	return d.Plan.set() && d.Plan.Epoch == d.Activation.Epoch && d.Plan.For >= d.Wanted()
 }
 
-// Verdict is the newest verdict on the current plan.
+// Verdict is the newest verdict on the plan of this epoch.
 func (d Device) Verdict() Verdict {
+	if d.Plan.Epoch != d.Activation.Epoch {
+		return Verdict{}
+	}
 	if d.Settled.Plan == d.Plan.By {
 		return d.LastVerdict
 	}
@@ -298,6 +152,20 @@ func (d Device) VerdictAt() time.Time {
 func (d Device) InSetup() bool {
 	return d.Active() && d.Activation.Awaiting && d.SetupEpoch != d.Activation.Epoch
 }
+
+// SetupAskedFor reports whether an operator asked to let the device out of Setup Assistant and it is still there.
+func (d Device) SetupAskedFor() bool {
+	return d.InSetup() && d.SetupAsked.set() && d.SetupAskedIn == d.Activation.Epoch
+}
+
+// MayAct reports whether anything may be sent to the device or concluded about it now: it is enrolled into MDM, nobody
+// asked for its release, and neither an operator nor Apple Business Manager holds it.
+func (d Device) MayAct() bool {
+	return d.Active() && !d.Leaving() && !d.OnHold && d.ABM.State != ABMConflict
+}
+
+// Leaving reports whether the device was released or its release was asked for.
+func (d Device) Leaving() bool { return d.Released.set() || d.ReleaseAsked.set() }
 
 // MayEnroll reports whether every condition of "Enrolled" holds (R1, R80): active, assigned, plan current, nothing
 // required left, and not held in Setup Assistant.

@@ -39,6 +39,8 @@ const (
 	PayloadTooLarge     Code = "payload_too_large"
 	StorageUnavailable  Code = "storage_unavailable"
 	WorkflowUnavailable Code = "workflow_unavailable"
+	// PushCertificateMissing: no device can be woken, so none should enroll.
+	PushCertificateMissing Code = "push_certificate_missing"
 )
 
 // Error is an error for people: a stable code and a sentence that says what happened and what to do.

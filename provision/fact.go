@@ -67,6 +67,9 @@ func Signals() []Kind {
 // nothing late revives a released device.
 func (k Kind) Begins() bool { return k == ABMSeen || k == Assigned || k == Activated }
 
+// InEpoch reports whether a fact of this kind is about one enrollment, so that one that names none means the current.
+func (k Kind) InEpoch() bool { return k == CheckedOut || k == ExtendHold || k == ReleaseFromSetup }
+
 // Priority orders deliveries among devices: lower first.
 type Priority int
 
@@ -118,7 +121,7 @@ type Fact struct {
 	// Round counts the tries of one plan, from 1.
 	Round   int      `json:"round,omitempty"`
 	Verdict *Verdict `json:"verdict,omitempty"`
-	// Until is a new deadline (ExtendHold).
+	// Until is a new deadline (ExtendHold), or the one whose passing led to a Stuck.
 	Until *time.Time `json:"until,omitempty"`
 }
 
@@ -204,4 +207,15 @@ type Delivery struct {
 	Fact   Fact
 	// Over: the device was released since, so the fact must not begin a new workflow.
 	Over bool
+}
+
+// Receipt says what became of facts that were to be delivered. A fact that it does not name is still due.
+type Receipt struct {
+	// Delivered are the ids of facts that reached their workflows, or have none to reach any more.
+	Delivered []int64
+	// Later are facts whose delivery broke down alone; their devices wait a moment.
+	Later []int64
+	// Refused are facts that would be refused again, with what was said. The device's later facts overtake them, which
+	// does no harm because [Fold] doesn't mind the order.
+	Refused map[int64]string
 }

@@ -64,12 +64,6 @@ type Item struct {
 	Groups []string `json:"groups,omitempty"`
 }
 
-// Group is a named, ordered set of items.
-type Group struct {
-	Name  string
-	Items []Item
-}
-
 // ItemState is where an item stands on one device.
 type ItemState string
 
@@ -77,7 +71,7 @@ type ItemState string
 //
 //	pending → sent → acknowledged → verified
 //	            └──────────┴──────▶ failed → (next round) pending
-//	removing → removed
+//	(no longer wanted) remove_pending → removing → removed
 const (
 	Pending       ItemState = "pending"
 	Sent          ItemState = "sent"
@@ -108,105 +102,6 @@ func (i PlanItem) leaving() bool {
 	return i.State == RemovePending || i.State == Removing || i.State == Removed
 }
 
-// Compose joins the items of groups into one ordered list: each item once, with the strictest stage of those that bring
-// it; dependencies before what depends on them, otherwise in the order of groups and of items in them.
-//
-// It fails with [ItemConflict] when two different items claim one identifier, [DependencyMissing] when an item depends
-// on one that no group brings, and [DependencyCycle].
-func Compose(groups []Group) ([]Item, error) {
-	var items []Item
-	at := map[ItemKey]int{}
-	for _, g := range groups {
-		for _, it := range g.Items {
-			i, seen := at[it.Key]
-			if !seen {
-				at[it.Key] = len(items)
-				it.Groups, it.DependsOn = []string{g.Name}, slices.Clone(it.DependsOn)
-				items = append(items, it)
-				continue
-			}
-			items[i].join(g.Name, it)
-		}
-	}
-	if err := checkIdentifiers(items); err != nil {
-		return nil, err
-	}
-	return order(items, at)
-}
-
-func (i *Item) join(group string, other Item) {
-	if !slices.Contains(i.Groups, group) {
-		i.Groups = append(i.Groups, group)
-	}
-	if stageRank[other.Stage] < stageRank[i.Stage] {
-		i.Stage = other.Stage
-	}
-	for _, dep := range other.DependsOn {
-		if !slices.Contains(i.DependsOn, dep) {
-			i.DependsOn = append(i.DependsOn, dep)
-		}
-	}
-}
-
-func checkIdentifiers(items []Item) error {
-	type claim struct {
-		kind       ItemKind
-		identifier string
-	}
-	owner := map[claim]Item{}
-	for _, it := range items {
-		if it.Identifier == "" {
-			continue
-		}
-		c := claim{it.Key.Kind, it.Identifier}
-		if other, taken := owner[c]; taken {
-			return Errorf(ItemConflict, "%s (group %s) and %s (group %s) both claim the identifier %q, so one would replace the other; take one of them out of its group.",
-				other.Key, other.Groups[0], it.Key, it.Groups[0], it.Identifier)
-		}
-		owner[c] = it
-	}
-	return nil
-}
-
-// order sorts topologically and stably by depth-first search.
-func order(items []Item, at map[ItemKey]int) ([]Item, error) {
-	const (
-		unseen = iota
-		open
-		done
-	)
-	state := make([]int, len(items))
-	sorted := make([]Item, 0, len(items))
-	var visit func(i int) error
-	visit = func(i int) error {
-		switch state[i] {
-		case done:
-			return nil
-		case open:
-			return Errorf(DependencyCycle, "%s depends on itself through other items; break the circle.", items[i].Key)
-		}
-		state[i] = open
-		for _, dep := range items[i].DependsOn {
-			j, ok := at[dep]
-			if !ok {
-				return Errorf(DependencyMissing, "%s (group %s) depends on %s, which none of the device's groups brings.", items[i].Key, items[i].Groups[0], dep)
-			}
-			if err := visit(j); err != nil {
-				return err
-			}
-		}
-		state[i] = done
-		sorted = append(sorted, items[i])
-		return nil
-	}
-	for i := range items {
-		if err := visit(i); err != nil {
-			return nil, err
-		}
-	}
-	return sorted, nil
-}
-
 // Builtins are the items that Muster adds to every plan of an assigned device.
 func Builtins(managementIdentifier string) []Item {
 	return []Item{
@@ -217,37 +112,58 @@ func Builtins(managementIdentifier string) []Item {
 
 // Reconcile compares what is wanted with what is recorded and returns the items of the device's plan as they should be
 // now. Items wanted and verified in their version stay; failed ones begin a new attempt; what is no longer wanted is
-// removed, or forgotten when it never reached the device.
+// removed, or forgotten when it was never sent. Attempts of one item only rise, whatever goes and comes back, so that
+// each has CommandUUIDs of its own.
 func Reconcile(want []Item, have []PlanItem) []PlanItem {
 	old := map[ItemKey]PlanItem{}
 	for _, it := range have {
 		old[it.Key] = it
 	}
 	wanted := map[ItemKey]bool{}
-	plan := make([]PlanItem, 0, len(want))
+	claimed := map[claim]int{}
+	plan := make([]PlanItem, 0, len(want)+len(have)) // never grown, because successors are pointed at
 	for pos, it := range want {
 		wanted[it.Key] = true
+		if c, claims := it.claim(); claims {
+			claimed[c] = pos
+		}
 		plan = append(plan, renew(it, old, pos))
 	}
 	for _, it := range have {
-		if wanted[it.Key] {
+		if wanted[it.Key] || it.State == Pending && it.Attempt == 1 {
 			continue
 		}
 		it.Position = len(plan)
-		switch it.State {
-		case Sent, Acknowledged, Verified, Failed:
-			if it.Key.Kind == BuiltinItem {
-				continue
-			}
-			it.State, it.Detail = RemovePending, ""
-			it.Attempt++
-		case Pending:
-			continue
-		case RemovePending, Removing, Removed:
+		var successor *PlanItem
+		c, _ := it.claim()
+		if at, taken := claimed[c]; taken {
+			successor = &plan[at]
 		}
+		it.leave(successor)
 		plan = append(plan, it)
 	}
 	return plan
+}
+
+// leave turns an unwanted item towards its removal. An item whose identifier a wanted one claims is replaced by that,
+// because a removal would take the successor away; the successor counts as sent then, so that whatever stands under its
+// identifier is removed even if it is given up before its turn comes.
+func (i *PlanItem) leave(successor *PlanItem) {
+	switch {
+	case i.State == Removed:
+		return
+	case i.Key.Kind == BuiltinItem:
+		i.State, i.Detail = Removed, ""
+	case successor != nil:
+		i.State, i.Detail = Removed, "Replaced by "+successor.Key.String()+"."
+		successor.Attempt = max(successor.Attempt, 2)
+	case i.leaving():
+		return
+	default:
+		i.State, i.Detail = RemovePending, ""
+	}
+	i.Polls = 0
+	i.Attempt++
 }
 
 func renew(want Item, old map[ItemKey]PlanItem, pos int) PlanItem {
@@ -294,7 +210,7 @@ func Judge(items []PlanItem) Verdict {
 
 // Matters reports whether a new verdict may change what is done next, so that a Settled fact is due: everything
 // required is there, everything that precedes the release from Setup Assistant is there, the last removal is done, or
-// another item failed while nothing else is under way.
+// another required item failed.
 func (d Device) Matters(v Verdict) bool {
 	last := d.Verdict()
 	switch {

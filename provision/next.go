@@ -11,32 +11,34 @@ type Action string
 
 // Actions.
 const (
-	// Wait: nothing to do before a fact comes or Until passes.
+	// WaitForFacts: nothing to do before a fact comes or Until passes.
 	WaitForFacts Action = "wait"
 	// Apply: reconcile what is on the device with what its groups want.
 	Apply Action = "apply"
 	// LeaveSetup: send DeviceConfigured.
 	LeaveSetup Action = "leave_setup"
-	// Conclude: record Enrolled.
+	// ConcludeEnrolled: record Enrolled.
 	ConcludeEnrolled Action = "conclude_enrolled"
 	// ConcludeStuck: record that an operator is needed.
 	ConcludeStuck Action = "conclude_stuck"
 	// Nudge: push again and ask the device anew for what is outstanding.
 	Nudge Action = "nudge"
-	// ConcludeReleased: forget the device, record Released and end the workflow.
+	// ConcludeReleased: forget the device and record Released, which ends the workflow.
 	ConcludeReleased Action = "conclude_released"
 )
 
 // Step is the answer of [Next].
 type Step struct {
 	Do Action `json:"do"`
-	// Until bounds a wait; zero = until a fact comes.
+	// Until bounds a wait (zero = until a fact comes); of a ConcludeStuck it is the deadline that passed.
 	Until time.Time `json:"until,omitzero"`
 	// Reason is for people and for the recorded fact.
 	Reason string `json:"reason,omitempty"`
-	// Plan is the plan that a conclusion or nudge is about; Round the try that an Apply begins.
+	// Plan is the plan that a conclusion or nudge is about; Round the try that an Apply or a Nudge begins.
 	Plan  int64 `json:"plan,omitempty"`
 	Round int   `json:"round,omitempty"`
+	// Epoch is the enrollment that the step was decided for.
+	Epoch int `json:"epoch,omitempty"`
 }
 
 // HoldPolicy says what happens when a device's time in Setup Assistant is up.
@@ -63,14 +65,23 @@ type Policy struct {
 	NudgeAfter []time.Duration
 }
 
-// Next decides what to do for a device at a time. It is pure: the same device, policy and time give the same step.
+// Next decides what to do for a device at a time. It is pure: the same device, policy and time give the same step. A
+// released device has nothing left to do.
 func Next(d Device, p Policy, now time.Time) Step {
+	step := next(d, p, now)
+	step.Epoch = d.Activation.Epoch
+	return step
+}
+
+func next(d Device, p Policy, now time.Time) Step {
 	switch {
 	case d.Released.set():
-		return Step{Do: ConcludeReleased}
+		return Step{Do: WaitForFacts}
 	case d.ReleaseAsked.set():
 		return Step{Do: ConcludeReleased, Reason: d.ReleaseReason}
-	case d.OnHold || d.ABM.State == ABMConflict || !d.Active():
+	case d.SetupAskedFor():
+		return Step{Do: LeaveSetup, Reason: "An operator asked for it."}
+	case !d.MayAct():
 		return Step{Do: WaitForFacts}
 	}
 	setup := nextSetup(d, p, now)
@@ -85,24 +96,48 @@ func nextSetup(d Device, p Policy, now time.Time) Step {
 	if !d.InSetup() {
 		return Step{Do: WaitForFacts}
 	}
-	if d.SetupAsked.set() && d.SetupAskedIn == d.Activation.Epoch {
-		return Step{Do: LeaveSetup, Reason: "An operator asked for it."}
-	}
 	if d.Assignment.Complete() && d.PlanCurrent() && d.Verdict().BeforeReleaseLeft == 0 {
-		return Step{Do: LeaveSetup, Reason: "Everything that must precede is on the device."}
+		return Step{Do: LeaveSetup, Plan: d.Plan.By, Reason: "Everything that must precede is on the device."}
 	}
 	deadline := d.Deadline(p)
 	if now.Before(deadline) {
 		return Step{Do: WaitForFacts, Until: deadline}
 	}
-	keep := p.HoldPolicy == HoldKeepAndAlert || p.HoldPolicy == HoldReleaseRequiredOnly && len(d.Verdict().Failed) > 0
-	if !keep {
+	switch {
+	case !d.keptInSetup(p, deadline):
 		return Step{Do: LeaveSetup, Reason: "The time in Setup Assistant is up."}
+	case d.alerted(deadline) || d.stuckNow():
+		return Step{Do: WaitForFacts}
 	}
-	if d.Stuck.At.Before(deadline) {
-		return Step{Do: ConcludeStuck, Plan: d.Plan.By, Reason: "The time in Setup Assistant is up and the policy keeps the device there"}
+	return Step{Do: ConcludeStuck, Plan: d.Plan.By, Until: deadline, Reason: setupReason(d)}
+}
+
+// keptInSetup: the policy keeps the device although its time is up. A failed item keeps it while it is tried again, too.
+func (d Device) keptInSetup(p Policy, deadline time.Time) bool {
+	switch p.HoldPolicy {
+	case HoldKeepAndAlert:
+		return true
+	case HoldReleaseRequiredOnly:
+		v := d.Verdict()
+		return len(v.Failed) > 0 || d.PlanCurrent() && d.Plan.Round > 1 && v.RequiredLeft > 0 || d.alerted(deadline)
+	case HoldRelease:
 	}
-	return Step{Do: WaitForFacts}
+	return false
+}
+
+// alerted: that this deadline passed with the device kept was recorded. It compares deadlines, not times of records,
+// because the clocks of the workflow and of the store may differ.
+func (d Device) alerted(deadline time.Time) bool {
+	a := d.SetupAlert
+	return a.Until != nil && a.Epoch == d.Activation.Epoch && a.Until.Equal(deadline)
+}
+
+func setupReason(d Device) string {
+	const text = "The time in Setup Assistant is up and the policy keeps the device there"
+	if failed := d.Verdict().Failed; len(failed) > 0 {
+		return text + "; failed: " + strings.Join(failed, ", ")
+	}
+	return text
 }
 
 // Deadline is when the device's time in Setup Assistant is up.
@@ -115,11 +150,8 @@ func (d Device) Deadline(p Policy) time.Time {
 
 func nextPlan(d Device, p Policy, now time.Time) Step {
 	applied := d.Plan.set() && d.Plan.Epoch == d.Activation.Epoch
-	complete := d.Assignment.Complete()
 	switch {
-	case !complete && !applied:
-		return Step{Do: WaitForFacts}
-	case d.stuckUnplanned():
+	case !d.Assignment.Complete() && !applied, d.stuckUnplanned():
 		return Step{Do: WaitForFacts}
 	case !d.PlanCurrent():
 		return Step{Do: Apply, Round: 1}
@@ -127,8 +159,6 @@ func nextPlan(d Device, p Policy, now time.Time) Step {
 	v := d.Verdict()
 	concluded := d.Enrolled.set() && d.Enrolled.Plan == d.Plan.By
 	switch {
-	case concluded && v.RemovalsLeft == 0:
-		return Step{Do: WaitForFacts}
 	case !concluded && d.MayEnroll():
 		return Step{Do: ConcludeEnrolled, Plan: d.Plan.By}
 	case len(v.Failed) > 0:
@@ -142,23 +172,30 @@ func nextPlan(d Device, p Policy, now time.Time) Step {
 // stuckUnplanned: ApplyGroups could make no plan at all (a conflict between groups); nothing but a change of what is
 // wanted helps.
 func (d Device) stuckUnplanned() bool {
-	return d.Stuck.set() && d.Stuck.Plan == 0 && d.Stuck.By > d.Wanted()
+	return d.Stuck.set() && d.Stuck.Plan == 0 && d.Stuck.Until == nil && d.Stuck.Epoch == d.Activation.Epoch && d.Stuck.By > d.Wanted()
 }
 
 func nextRetry(d Device, p Policy, now time.Time) Step {
 	v := d.Verdict()
 	done := max(d.Plan.Round, 1)
 	if done > len(p.RetryAfter) {
-		if d.Stuck.Plan == d.Plan.By && d.Stuck.set() {
+		if d.Stuck.set() && d.Stuck.Plan == d.Plan.By && d.Stuck.Until == nil {
 			return Step{Do: WaitForFacts}
 		}
-		return Step{Do: ConcludeStuck, Plan: d.Plan.By, Reason: fmt.Sprintf("%s failed %d times", strings.Join(v.Failed, ", "), done)}
+		return Step{Do: ConcludeStuck, Plan: d.Plan.By, Reason: fmt.Sprintf("%s failed, tried %s", strings.Join(v.Failed, ", "), times(done))}
 	}
 	due := d.VerdictAt().Add(p.RetryAfter[done-1])
 	if now.Before(due) {
 		return Step{Do: WaitForFacts, Until: due}
 	}
-	return Step{Do: Apply, Round: done + 1, Reason: "Failed items are tried again."}
+	return Step{Do: Apply, Plan: d.Plan.By, Round: done + 1, Reason: "Failed items are tried again."}
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 func nextNudge(d Device, p Policy, now time.Time) Step {

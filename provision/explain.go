@@ -1,0 +1,137 @@
+package provision
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Wait is one thing a device waits for.
+type Wait struct {
+	// For is a sentence; Since when it has been so; Who can end it.
+	For   string    `json:"for"`
+	Since time.Time `json:"since"`
+	Who   string    `json:"who"`
+	// Until is when Muster acts by itself, if it will.
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// Who can end a wait.
+const (
+	whoMuster     = "Muster"
+	whoDevice     = "the device"
+	whoHolder     = "the person who holds the device"
+	whoTechnician = "a technician, with assign"
+	whoOperator   = "an operator, with resume"
+	whoAdmin      = "an administrator: mend the item or the group, then retry"
+	whoABM        = "an administrator of Apple Business Manager"
+)
+
+// Explain says what a device that isn't Enrolled waits for, since when and who can unblock it. It is empty only for
+// Released devices and for Enrolled ones that nothing holds.
+func (d Device) Explain(p Policy, now time.Time) []Wait {
+	switch {
+	case d.Released.set():
+		return nil
+	case d.ReleaseAsked.set():
+		return []Wait{{For: "The release was asked for and is being carried out.", Since: d.ReleaseAsked.At, Who: whoMuster}}
+	}
+	waits := d.explainHeld()
+	held := len(waits) > 0
+	switch d.Status() {
+	case StatusAwaiting:
+		waits = append(waits, d.explainAwaiting(p, now)...)
+	case StatusProvisioning:
+		if !held {
+			waits = append(waits, d.explainProvisioning(p, now))
+		}
+	case StatusUnmanaged:
+		waits = append(waits, Wait{For: "The management profile is gone from the device; it must be enrolled again.", Since: d.Activation.Ended.At, Who: whoHolder})
+	case StatusUnassigned, StatusUnassignPending:
+		waits = append(waits, Wait{For: "The device was taken off this server in Apple Business Manager.", Since: d.ABMMark.At, Who: whoABM})
+	case StatusEnrolled, StatusReleased:
+	}
+	return waits
+}
+
+// explainHeld names what keeps Muster from acting although it knows what to do.
+func (d Device) explainHeld() []Wait {
+	var waits []Wait
+	if d.OnHold {
+		waits = append(waits, Wait{For: sentence("The device is on hold", d.HoldReason), Since: d.HoldMark.At, Who: whoOperator})
+	}
+	if d.ABM.State == ABMConflict {
+		waits = append(waits, Wait{For: "Another organisation's Apple Business Manager still claims the device.", Since: d.ABMMark.At, Who: whoABM})
+	}
+	return waits
+}
+
+func (d Device) explainAwaiting(p Policy, now time.Time) []Wait {
+	var waits []Wait
+	if !d.Active() {
+		w := Wait{For: AwaitingActivation + ": the device must be switched on, reach Apple and enroll.", Since: d.Known.At, Who: whoHolder}
+		if d.Activation.State == Opened {
+			w = Wait{For: AwaitingActivation + ": enrollment began; the device has not sent its push token yet.", Since: d.Activation.Opened.At, Who: whoDevice}
+		}
+		waits = append(waits, w)
+	}
+	if !d.Assignment.Complete() {
+		waits = append(waits, d.explainAssignment())
+	}
+	if deadline := d.Deadline(p); d.InSetup() && d.MayAct() && now.Before(deadline) {
+		waits = append(waits, Wait{For: "The device is held in Setup Assistant meanwhile.", Since: d.Activation.Activated.At, Who: whoTechnician, Until: &deadline})
+	}
+	if d.stuckNow() {
+		waits = append(waits, Wait{For: sentence("Nothing goes on by itself", d.Stuck.Reason), Since: d.Stuck.At, Who: whoTechnician})
+	}
+	return waits
+}
+
+func (d Device) explainAssignment() Wait {
+	w := Wait{For: AwaitingAssignment + ": nobody is assigned.", Since: d.Known.At, Who: whoTechnician}
+	if d.AssignmentMark.set() {
+		w.Since = d.AssignmentMark.At
+	}
+	if d.Assignment != nil && len(d.Assignment.Groups) > 0 {
+		w.For = fmt.Sprintf("%s: groups %s are kept, but no user or technician is given.", AwaitingAssignment, strings.Join(d.Assignment.Groups, ", "))
+	}
+	return w
+}
+
+func (d Device) explainProvisioning(p Policy, now time.Time) Wait {
+	var until *time.Time
+	if step := Next(d, p, now); step.Do == WaitForFacts && !step.Until.IsZero() {
+		until = &step.Until
+	}
+	v := d.Verdict()
+	switch {
+	case d.stuckNow():
+		return Wait{For: sentence("Provisioning can't go on by itself", d.Stuck.Reason), Since: d.Stuck.At, Who: whoAdmin}
+	case !d.PlanCurrent():
+		return Wait{For: "What belongs on the device is being worked out and sent.", Since: d.wantedAt(), Who: whoMuster}
+	case len(v.Failed) > 0:
+		return Wait{For: fmt.Sprintf("Failed: %s. What failed is tried again.", strings.Join(v.Failed, ", ")), Since: d.VerdictAt(), Who: whoMuster, Until: until}
+	case d.InSetup() && v.BeforeReleaseLeft > 0:
+		return Wait{For: fmt.Sprintf("The device is held in Setup Assistant; %d more items must be on it before.", v.BeforeReleaseLeft), Since: d.Activation.Activated.At, Who: whoDevice, Until: until}
+	case v.RequiredLeft == 0:
+		return Wait{For: "All required items are verified; enrollment is being concluded.", Since: d.VerdictAt(), Who: whoMuster}
+	}
+	return Wait{For: fmt.Sprintf("%d of %d items are still to be installed and verified.", v.RequiredLeft, v.Total), Since: d.Plan.At, Who: whoDevice, Until: until}
+}
+
+func (d Device) wantedAt() time.Time {
+	newest := Mark{}
+	for _, m := range []Mark{d.Activation.Activated, d.AssignmentMark, d.Catalog, d.Retry} {
+		if m.By > newest.By {
+			newest = m
+		}
+	}
+	return newest.At
+}
+
+func sentence(text, reason string) string {
+	if reason == "" {
+		return text + "."
+	}
+	return text + ": " + strings.TrimSuffix(reason, ".") + "."
+}
