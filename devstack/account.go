@@ -120,7 +120,7 @@ func (a *account) home(dir, fallback string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.Chmod(dir, info.Mode().Perm()|0o011); err != nil { //nolint:gosec // as above: passing through, not reading
+	if err := os.Chmod(dir, info.Mode().Perm()|0o011); err != nil {
 		return "", fmt.Errorf("letting the user %q into %s: %w", a.name, dir, err)
 	}
 	return dir, nil

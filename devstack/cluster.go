@@ -75,9 +75,9 @@ func (c *cluster) claimDir() error {
 // settle finds the data folder and its user: an existing cluster stays with its owner, a new one gets an unprivileged user.
 func (c *cluster) settle() error {
 	c.pgdata = filepath.Join(c.dir, "pgdata")
-	if real, err := filepath.EvalSymlinks(c.pgdata); err == nil {
-		c.pgdata, c.home = real, filepath.Dir(real)
-		c.account, err = ownerOf(real)
+	if target, err := filepath.EvalSymlinks(c.pgdata); err == nil {
+		c.pgdata, c.home = target, filepath.Dir(target)
+		c.account, err = ownerOf(target)
 		return err
 	}
 	var err error

@@ -111,8 +111,8 @@ func (f finder) installed(ctx context.Context) (PostgresBinaries, bool) {
 
 // realDir follows links such as /usr/local/bin/initdb to the folder in which the sister programs stand, too.
 func realDir(file string) string {
-	if real, err := filepath.EvalSymlinks(file); err == nil {
-		return filepath.Dir(real)
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		return filepath.Dir(target)
 	}
 	return filepath.Dir(file)
 }
@@ -155,7 +155,7 @@ func inspect(ctx context.Context, dir string) (PostgresBinaries, error) {
 var versionLine = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
 func majorVersion(ctx context.Context, program string) (int, error) {
-	out, err := exec.CommandContext(ctx, program, "--version").Output() //nolint:gosec // a program found by its well-known name
+	out, err := exec.CommandContext(ctx, program, "--version").Output()
 	if err != nil {
 		return 0, fmt.Errorf("asking %s for its version: %w", program, err)
 	}

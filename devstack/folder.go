@@ -81,7 +81,7 @@ func abandoned(dir string) bool {
 		if err != nil {
 			return false
 		}
-		defer lock.Close()
+		_ = lock.Close()
 	}
 	return true
 }

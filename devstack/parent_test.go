@@ -16,7 +16,7 @@ import (
 // startParent runs this program anew as the parent of both servers, and returns their process ids when they are ready.
 func startParent(t *testing.T, dir string) (parent *exec.Cmd, pids [2]int) {
 	t.Helper()
-	parent = exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // ourselves
+	parent = exec.CommandContext(t.Context(), os.Args[0])
 	parent.Env = append(os.Environ(), childVariable+"="+dir)
 	parent.Stderr = os.Stderr
 	require.NoError(t, parent.Start())

@@ -52,7 +52,7 @@ func listenLow(wish int) (net.Listener, error) {
 	}
 	top := firstEphemeral()
 	for range 500 {
-		if l, err := listen(lowestPort + rand.IntN(top-lowestPort)); err == nil { //nolint:gosec // a port is no secret
+		if l, err := listen(lowestPort + rand.IntN(top-lowestPort)); err == nil {
 			return l, nil
 		}
 	}

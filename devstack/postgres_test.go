@@ -184,12 +184,12 @@ func TestPostgresBelowAClosedFolder(t *testing.T) {
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm(), "a home was opened")
 	require.FileExists(t, filepath.Join(home, ".dev", "pgdata", "PG_VERSION"), "the data can be seen from the folder")
 
-	real, err := filepath.EvalSymlinks(filepath.Join(home, ".dev", "pgdata"))
+	data, err := filepath.EvalSymlinks(filepath.Join(home, ".dev", "pgdata"))
 	require.NoError(t, err)
 	if os.Geteuid() == 0 {
-		require.Equal(t, fallback, filepath.Dir(filepath.Dir(real)))
+		require.Equal(t, fallback, filepath.Dir(filepath.Dir(data)))
 		require.Contains(t, strings.Join(told, "\n"), "cannot reach")
 	} else {
-		require.Equal(t, filepath.Join(home, ".dev", "pgdata"), real)
+		require.Equal(t, filepath.Join(home, ".dev", "pgdata"), data)
 	}
 }

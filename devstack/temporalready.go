@@ -3,7 +3,6 @@ package devstack
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 
 	"go.temporal.io/api/enums/v1"
@@ -18,7 +17,7 @@ func (t *Temporal) awaitReady(ctx context.Context, proc *process) error {
 	c, err := client.NewLazyClient(client.Options{
 		HostPort:  t.HostPort(),
 		Namespace: t.cfg.Namespace,
-		Logger:    log.NewStructuredLogger(slog.New(slog.NewTextHandler(io.Discard, nil))), // refused calls are expected here
+		Logger:    log.NewStructuredLogger(slog.New(slog.DiscardHandler)), // refused calls are expected here
 	})
 	if err != nil {
 		return fmt.Errorf("connecting to Temporal: %w", err)

@@ -120,7 +120,7 @@ func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 func lockKey(name string) int64 {
 	h := fnv.New64a()
 	h.Write([]byte("muster stacktest " + name))
-	return int64(h.Sum64()) //nolint:gosec // any 64 bits will do
+	return int64(h.Sum64())
 }
 
 func onDatabase(server, name string) string {

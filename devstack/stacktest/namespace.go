@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -41,7 +40,7 @@ func Temporal(t testing.TB) (hostPort, namespace string) {
 func register(ctx context.Context, hostPort, namespace string) error {
 	c, err := client.DialContext(ctx, client.Options{
 		HostPort: hostPort,
-		Logger:   log.NewStructuredLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		Logger:   log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // command is `with -- sh -c script`; what it says on stderr comes back in out.
 func command(t *testing.T, script string) (cmd *exec.Cmd, out *strings.Builder) {
 	t.Helper()
-	cmd = exec.CommandContext(t.Context(), os.Args[0], "--", "sh", "-c", script) //nolint:gosec // ourselves
+	cmd = exec.CommandContext(t.Context(), os.Args[0], "--", "sh", "-c", script)
 	cmd.Env = append(os.Environ(), asMain+"=yes")
 	out = &strings.Builder{}
 	cmd.Stdout, cmd.Stderr = out, out
