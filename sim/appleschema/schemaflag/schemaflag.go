@@ -11,7 +11,8 @@ import (
 	"github.com/muster-mdm/muster/sim/appleschema"
 )
 
-var dir = flag.String("apple-schema", "", "check MDM messages against Apple's published schema in this folder")
+// The variable lets one run over many packages name the folder: `go test` refuses a flag that one of them does not define.
+var dir = flag.String("apple-schema", os.Getenv("MUSTER_APPLE_SCHEMA"), "check MDM messages against Apple's published schema in this folder")
 
 var load = sync.OnceValues(func() (*appleschema.Schema, error) {
 	return appleschema.Load(resolve(*dir))
