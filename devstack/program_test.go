@@ -1,0 +1,40 @@
+package devstack
+
+import (
+	"errors"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func program(t *testing.T, script string) ProgramConfig {
+	t.Helper()
+	return ProgramConfig{Name: "the program", Args: []string{"/bin/sh", "-c", script}, Log: filepath.Join(t.TempDir(), "program.log")}
+}
+
+func TestKilledProgramIsNoCrash(t *testing.T) {
+	p, err := StartProgram(program(t, "trap '' TERM; echo $$; while :; do sleep 1; done"))
+	require.NoError(t, err)
+	requireLog(t, p.process, strconv.Itoa(p.Pid()))
+	p.Kill()
+	<-p.Done()
+	require.NoError(t, p.Err())
+	require.Empty(t, commandLine(p.Pid()))
+}
+
+func TestRunProgramTellsAFailureByItsLog(t *testing.T) {
+	require.NoError(t, RunProgram(t.Context(), program(t, "exit 0")))
+	err := RunProgram(t.Context(), program(t, "echo no such table; exit 3"))
+	var crash *CrashError
+	require.True(t, errors.As(err, &crash), "%v", err)
+	require.Contains(t, err.Error(), "no such table")
+	require.Contains(t, err.Error(), "exit status 3")
+}
+
+func TestFreePortIsBelowTheEphemeralRange(t *testing.T) {
+	port, err := FreePort()
+	require.NoError(t, err)
+	require.Less(t, port, firstEphemeral())
+}
