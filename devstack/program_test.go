@@ -1,7 +1,6 @@
 package devstack
 
 import (
-	"errors"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -28,7 +27,7 @@ func TestRunProgramTellsAFailureByItsLog(t *testing.T) {
 	require.NoError(t, RunProgram(t.Context(), program(t, "exit 0")))
 	err := RunProgram(t.Context(), program(t, "echo no such table; exit 3"))
 	var crash *CrashError
-	require.True(t, errors.As(err, &crash), "%v", err)
+	require.ErrorAs(t, err, &crash)
 	require.Contains(t, err.Error(), "no such table")
 	require.Contains(t, err.Error(), "exit status 3")
 }

@@ -2,8 +2,6 @@ package devstack
 
 import (
 	"net/http"
-	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -15,9 +13,7 @@ import (
 
 func startTemporal(t *testing.T, cfg TemporalConfig) *Temporal {
 	t.Helper()
-	bin, err := FindTemporal(t.Context(), "../.bin", FindOptions{Progress: func(s string) { t.Log(s) }})
-	require.NoError(t, err)
-	cfg.Bin = bin
+	cfg.Bin = pinnedTemporal(t)
 	s, err := StartTemporal(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Stop()) })
@@ -125,17 +121,4 @@ func TestTemporalSaysWhyItDoesNotStart(t *testing.T) {
 	_, err := StartTemporal(t.Context(), TemporalConfig{Bin: s.cfg.Bin, SearchAttributes: map[string]string{"MusterStatus": "Colour"}})
 	require.ErrorContains(t, err, "Temporal stopped by itself")
 	require.ErrorContains(t, err, "invalid search attribute value type")
-}
-
-func TestFindTemporalSaysHowToBuildWhatIsMissing(t *testing.T) {
-	dir := t.TempDir()
-	_, err := FindTemporal(t.Context(), dir, FindOptions{NoInstall: true})
-	require.ErrorIs(t, err, ErrNotInstalled)
-	require.ErrorContains(t, err, "GOBIN="+dir+" go install github.com/temporalio/cli/cmd/temporal@v1.5.1")
-
-	foreign, err := os.ReadFile(os.Args[0]) // a Go program, but another
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "temporal"), foreign, 0o755))
-	_, err = FindTemporal(t.Context(), dir, FindOptions{NoInstall: true})
-	require.ErrorIs(t, err, ErrNotInstalled)
 }
