@@ -27,82 +27,101 @@ UPDATE device_commands
 SET status = $2, detail = $3, answered_at = $4
 WHERE command_uuid = $1`
 
-const commandsLeft = `
+// What an answer needs is read in one go, after the device was locked: each statement sees what others committed until
+// then.
+const lockDeviceOfCommand = `
+SELECT state, coalesce(udid, ''), push_at, push_tries, poll_at
+FROM devices
+WHERE serial = (SELECT serial FROM device_commands WHERE command_uuid = $1)
+FOR UPDATE`
+
+const planItemsOfCommand = `
+SELECT kind, name, stage, version, identifier, depends_on, group_names, position, state, attempt, polls, detail, updated_at
+FROM plan_items
+WHERE (serial, epoch) = (SELECT serial, epoch FROM device_commands WHERE command_uuid = $1)
+ORDER BY position`
+
+const otherQueriesThan = `
+SELECT request_type, max(attempt), bool_or(status IN ('', 'NotNow') AND (command_uuid <> $1 OR $2))
+FROM device_commands
+WHERE (serial, epoch) = (SELECT serial, epoch FROM device_commands WHERE command_uuid = $1)
+    AND request_type IN ('ProfileList', 'ManagedApplicationList')
+GROUP BY request_type`
+
+const othersLeft = `
 SELECT count(*)
 FROM device_commands
-WHERE serial = $1 AND epoch = $2 AND status IN ('', 'NotNow')`
+WHERE (serial, epoch) = (SELECT serial, epoch FROM device_commands WHERE command_uuid = $1)
+    AND status IN ('', 'NotNow') AND command_uuid <> $1`
 
 // Answer takes a device's answer to a command into its plan: it updates the items, queues what follows, and records a
 // Settled fact when the verdict may change what is done next. An answer that comes twice, or late from an earlier epoch,
-// changes nothing. info may be nil.
+// changes nothing. It fails with [provision.UnknownCommand]. info may be nil.
 func (db *DB) Answer(ctx context.Context, commandUUID string, answer provision.Answer, info *Information) (Outcome, error) {
-	sent, err := db.SentCommand(ctx, commandUUID)
-	if err != nil {
-		return Outcome{}, err
-	}
 	var out Outcome
-	out.Device, err = db.Update(ctx, sent.Serial, func(ctx context.Context, c *Change) error {
+	var err error
+	out.Device, err = db.transact(ctx, "taking an answer", func(c *Change) error {
 		var err error
 		out.Ignored, out.Queued, err = c.answer(ctx, commandUUID, answer, info)
 		return err
 	})
-	return out, err
+	if err != nil {
+		return Outcome{}, err
+	}
+	return out, nil
+}
+
+// answered is what is known when an answer comes.
+type answered struct {
+	sent SentCommand
+	plan plan
+	// left counts the device's other commands that are outstanding.
+	left int
 }
 
 func (c *Change) answer(ctx context.Context, commandUUID string, answer provision.Answer, info *Information) (ignored bool, queued int, err error) {
-	// Read again under the device's lock: another answer may have been taken meanwhile.
-	var sent SentCommand
-	if err := sent.found(c.tx.QueryRow(ctx, sentCommand, commandUUID).Scan(sent.columns()...), commandUUID); err != nil {
-		return false, 0, err
-	}
-	if sent.Answered() {
-		return true, 0, nil
-	}
-	if _, err := c.tx.Exec(ctx, answerCommand, commandUUID, answer.Status, answer.Detail, c.now); err != nil {
-		return false, 0, err
-	}
-	if sent.Epoch != c.Device.Activation.Epoch || !c.Device.Active() {
-		return true, 0, nil
-	}
-	if info != nil {
-		if err := c.saveInformation(ctx, *info); err != nil {
-			return false, 0, err
-		}
-	}
-	answer.Command = sent.Command
-	p, err := c.loadPlan(ctx)
+	a, err := c.lockForAnswer(ctx, commandUUID, answer)
 	if err != nil {
 		return false, 0, err
 	}
-	provision.Take(p.items, answer, c.now)
-	if queued, err = c.advance(ctx, p); err != nil {
+	if a.sent.Answered() {
+		return true, 0, nil
+	}
+	c.later.Queue(answerCommand, commandUUID, answer.Status, answer.Detail, c.now)
+	if a.sent.Epoch != c.Device.Activation.Epoch || !c.Device.Active() || c.Device.Leaving() {
+		return true, 0, nil
+	}
+	if info != nil {
+		c.queueInformation(*info)
+	}
+	answer.Command = a.sent.Command
+	provision.Take(a.plan.items, answer, c.now)
+	if queued, err = c.advance(ctx, &a.plan); err != nil {
 		return false, 0, err
 	}
-	if err := c.settle(ctx, p); err != nil {
-		return false, 0, err
+	if !answer.Status.Final() {
+		a.left++
 	}
-	return false, queued, c.pushAfterAnswer(ctx, answer)
+	c.pushAfterAnswer(answer, a.left+queued)
+	return false, queued, nil
 }
 
-// settle records a Settled fact if the plan's verdict matters.
-func (c *Change) settle(ctx context.Context, p *plan) error {
-	verdict := provision.Judge(p.items)
-	if !c.Device.PlanCurrent() || !c.Device.Matters(verdict) {
-		return nil
+func (c *Change) lockForAnswer(ctx context.Context, commandUUID string, answer provision.Answer) (*answered, error) {
+	a := &answered{}
+	batch := &pgx.Batch{}
+	batch.Queue(lockDeviceOfCommand, commandUUID).QueryRow(c.locked)
+	batch.Queue(sentCommand, commandUUID).QueryRow(func(row pgx.Row) error { return row.Scan(a.sent.columns()...) })
+	batch.Queue(othersLeft, commandUUID).QueryRow(func(row pgx.Row) error { return row.Scan(&a.left) })
+	batch.Queue(planItemsOfCommand, commandUUID).Query(a.plan.collect)
+	batch.Queue(otherQueriesThan, commandUUID, !answer.Status.Final()).Query(a.plan.collectQueries)
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, a.sent.found(err, commandUUID)
 	}
-	_, err := c.Record(ctx, provision.Fact{
-		Kind: provision.Settled, Epoch: c.Device.Activation.Epoch, Plan: c.Device.Plan.By, Verdict: &verdict,
-		Source: provision.FromDevice,
-	})
-	return err
+	return a, nil
 }
 
 // pushAfterAnswer leaves a connected device the time to fetch the rest, and wakes one that said NotNow later.
-func (c *Change) pushAfterAnswer(ctx context.Context, answer provision.Answer) error {
-	var left int
-	if err := c.tx.QueryRow(ctx, commandsLeft, c.Device.Serial, c.Device.Activation.Epoch).Scan(&left); err != nil {
-		return err
-	}
+func (c *Change) pushAfterAnswer(answer provision.Answer, left int) {
 	switch {
 	case left == 0:
 		c.pushIn(-1)
@@ -111,7 +130,6 @@ func (c *Change) pushAfterAnswer(ctx context.Context, answer provision.Answer) e
 	default:
 		c.pushIn(c.db.timing.Connected)
 	}
-	return nil
 }
 
 const saveInformation = `
@@ -123,10 +141,10 @@ SET name = coalesce(nullif(@name, ''), name),
     build_version = coalesce(nullif(@build_version, ''), build_version)
 WHERE serial = @serial`
 
-func (c *Change) saveInformation(ctx context.Context, i Information) error {
-	_, err := c.tx.Exec(ctx, saveInformation, pgx.NamedArgs{
+// queueInformation has written with the device what it says of itself.
+func (c *Change) queueInformation(i Information) {
+	c.later.Queue(saveInformation, pgx.NamedArgs{
 		"serial": c.Device.Serial, "name": i.Name, "model": i.Model, "product_name": i.ProductName,
 		"os_version": i.OSVersion, "build_version": i.BuildVersion,
 	})
-	return err
 }

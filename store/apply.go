@@ -16,8 +16,11 @@ import (
 func (db *DB) Apply(ctx context.Context, serial string, after int64, round int, managementIdentifier string) (provision.Device, error) {
 	return db.Update(ctx, serial, func(ctx context.Context, c *Change) error {
 		d := c.Device
-		if !d.Active() || d.Status() == provision.StatusReleased || d.PlanCurrent() && d.Plan.By != after {
+		if !d.MayAct() || d.PlanCurrent() && d.Plan.By != after {
 			return nil
+		}
+		if !d.PlanCurrent() {
+			round = 1 // what is wanted changed since the caller decided, so nothing of it was tried before
 		}
 		want, err := c.wanted(ctx, managementIdentifier)
 		var rule *provision.Error
@@ -38,7 +41,6 @@ func (c *Change) apply(ctx context.Context, want []provision.Item, round int) er
 	}
 	p.items = provision.Reconcile(want, p.items)
 	verdict := provision.Judge(p.items)
-	verdict.Failed = nil
 	d := c.Device
 	_, err = c.Record(ctx, provision.Fact{
 		Kind: provision.Provisioning, Epoch: d.Activation.Epoch, For: d.Wanted(), Round: round, Verdict: &verdict,
@@ -51,10 +53,13 @@ func (c *Change) apply(ctx context.Context, want []provision.Item, round int) er
 	if err != nil {
 		return err
 	}
+	if len(p.before) > 0 {
+		c.later.Queue(supersede, d.Serial, d.Activation.Epoch, c.udid, c.now)
+	}
 	if sent > 0 {
 		c.pushIn(0)
 	}
-	return c.settle(ctx, p)
+	return nil
 }
 
 const groupItemsOf = `
@@ -90,9 +95,5 @@ func (c *Change) wanted(ctx context.Context, managementIdentifier string) ([]pro
 	if err != nil {
 		return nil, fmt.Errorf("reading the groups: %w", err)
 	}
-	items, err := provision.Compose(groups)
-	if err != nil {
-		return nil, err
-	}
-	return append(provision.Builtins(managementIdentifier), items...), nil
+	return provision.Want(groups, managementIdentifier)
 }

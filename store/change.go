@@ -32,10 +32,19 @@ type Change struct {
 	facts    int
 	deliver  bool
 	priority provision.Priority
+	later    pgx.Batch // what is written with the device, in one go
+	was      duties    // as they stood when the device was locked
 	push     *time.Time
 	pushed   bool // push was decided in this change
 	poll     *time.Time
 	polled   bool
+}
+
+// duties are what the worker owes a device.
+type duties struct {
+	pushAt    *time.Time
+	pushTries int
+	pollAt    *time.Time
 }
 
 // Update locks a device, runs change and saves the device with the facts that change recorded. It fails with
@@ -50,26 +59,40 @@ func (db *DB) UpdateOrCreate(ctx context.Context, serial string, change func(con
 }
 
 func (db *DB) update(ctx context.Context, serial string, create bool, change func(context.Context, *Change) error) (provision.Device, error) {
-	var device provision.Device
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		c := &Change{db: db, tx: tx, now: db.now()}
+	return db.transact(ctx, "changing device "+serial, func(c *Change) error {
 		if err := c.lock(ctx, serial, create); err != nil {
 			return err
 		}
-		if err := change(ctx, c); err != nil {
-			return err
-		}
-		device = c.Device
-		return c.save(ctx)
+		return change(ctx, c)
 	})
-	if err != nil {
-		return provision.Device{}, translate(err, "changing device "+serial)
+}
+
+// lostRaces bounds how often a transaction is run again that lost against another one.
+const lostRaces = 5
+
+// transact runs a change, which locks the device, and saves it. A change that two devices contend for (they exchange
+// their UDIDs) may deadlock; the loser runs again.
+func (db *DB) transact(ctx context.Context, doing string, change func(*Change) error) (provision.Device, error) {
+	for try := 1; ; try++ {
+		c := &Change{db: db}
+		err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+			c.tx = tx
+			if err := change(c); err != nil {
+				return err
+			}
+			return c.save(ctx)
+		})
+		if err == nil {
+			return c.Device, nil
+		}
+		if try == lostRaces || !lostRace(err) {
+			return provision.Device{}, translate(err, doing)
+		}
 	}
-	return device, nil
 }
 
 const lockDevice = `
-SELECT state, coalesce(udid, '')
+SELECT state, coalesce(udid, ''), push_at, push_tries, poll_at
 FROM devices
 WHERE serial = $1
 FOR UPDATE`
@@ -80,18 +103,27 @@ VALUES ($1, $2, $3, $4, $5, $6, $6)
 ON CONFLICT (serial) DO NOTHING`
 
 func (c *Change) lock(ctx context.Context, serial string, create bool) error {
-	err := c.tx.QueryRow(ctx, lockDevice, serial).Scan(&c.Device, &c.udid)
+	err := c.locked(c.tx.QueryRow(ctx, lockDevice, serial))
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
 	if !create {
 		return notKnown(serial)
 	}
+	c.now = c.db.now()
 	d := provision.Device{Serial: serial}
 	if _, err := c.tx.Exec(ctx, createDevice, serial, d, d.Status(), d.Awaiting(), d.Management(), c.now); err != nil {
 		return fmt.Errorf("creating the device: %w", err)
 	}
-	return c.tx.QueryRow(ctx, lockDevice, serial).Scan(&c.Device, &c.udid)
+	return c.locked(c.tx.QueryRow(ctx, lockDevice, serial))
+}
+
+// locked reads the row just locked. The change is dated only now, so that the times of a device's facts rise with their
+// ids however long others held the lock.
+func (c *Change) locked(row pgx.Row) error {
+	err := row.Scan(&c.Device, &c.udid, &c.was.pushAt, &c.was.pushTries, &c.was.pollAt)
+	c.now = c.db.now()
+	return err
 }
 
 func notKnown(serial string) error {
@@ -119,6 +151,9 @@ func (c *Change) RecordDelivered(ctx context.Context, f provision.Fact) (provisi
 
 func (c *Change) record(ctx context.Context, f provision.Fact, deliver bool) (provision.Fact, error) {
 	f.At, f.ID = c.now, 0
+	if f.Epoch == 0 && f.Kind.InEpoch() {
+		f.Epoch = c.Device.Activation.Epoch
+	}
 	payload, err := json.Marshal(f)
 	if err != nil {
 		return f, fmt.Errorf("writing a fact: %w", err)
@@ -152,43 +187,74 @@ SET state = @state,
     updated_at = @now
 WHERE serial = @serial`
 
+const saveDuties = `
+UPDATE devices
+SET push_at = CASE WHEN @pushed THEN @push_at ELSE push_at END,
+    push_tries = CASE WHEN @pushed THEN 0 ELSE push_tries END,
+    poll_at = CASE WHEN @polled THEN @poll_at ELSE poll_at END
+WHERE serial = @serial`
+
 func (c *Change) save(ctx context.Context) error {
-	if c.facts == 0 && !c.pushed && !c.polled {
+	switch {
+	case c.facts > 0:
+		c.later.Queue(saveDevice, c.columns())
+	case c.pushed || c.polled:
+		c.later.Queue(saveDuties, pgx.NamedArgs{
+			"serial": c.Device.Serial, "pushed": c.pushed, "push_at": c.push, "polled": c.polled, "poll_at": c.poll,
+		})
+	}
+	// A notification makes its commit wait for every other that has one, so only what is due at once is notified.
+	if c.deliver {
+		c.later.Queue(`SELECT pg_notify($1, '')`, FactsChannel)
+	}
+	if c.push != nil && !c.push.After(c.now) {
+		c.later.Queue(`SELECT pg_notify($1, '')`, PushChannel)
+	}
+	return c.flush(ctx)
+}
+
+// flush writes what was put off.
+func (c *Change) flush(ctx context.Context) error {
+	if c.later.Len() == 0 {
 		return nil
 	}
+	batch := c.later
+	c.later = pgx.Batch{}
+	if err := c.tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return fmt.Errorf("saving device %s: %w", c.Device.Serial, err)
+	}
+	return nil
+}
+
+func (c *Change) columns() pgx.NamedArgs {
 	d := c.Device
 	a := provision.Assignment{}
 	if d.Assignment != nil {
 		a = *d.Assignment
 	}
-	batch := &pgx.Batch{}
-	batch.Queue(saveDevice, pgx.NamedArgs{
+	return pgx.NamedArgs{
 		"serial": d.Serial, "state": d, "status": d.Status(), "awaiting": notNil(d.Awaiting()), "management": d.Management(),
 		"blocked_by": d.BlockedBy(), "server": d.ABM.Server, "group_names": notNil(a.Groups), "user_id": orNull(a.UserID),
 		"technician_id": orNull(a.TechnicianID), "epoch": d.Activation.Epoch, "pushed": c.pushed, "push_at": c.push,
 		"polled": c.polled, "poll_at": c.poll, "now": c.now,
-	})
-	if c.deliver {
-		batch.Queue(`SELECT pg_notify($1, '')`, FactsChannel)
 	}
-	if c.push != nil || c.poll != nil {
-		batch.Queue(`SELECT pg_notify($1, '')`, PushChannel)
-	}
-	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("saving the device: %w", err)
-	}
-	return nil
 }
 
 // Now is the time of this change.
 func (c *Change) Now() time.Time { return c.now }
 
-// pushIn has the device pushed after a pause; a negative one takes the wish back.
+// pushIn has the device pushed after a pause; a negative one takes the wish back. A wish that stands already and is near
+// enough stays, so that a device that answers one command after the other doesn't cost a write for each.
 func (c *Change) pushIn(pause time.Duration) {
-	c.pushed, c.push = true, nil
-	if pause >= 0 {
-		at := c.now.Add(pause)
-		c.push = &at
+	at := c.now.Add(pause)
+	was := c.was
+	switch {
+	case pause < 0:
+		c.pushed, c.push = was.pushAt != nil || was.pushTries > 0, nil
+	case pause > 0 && was.pushAt != nil && was.pushTries == 0 && !was.pushAt.After(at) && was.pushAt.After(c.now.Add(pause/2)):
+		c.pushed, c.push = false, nil
+	default:
+		c.pushed, c.push = true, &at
 	}
 }
 
@@ -196,7 +262,11 @@ func (c *Change) pushIn(pause time.Duration) {
 func (c *Change) pollAt(at time.Time) {
 	c.polled, c.poll = true, nil
 	if !at.IsZero() {
+		at = at.Truncate(time.Microsecond) // as PostgreSQL keeps it
 		c.poll = &at
+	}
+	if was := c.was.pollAt; was == nil && c.poll == nil || was != nil && c.poll != nil && was.Equal(*c.poll) {
+		c.polled, c.poll = false, nil
 	}
 }
 

@@ -43,56 +43,146 @@ INSERT INTO nanomdm.enrollment_queue (id, command_uuid, created_at)
 VALUES ($1, $2, clock_timestamp()::timestamp + $3::interval)
 ON CONFLICT DO NOTHING`
 
-func (c *Change) queueCommands(ctx context.Context, batch *pgx.Batch, commands []provision.Command) error {
+// unwritable says in words why the command of an item could not be written.
+type unwritable map[provision.ItemKey]string
+
+// queueCommands writes the commands into the device's queue. A command of a plan's item that can't be written (its
+// content is gone or bad) is left out and named, so that one bad item doesn't keep the others from the device.
+func (c *Change) queueCommands(ctx context.Context, commands []provision.Command) (unwritable, error) {
 	if len(commands) == 0 {
-		return nil
+		return nil, nil
 	}
 	if c.udid == "" {
-		return fmt.Errorf("queueing commands: device %s has no UDID", c.Device.Serial)
+		return nil, fmt.Errorf("queueing commands: device %s has no UDID", c.Device.Serial)
 	}
+	contents, err := c.contents(ctx, commands)
+	if err != nil {
+		return nil, err
+	}
+	left := unwritable{}
 	for i, cmd := range commands {
-		order, err := c.order(ctx, cmd)
-		if err != nil {
-			return err
+		order, there := contents.order(cmd)
+		if !there {
+			left[cmd.Item] = "It was deleted from the catalog before it could be sent."
+			continue
 		}
+		order.UUID = CommandUUID(c.Device.Serial, c.Device.Activation.Epoch, cmd)
 		raw, err := c.db.encode(order)
-		if err != nil {
-			return fmt.Errorf("writing %s for %s: %w", cmd.Type, cmd.Item, err)
+		if err != nil && cmd.Item.Kind == provision.BuiltinItem {
+			return nil, fmt.Errorf("writing %s: %w", cmd.Type, err)
 		}
-		batch.Queue(insertDeviceCommand, order.UUID, c.Device.Serial, c.Device.Activation.Epoch, cmd.Type, cmd.Item.Kind,
+		if err != nil {
+			left[cmd.Item] = "Its command can't be written: " + err.Error()
+			continue
+		}
+		c.later.Queue(insertDeviceCommand, order.UUID, c.Device.Serial, c.Device.Activation.Epoch, cmd.Type, cmd.Item.Kind,
 			cmd.Item.Name, cmd.Version, cmd.Attempt, notNil(cmd.Identifiers), c.now)
-		batch.Queue(insertCommand, order.UUID, cmd.Type, string(raw))
-		batch.Queue(insertQueue, c.udid, order.UUID, time.Duration(i)*time.Microsecond)
+		c.later.Queue(insertCommand, order.UUID, cmd.Type, string(raw))
+		c.later.Queue(insertQueue, c.udid, order.UUID, time.Duration(i)*time.Microsecond)
 	}
-	return nil
+	return left, nil
 }
 
-const configurationContent = `
-SELECT payload
-FROM configuration_contents
-WHERE name = $1 AND content = $2`
+// contents are what install commands carry.
+type contents struct {
+	profiles map[profileContent][]byte
+	apps     map[string]provision.Order
+}
 
-const appSource = `
-SELECT coalesce(manifest_url, ''), coalesce(store_id, 0)
+type profileContent struct {
+	name    string
+	content int
+}
+
+const configurationContents = `
+SELECT c.name, c.content, c.payload
+FROM unnest($1::text[], $2::integer[]) AS wanted (name, content)
+    JOIN configuration_contents c USING (name, content)`
+
+const appSources = `
+SELECT name, coalesce(manifest_url, ''), coalesce(store_id, 0)
 FROM apps
-WHERE name = $1`
+WHERE name = ANY ($1)`
 
-func (c *Change) order(ctx context.Context, cmd provision.Command) (provision.Order, error) {
-	o := provision.Order{UUID: CommandUUID(c.Device.Serial, c.Device.Activation.Epoch, cmd), Command: cmd}
-	var err error
+func (c *Change) contents(ctx context.Context, commands []provision.Command) (contents, error) {
+	found := contents{map[profileContent][]byte{}, map[string]provision.Order{}}
+	var profiles, apps []string
+	var versions []int
+	for _, cmd := range commands {
+		switch cmd.Type {
+		case provision.InstallProfile:
+			profiles, versions = append(profiles, cmd.Item.Name), append(versions, cmd.Version)
+		case provision.InstallApplication:
+			apps = append(apps, cmd.Item.Name)
+		case provision.RemoveProfile, provision.ProfileList, provision.RemoveApplication, provision.ManagedApplicationList,
+			provision.DeviceInformationQuery, provision.DeviceConfigured:
+		}
+	}
+	batch := &pgx.Batch{}
+	if len(profiles) > 0 {
+		batch.Queue(configurationContents, profiles, versions).Query(func(rows pgx.Rows) error {
+			var p profileContent
+			var payload []byte
+			_, err := pgx.ForEachRow(rows, []any{&p.name, &p.content, &payload}, func() error {
+				found.profiles[p], payload = payload, nil
+				return nil
+			})
+			return err
+		})
+	}
+	if len(apps) > 0 {
+		batch.Queue(appSources, apps).Query(func(rows pgx.Rows) error {
+			var name string
+			var o provision.Order
+			_, err := pgx.ForEachRow(rows, []any{&name, &o.ManifestURL, &o.StoreID}, func() error {
+				found.apps[name] = o
+				return nil
+			})
+			return err
+		})
+	}
+	if batch.Len() == 0 {
+		return found, nil
+	}
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return found, fmt.Errorf("reading what to install: %w", err)
+	}
+	return found, nil
+}
+
+func (c contents) order(cmd provision.Command) (provision.Order, bool) {
+	order, there := provision.Order{}, true
 	switch cmd.Type {
 	case provision.InstallProfile:
-		err = c.tx.QueryRow(ctx, configurationContent, cmd.Item.Name, cmd.Version).Scan(&o.Payload)
+		order.Payload, there = c.profiles[profileContent{cmd.Item.Name, cmd.Version}]
 	case provision.InstallApplication:
-		err = c.tx.QueryRow(ctx, appSource, cmd.Item.Name).Scan(&o.ManifestURL, &o.StoreID)
+		order, there = c.apps[cmd.Item.Name]
 	case provision.RemoveProfile, provision.ProfileList, provision.RemoveApplication, provision.ManagedApplicationList,
 		provision.DeviceInformationQuery, provision.DeviceConfigured:
 	}
-	if err != nil {
-		return o, fmt.Errorf("reading %s version %d: %w", cmd.Item, cmd.Version, err)
-	}
-	return o, nil
+	order.Command = cmd
+	return order, there
 }
+
+// A device that answered NotNow gets a command again after those queued later. A superseded install or removal must not
+// come back then and undo its successor.
+const supersede = `
+WITH stale AS (
+    UPDATE device_commands c
+    SET status = 'Superseded', answered_at = $4
+    WHERE c.serial = $1 AND c.epoch = $2 AND c.status IN ('', 'NotNow')
+        AND c.request_type IN ('InstallProfile', 'InstallApplication', 'RemoveProfile', 'RemoveApplication', 'DeviceInformation')
+        AND NOT EXISTS (
+            SELECT
+            FROM plan_items p
+            WHERE p.serial = c.serial AND p.epoch = c.epoch AND p.kind = c.kind AND p.name = c.name AND p.attempt = c.attempt
+        )
+    RETURNING command_uuid
+)
+UPDATE nanomdm.enrollment_queue q
+SET active = false
+FROM stale
+WHERE q.id = $3 AND q.command_uuid = stale.command_uuid`
 
 // SentCommand is a command as it was queued and answered.
 type SentCommand struct {
@@ -104,7 +194,7 @@ type SentCommand struct {
 	Status provision.AnswerStatus
 }
 
-// Answered reports whether the last word on the command was spoken.
+// Answered reports whether the last word on the command was spoken; a command that a newer one superseded has none.
 func (s SentCommand) Answered() bool { return s.Status != "" && s.Status.Final() }
 
 const sentCommand = `

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/muster-mdm/muster/provision"
 )
 
@@ -15,17 +13,14 @@ import (
 // the device as it stands then.
 func (db *DB) Carry(ctx context.Context, serial string, step provision.Step) (provision.Device, error) {
 	return db.Update(ctx, serial, func(ctx context.Context, c *Change) error {
-		if c.Device.Status() == provision.StatusReleased {
+		if !c.stillApplies(step) {
 			return nil
 		}
 		switch step.Do {
 		case provision.ConcludeEnrolled:
 			return c.enrolled(ctx, step)
 		case provision.ConcludeStuck:
-			if c.Device.Plan.By != step.Plan {
-				return nil
-			}
-			return c.stuck(ctx, step.Plan, step.Reason)
+			return c.stuckAt(ctx, step)
 		case provision.Nudge:
 			return c.nudge(ctx, step)
 		case provision.LeaveSetup:
@@ -36,6 +31,21 @@ func (db *DB) Carry(ctx context.Context, serial string, step provision.Step) (pr
 		}
 		return fmt.Errorf("step %q is not one transaction", step.Do)
 	})
+}
+
+// stillApplies: a step that was decided for another enrollment, or before somebody held the device, is not carried out.
+func (c *Change) stillApplies(step provision.Step) bool {
+	d := c.Device
+	switch {
+	case d.Status() == provision.StatusReleased:
+		return false
+	case step.Do == provision.ConcludeReleased:
+		return d.ReleaseAsked.By != 0
+	case step.Epoch != 0 && step.Epoch != d.Activation.Epoch || d.Leaving():
+		return false
+	}
+	return d.MayAct() || step.Do == provision.LeaveSetup && d.SetupAskedFor() ||
+		step.Do == provision.WaitForFacts || step.Do == provision.Apply // which Carry refuses by name
 }
 
 func (c *Change) enrolled(ctx context.Context, step provision.Step) error {
@@ -56,9 +66,27 @@ func (c *Change) stuck(ctx context.Context, plan int64, reason string) error {
 	return err
 }
 
+func (c *Change) stuckAt(ctx context.Context, step provision.Step) error {
+	d := c.Device
+	if d.Plan.By != step.Plan {
+		return nil
+	}
+	if step.Until.IsZero() {
+		return c.stuck(ctx, step.Plan, step.Reason)
+	}
+	if a := d.SetupAlert; !d.InSetup() || a.Epoch == d.Activation.Epoch && a.Until != nil && a.Until.Equal(step.Until) {
+		return nil
+	}
+	_, err := c.Record(ctx, provision.Fact{
+		Kind: provision.Stuck, Epoch: d.Activation.Epoch, Plan: step.Plan, Reason: step.Reason, Until: &step.Until,
+		Source: provision.FromWorkflow,
+	})
+	return err
+}
+
 func (c *Change) nudge(ctx context.Context, step provision.Step) error {
 	d := c.Device
-	if !d.Active() || d.Plan.By != step.Plan || d.Nudged.Plan == step.Plan && d.Nudges >= step.Round {
+	if d.Plan.By != step.Plan || d.Nudged.Plan == step.Plan && d.Nudges >= step.Round {
 		return nil
 	}
 	_, err := c.Record(ctx, provision.Fact{Kind: provision.Nudged, Epoch: d.Activation.Epoch, Plan: step.Plan, Round: step.Round, Source: provision.FromWorkflow})
@@ -79,20 +107,16 @@ func (c *Change) nudge(ctx context.Context, step provision.Step) error {
 
 func (c *Change) leaveSetup(ctx context.Context, step provision.Step) error {
 	d := c.Device
-	if !d.InSetup() {
+	if !d.InSetup() || step.Plan != 0 && (step.Plan != d.Plan.By || !d.PlanCurrent()) {
 		return nil
 	}
 	_, err := c.Record(ctx, provision.Fact{Kind: provision.SetupReleased, Epoch: d.Activation.Epoch, Reason: step.Reason, Source: provision.FromWorkflow})
 	if err != nil {
 		return err
 	}
-	batch := &pgx.Batch{}
 	leave := provision.Command{Type: provision.DeviceConfigured, Item: provision.ItemKey{Kind: provision.BuiltinItem, Name: provision.SetupRelease}, Attempt: 1}
-	if err := c.queueCommands(ctx, batch, []provision.Command{leave}); err != nil {
+	if _, err := c.queueCommands(ctx, []provision.Command{leave}); err != nil {
 		return err
-	}
-	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("queueing DeviceConfigured: %w", err)
 	}
 	c.pushIn(0)
 	return nil

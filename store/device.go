@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,28 +28,58 @@ func (db *DB) Device(ctx context.Context, serial string) (provision.Device, erro
 
 const setUDID = `
 UPDATE devices
-SET udid = $2
-WHERE serial = $1 AND udid IS DISTINCT FROM $2`
+SET udid = nullif($2, '')
+WHERE serial = $1`
 
-const freeUDID = `
-UPDATE devices
-SET udid = NULL
-WHERE udid = $2 AND serial <> $1`
+const holderOfUDID = `
+SELECT serial
+FROM devices
+WHERE udid = $1 AND serial <> $2`
 
 // SetUDID notes the enrollment id under which NanoMDM knows the device. A main board that moved into another case takes
-// its UDID along, so whichever device had it before loses it.
+// its UDID along, so whichever device had it before loses it, and its enrollment has ended with that.
 func (c *Change) SetUDID(ctx context.Context, udid string) error {
 	if c.udid == udid {
 		return nil
 	}
-	if _, err := c.tx.Exec(ctx, freeUDID, c.Device.Serial, udid); err != nil {
-		return err
+	var holder string
+	err := c.tx.QueryRow(ctx, holderOfUDID, udid, c.Device.Serial).Scan(&holder)
+	if err == nil {
+		err = c.takeUDID(ctx, holder, udid)
+	}
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("taking the UDID from another device: %w", err)
 	}
 	if _, err := c.tx.Exec(ctx, setUDID, c.Device.Serial, udid); err != nil {
-		return err
+		return fmt.Errorf("noting the UDID: %w", err)
 	}
 	c.udid = udid
 	return nil
+}
+
+func (c *Change) takeUDID(ctx context.Context, holder, udid string) error {
+	other := &Change{db: c.db, tx: c.tx, priority: c.priority}
+	if err := other.lock(ctx, holder, false); err != nil {
+		return err
+	}
+	if other.udid != udid {
+		return nil // it gave the UDID up while we waited for its row
+	}
+	if _, err := c.tx.Exec(ctx, setUDID, holder, ""); err != nil {
+		return err
+	}
+	if d := other.Device; d.Active() && d.Status() != provision.StatusReleased {
+		ended := provision.Fact{
+			Kind: provision.CheckedOut, Epoch: d.Activation.Epoch, Source: provision.FromDevice,
+			Reason: "Device " + c.Device.Serial + " enrolled under this one's UDID.",
+		}
+		if _, err := other.Record(ctx, ended); err != nil {
+			return err
+		}
+	}
+	other.pushIn(-1)
+	other.pollAt(time.Time{})
+	return other.save(ctx)
 }
 
 // UDID is the enrollment id of the device in NanoMDM; "" before its first Authenticate.
@@ -55,7 +87,8 @@ func (c *Change) UDID() string { return c.udid }
 
 // SaveInformation notes what the device says of itself.
 func (c *Change) SaveInformation(ctx context.Context, i Information) error {
-	return c.saveInformation(ctx, i)
+	c.queueInformation(i)
+	return c.flush(ctx)
 }
 
 const serialOfUDID = `

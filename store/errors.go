@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -28,6 +30,37 @@ var byConstraint = map[string]*provision.Error{
 	"configuration_contents_size": provision.Errorf(provision.ConfigurationBad, "The configuration is empty or larger than 5 MiB."),
 }
 
+// Codes of PostgreSQL (its documentation, appendix A).
+const (
+	deadlockDetected     = "40P01"
+	serializationFailure = "40001"
+	uniqueViolation      = "23505"
+)
+
+// lostRace reports whether the transaction failed only because of another one at the same time.
+func lostRace(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	return pg.Code == deadlockDetected || pg.Code == serializationFailure ||
+		pg.Code == uniqueViolation && pg.ConstraintName == "devices_udid"
+}
+
+// unavailable reports whether PostgreSQL can't work now: unreachable, starting, stopping, or out of connections or space.
+func unavailable(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "53") || strings.HasPrefix(pg.Code, "57P")
+	}
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
+	var connect *pgconn.ConnectError
+	var netErr net.Error
+	return errors.As(err, &connect) || errors.As(err, &netErr) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+}
+
 // translate turns a driver's error into one for people where it has a meaning, and wraps it otherwise.
 func translate(err error, doing string) error {
 	if err == nil {
@@ -42,11 +75,8 @@ func translate(err error, doing string) error {
 		if known, ok := byConstraint[pg.ConstraintName]; ok {
 			return known
 		}
-		return fmt.Errorf("%s: %w", doing, err)
 	}
-	var netErr net.Error
-	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) || errors.As(err, &netErr) && !errors.Is(err, context.Canceled) {
+	if unavailable(err) {
 		return fmt.Errorf("%s: %w", doing, errors.Join(provision.Errorf(provision.StorageUnavailable, "The database can't be reached; try again shortly."), err))
 	}
 	return fmt.Errorf("%s: %w", doing, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -41,7 +42,7 @@ func collectItems(rows pgx.Rows) ([]provision.PlanItem, error) {
 }
 
 const askedQueries = `
-SELECT request_type, count(*), bool_or(status IN ('', 'NotNow'))
+SELECT request_type, max(attempt), bool_or(status IN ('', 'NotNow'))
 FROM device_commands
 WHERE serial = $1 AND epoch = $2 AND request_type IN ('ProfileList', 'ManagedApplicationList')
 GROUP BY request_type`
@@ -53,37 +54,34 @@ type plan struct {
 }
 
 func (c *Change) loadPlan(ctx context.Context) (*plan, error) {
-	batch := &pgx.Batch{}
-	batch.Queue(planItems, c.Device.Serial, c.Device.Activation.Epoch)
-	batch.Queue(askedQueries, c.Device.Serial, c.Device.Activation.Epoch)
-	results := c.tx.SendBatch(ctx, batch)
-	defer func() { _ = results.Close() }()
-	rows, err := results.Query()
-	if err != nil {
-		return nil, fmt.Errorf("reading the plan: %w", err)
-	}
 	p := &plan{}
-	if p.items, err = collectItems(rows); err != nil {
+	batch := &pgx.Batch{}
+	batch.Queue(planItems, c.Device.Serial, c.Device.Activation.Epoch).Query(p.collect)
+	batch.Queue(askedQueries, c.Device.Serial, c.Device.Activation.Epoch).Query(p.collectQueries)
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("reading the plan: %w", err)
 	}
-	p.before = append([]provision.PlanItem(nil), p.items...)
-	if rows, err = results.Query(); err != nil {
-		return nil, fmt.Errorf("reading the queries: %w", err)
-	}
-	var kind string
+	return p, nil
+}
+
+func (p *plan) collect(rows pgx.Rows) (err error) {
+	p.items, err = collectItems(rows)
+	p.before = slices.Clone(p.items)
+	return err
+}
+
+func (p *plan) collectQueries(rows pgx.Rows) error {
+	var kind provision.RequestType
 	var asked provision.Asked
-	_, err = pgx.ForEachRow(rows, []any{&kind, &asked.Count, &asked.Outstanding}, func() error {
-		if provision.RequestType(kind) == provision.ProfileList {
+	_, err := pgx.ForEachRow(rows, []any{&kind, &asked.Count, &asked.Outstanding}, func() error {
+		if kind == provision.ProfileList {
 			p.queries.Profiles = asked
 			return nil
 		}
 		p.queries.Apps = asked
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the queries: %w", err)
-	}
-	return p, nil
+	return err
 }
 
 const savePlanItem = `
@@ -107,8 +105,8 @@ const dropPlanItem = `
 DELETE FROM plan_items
 WHERE serial = $1 AND epoch = $2 AND kind = $3 AND name = $4`
 
-// queueItems adds to the batch what changed since the plan was read.
-func (c *Change) queueItems(batch *pgx.Batch, p *plan) error {
+// queueItems has written with the device what changed since the plan was read.
+func (c *Change) queueItems(p *plan) error {
 	was := map[provision.ItemKey]provision.PlanItem{}
 	for _, it := range p.before {
 		was[it.Key] = it
@@ -129,31 +127,44 @@ func (c *Change) queueItems(batch *pgx.Batch, p *plan) error {
 		if it.UpdatedAt.IsZero() {
 			it.UpdatedAt = c.now
 		}
-		batch.Queue(savePlanItem, c.Device.Serial, c.Device.Activation.Epoch, it.Key.Kind, it.Key.Name, it.Stage, it.Version,
+		c.later.Queue(savePlanItem, c.Device.Serial, c.Device.Activation.Epoch, it.Key.Kind, it.Key.Name, it.Stage, it.Version,
 			it.Identifier, depends, notNil(it.Groups), it.Position, it.State, it.Attempt, it.Polls, it.Detail, it.UpdatedAt)
 	}
 	for _, gone := range was {
-		batch.Queue(dropPlanItem, c.Device.Serial, c.Device.Activation.Epoch, gone.Key.Kind, gone.Key.Name)
+		c.later.Queue(dropPlanItem, c.Device.Serial, c.Device.Activation.Epoch, gone.Key.Kind, gone.Key.Name)
 	}
 	return nil
 }
 
-// advance sends what is due of a plan and saves its items and commands.
+// advance sends what is due of a plan, has its items and commands written with the device, and records a Settled fact if
+// the verdict matters.
 func (c *Change) advance(ctx context.Context, p *plan) (sent int, err error) {
 	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.Poll, c.now)
 	c.pollAt(poll)
-	batch := &pgx.Batch{}
-	if err := c.queueCommands(ctx, batch, commands); err != nil {
+	left, err := c.queueCommands(ctx, commands)
+	if err != nil {
 		return 0, err
 	}
-	if err := c.queueItems(batch, p); err != nil {
+	for i := range p.items {
+		if why, ok := left[p.items[i].Key]; ok {
+			p.items[i].State, p.items[i].Detail = provision.Failed, why
+		}
+	}
+	if err := c.queueItems(p); err != nil {
 		return 0, err
 	}
-	if batch.Len() == 0 {
-		return 0, nil
+	return len(commands) - len(left), c.settle(ctx, p)
+}
+
+// settle records a Settled fact if the plan's verdict matters.
+func (c *Change) settle(ctx context.Context, p *plan) error {
+	verdict := provision.Judge(p.items)
+	if !c.Device.PlanCurrent() || !c.Device.Matters(verdict) {
+		return nil
 	}
-	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
-		return 0, fmt.Errorf("saving the plan: %w", err)
-	}
-	return len(commands), nil
+	_, err := c.Record(ctx, provision.Fact{
+		Kind: provision.Settled, Epoch: c.Device.Activation.Epoch, Plan: c.Device.Plan.By, Verdict: &verdict,
+		Source: provision.FromDevice,
+	})
+	return err
 }

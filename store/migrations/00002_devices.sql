@@ -60,6 +60,10 @@ CREATE TABLE device_events (
     created_at   timestamptz NOT NULL,
     deliver      boolean NOT NULL,
     delivered_at timestamptz,
+    -- A fact that could not be delivered although others could: when it is tried again, and why it was refused.
+    tries        smallint NOT NULL DEFAULT 0,
+    retry_at     timestamptz,
+    refused      text NOT NULL DEFAULT '',
     CONSTRAINT device_events_delivered_if_meant CHECK (delivered_at IS NULL OR deliver)
 );
 CREATE INDEX device_events_timeline ON device_events (serial, id);
@@ -104,7 +108,7 @@ CREATE TABLE device_commands (
     attempt      integer NOT NULL,
     identifiers  text[] NOT NULL DEFAULT '{}',
     status       text NOT NULL DEFAULT ''
-        CONSTRAINT device_commands_status_known CHECK (status IN ('', 'Acknowledged', 'Error', 'CommandFormatError', 'NotNow')),
+        CONSTRAINT device_commands_status_known CHECK (status IN ('', 'Acknowledged', 'Error', 'CommandFormatError', 'NotNow', 'Superseded')),
     detail       text NOT NULL DEFAULT '',
     created_at   timestamptz NOT NULL,
     answered_at  timestamptz,
