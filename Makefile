@@ -7,6 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 
 BIN := $(CURDIR)/.bin
 GO ?= go
+MODULE := github.com/muster-mdm/muster
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -21,11 +22,11 @@ WORKFLOWCHECK := $(BIN)/.workflowcheck-$(WORKFLOWCHECK_VERSION)
 
 # Tests share one PostgreSQL and one Temporal server.
 WITH := $(GO) run ./devstack/with --
-TEST_FLAGS ?=
 TEST_TIMEOUT ?= 20m
+export TEST_FLAGS ?=
 
-# Packages without goroutines of their own: the race detector would only make their many property runs slow. All others run under it.
-SINGLE_THREADED := . ./provision/... ./workflows/... ./api/bulk/...
+# The root's tests and these rooms have no goroutines of their own: the race detector would only make their many property runs slow. All others run under it.
+SINGLE_THREADED := provision|workflows|api/bulk
 
 # APPLE_SCHEMA=folder checks every MDM message of the tests against Apple's published schema: it becomes the default of the
 # tests' flag -apple-schema.
@@ -52,7 +53,7 @@ build: ## Build the static binary .bin/muster
 
 .PHONY: test
 test: ## Run all tests, with PostgreSQL and Temporal found, installed or built (PKG=./store/... TEST_FLAGS=-run=Name)
-	$(WITH) $(GO) test -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(or $(PKG),./...)
+	$(WITH) $(GO) test -timeout $(TEST_TIMEOUT) $$TEST_FLAGS $(or $(PKG),./...)
 
 .PHONY: check
 check: compile vet lint workflowcheck tidy generated test-race ## Everything a change must pass (the layout is one of the tests)
@@ -110,11 +111,12 @@ generated: ## Check that generated code is up to date
 .PHONY: test-race
 test-race: ## Run all tests once, those with goroutines under the race detector
 	@all=$$($(GO) list ./... | sort); \
-	single=$$($(GO) list $(SINGLE_THREADED) | sort); \
-	racing=$$(comm -23 <(printf '%s\n' "$$all") <(printf '%s\n' "$$single")); \
+	alone='$(MODULE)(/($(SINGLE_THREADED))(/.*)?)?'; \
+	single=$$(grep -xE "$$alone" <<<"$$all"); \
+	racing=$$(grep -vxE "$$alone" <<<"$$all"); \
 	$(WITH) bash -c 'code=0; \
-		$(GO) test -race -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $$1 || code=1; \
-		$(GO) test -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $$2 || code=1; \
+		$(GO) test -race -timeout $(TEST_TIMEOUT) $$TEST_FLAGS $$1 || code=1; \
+		$(GO) test -timeout $(TEST_TIMEOUT) $$TEST_FLAGS $$2 || code=1; \
 		exit $$code' test-race "$$(echo $$racing)" "$$(echo $$single)"
 
 ##@ House
