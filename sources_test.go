@@ -21,6 +21,9 @@ func parse(t *testing.T, folder string) []*ast.File {
 	t.Helper()
 	var files []*ast.File
 	require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path != folder && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -95,17 +98,14 @@ func settings(t *testing.T) map[string]bool {
 	return found
 }
 
-// codes are the error codes: the constants of type Code in provision.
+// codes are the error codes: the constants of type provision.Code.
 func codes(t *testing.T) []string {
 	t.Helper()
 	var found []string
-	for _, file := range parse(t, "provision") {
+	for _, file := range parse(t, ".") {
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
-			if !ok {
-				return true
-			}
-			if kind, ok := spec.Type.(*ast.Ident); !ok || kind.Name != "Code" {
+			if !ok || !isCode(spec.Type) {
 				return true
 			}
 			for _, value := range spec.Values {
@@ -118,6 +118,17 @@ func codes(t *testing.T) []string {
 	}
 	require.NotEmpty(t, found)
 	return found
+}
+
+func isCode(kind ast.Expr) bool {
+	switch k := kind.(type) {
+	case *ast.Ident:
+		return k.Name == "Code"
+	case *ast.SelectorExpr:
+		from, ok := k.X.(*ast.Ident)
+		return ok && from.Name == "provision" && k.Sel.Name == "Code"
+	}
+	return false
 }
 
 // sources is the text of the Go files below a folder.
