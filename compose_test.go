@@ -199,6 +199,21 @@ func TestComposeRunsCommandsThatExist(t *testing.T) {
 	assert.Contains(t, known, "healthcheck")
 }
 
+func TestComposeCreatesTheSearchAttributesOfWorkflows(t *testing.T) {
+	kinds := map[string]string{"Keyword": "Keyword", "KeywordList": "KeywordList", "Int64": "Int"}
+	want := map[string]string{}
+	for _, m := range regexp.MustCompile(`NewSearchAttributeKey(\w+)\("(\w+)"\)`).FindAllStringSubmatch(sources(t, "signals"), -1) {
+		require.Contains(t, kinds, m[1], "%s: how does Temporal's CLI call this type?", m[2])
+		want[m[2]] = kinds[m[1]]
+	}
+	require.NotEmpty(t, want)
+	got := map[string]string{}
+	for _, m := range regexp.MustCompile(`--name (\w+) --type (\w+)`).FindAllStringSubmatch(page(t, "deploy/temporal-search-attributes.sh"), -1) {
+		got[m[1]] = m[2]
+	}
+	assert.Equal(t, want, got)
+}
+
 func TestDeployScriptsAreRight(t *testing.T) {
 	scripts, err := filepath.Glob("deploy/*.sh")
 	require.NoError(t, err)
