@@ -19,6 +19,14 @@ func page(t *testing.T, path string) string {
 	return string(raw)
 }
 
+// mentions fails in one line, where assert.Contains would print the page.
+func mentions(t *testing.T, file, what string) {
+	t.Helper()
+	if !strings.Contains(page(t, file), what) {
+		t.Errorf("%s doesn't mention %q", file, what)
+	}
+}
+
 func pages(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -46,13 +54,12 @@ func TestTroubleshootingKnowsEveryCode(t *testing.T) {
 }
 
 func TestOperationsKnowsEverySetting(t *testing.T) {
-	operations := page(t, "docs/operations.md")
 	known := settings(t)
 	for name := range known {
 		if known[strings.TrimSuffix(name, "_FILE")] && strings.HasSuffix(name, "_FILE") {
 			continue // said once, for all secrets
 		}
-		assert.True(t, strings.Contains(operations, "`"+name+"`"), "docs/operations.md is silent about %s", name)
+		mentions(t, "docs/operations.md", "`"+name+"`")
 	}
 }
 
@@ -86,27 +93,24 @@ func TestDecisionsHaveTheirForm(t *testing.T) {
 	decisions, err := filepath.Glob("docs/adr/[0-9]*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, decisions)
-	index := page(t, "docs/adr/README.md")
 	for _, file := range decisions {
-		body := page(t, file)
 		for _, part := range []string{"\n## Context\n", "\n## Decision\n", "\n## Consequences\n"} {
-			assert.True(t, strings.Contains(body, part), "%s has no part %q", file, part)
+			mentions(t, file, part)
 		}
-		assert.True(t, strings.Contains(index, "]("+filepath.Base(file)+")"), "docs/adr/README.md doesn't list %s", file)
+		mentions(t, "docs/adr/README.md", "]("+filepath.Base(file)+")")
 	}
 }
 
 // Every dependency costs; each has a line that says what it is for.
 func TestDependenciesAreAccountedFor(t *testing.T) {
-	account := page(t, "docs/adr/dependencies.md")
 	direct := regexp.MustCompile(`(?m)^\t([a-z0-9]\S*\.\S+) v\S+$`)
 	tool := regexp.MustCompile(`(?m)^tool (\S+)$`)
 	mod := page(t, "go.mod")
 	for _, m := range direct.FindAllStringSubmatch(mod, -1) {
-		assert.True(t, strings.Contains(account, "`"+m[1]+"`"), "docs/adr/dependencies.md is silent about %s", m[1])
+		mentions(t, "docs/adr/dependencies.md", "`"+m[1]+"`")
 	}
 	for _, m := range tool.FindAllStringSubmatch(mod, -1) {
-		assert.True(t, strings.Contains(account, "`"+path.Dir(path.Dir(m[1]))+"`"), "docs/adr/dependencies.md is silent about the tool %s", m[1])
+		mentions(t, "docs/adr/dependencies.md", "`"+path.Dir(path.Dir(m[1]))+"`")
 	}
 }
 
