@@ -1,0 +1,222 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/provision"
+)
+
+// Codes of errors that arise at the interface itself.
+const (
+	codeUnauthorized         provision.Code = "unauthorized"
+	codeForbidden            provision.Code = "forbidden"
+	codeRateLimited          provision.Code = "rate_limited"
+	codeRouteNotFound        provision.Code = "route_not_found"
+	codeMethodNotAllowed     provision.Code = "method_not_allowed"
+	codeNotAcceptable        provision.Code = "not_acceptable"
+	codeUnsupportedMediaType provision.Code = "unsupported_media_type"
+	codeInvalidJSON          provision.Code = "invalid_json"
+	codeInvalidParameter     provision.Code = "invalid_parameter"
+	codeCursorInvalid        provision.Code = "cursor_invalid"
+	codeKeyReused            provision.Code = "idempotency_key_reused"
+	codeKeyInUse             provision.Code = "idempotency_key_in_use"
+	codeAssignmentNotFound   provision.Code = "assignment_not_found"
+	codeNotConfigured        provision.Code = "not_configured"
+	codeTimeout              provision.Code = "timeout"
+)
+
+// meaning is the HTTP status and title of a code.
+type meaning struct {
+	status int
+	title  string
+}
+
+// meanings is the one place where codes become HTTP.
+var meanings = map[provision.Code]meaning{
+	codeInvalidJSON:               {http.StatusBadRequest, "Malformed JSON"},
+	codeInvalidParameter:          {http.StatusBadRequest, "Invalid parameter"},
+	codeCursorInvalid:             {http.StatusBadRequest, "Invalid cursor"},
+	provision.CheckinMalformed:    {http.StatusBadRequest, "Malformed check-in"},
+	codeUnauthorized:              {http.StatusUnauthorized, "Unauthorized"},
+	codeForbidden:                 {http.StatusForbidden, "Forbidden"},
+	provision.IdentityRefused:     {http.StatusForbidden, "Identity refused"},
+	provision.ChallengeRefused:    {http.StatusForbidden, "Challenge refused"},
+	codeRouteNotFound:             {http.StatusNotFound, "No such address"},
+	provision.NotFound:            {http.StatusNotFound, "Not found"},
+	provision.DeviceNotFound:      {http.StatusNotFound, "Device not found"},
+	provision.GroupNotFound:       {http.StatusNotFound, "Group not found"},
+	provision.UnknownCommand:      {http.StatusNotFound, "Unknown command"},
+	codeAssignmentNotFound:        {http.StatusNotFound, "Nobody assigned"},
+	codeMethodNotAllowed:          {http.StatusMethodNotAllowed, "Method not allowed"},
+	codeNotAcceptable:             {http.StatusNotAcceptable, "Not acceptable"},
+	provision.AlreadyExists:       {http.StatusConflict, "Exists already"},
+	provision.InUse:               {http.StatusConflict, "In use"},
+	provision.DeviceReleased:      {http.StatusConflict, "Device released"},
+	provision.DeviceNotManaged:    {http.StatusConflict, "Device not managed"},
+	intake.NotInSetup:             {http.StatusConflict, "Device not in Setup Assistant"},
+	codeKeyInUse:                  {http.StatusConflict, "Request under way"},
+	provision.VersionConflict:     {http.StatusPreconditionFailed, "Version conflict"},
+	provision.PayloadTooLarge:     {http.StatusRequestEntityTooLarge, "Too large"},
+	codeUnsupportedMediaType:      {http.StatusUnsupportedMediaType, "Unsupported media type"},
+	provision.Invalid:             {http.StatusUnprocessableEntity, "Invalid input"},
+	provision.SerialInvalid:       {http.StatusUnprocessableEntity, "Invalid serial number"},
+	provision.GroupNameInvalid:    {http.StatusUnprocessableEntity, "Invalid group name"},
+	provision.TechnicianNotFound:  {http.StatusUnprocessableEntity, "Technician not found"},
+	provision.AssignmentEmpty:     {http.StatusUnprocessableEntity, "Empty assignment"},
+	provision.ItemConflict:        {http.StatusUnprocessableEntity, "Items in conflict"},
+	provision.DependencyCycle:     {http.StatusUnprocessableEntity, "Circular dependency"},
+	provision.DependencyMissing:   {http.StatusUnprocessableEntity, "Missing dependency"},
+	provision.ReleaseReason:       {http.StatusUnprocessableEntity, "Invalid reason for release"},
+	provision.ReleaseSerial:       {http.StatusUnprocessableEntity, "Serial number does not match"},
+	provision.ConfigurationBad:    {http.StatusUnprocessableEntity, "Invalid configuration"},
+	provision.AppBad:              {http.StatusUnprocessableEntity, "Invalid app"},
+	codeKeyReused:                 {http.StatusUnprocessableEntity, "Idempotency key used otherwise"},
+	codeRateLimited:               {http.StatusTooManyRequests, "Too many requests"},
+	provision.Internal:            {http.StatusInternalServerError, "Internal error"},
+	codeNotConfigured:             {http.StatusNotImplemented, "Not configured"},
+	provision.StorageUnavailable:  {http.StatusServiceUnavailable, "Storage unavailable"},
+	provision.WorkflowUnavailable: {http.StatusServiceUnavailable, "Workflow engine unavailable"},
+	codeTimeout:                   {http.StatusServiceUnavailable, "Took too long"},
+}
+
+// fault is an error that names several inputs, or sets headers.
+type fault struct {
+	code   provision.Code
+	detail string
+	fields []fieldFault
+	header map[string]string
+}
+
+type fieldFault struct{ field, detail string }
+
+func (f *fault) Error() string { return f.detail }
+
+func faultf(code provision.Code, format string, args ...any) *fault {
+	return &fault{code: code, detail: fmt.Sprintf(format, args...)}
+}
+
+func (f *fault) at(field string) *fault {
+	f.fields = append(f.fields, fieldFault{field, f.detail})
+	return f
+}
+
+func (f *fault) with(header, value string) *fault {
+	if f.header == nil {
+		f.header = map[string]string{}
+	}
+	f.header[header] = value
+	return f
+}
+
+// faultOf says what an error is to the caller; everything unknown is internal and keeps its text to itself.
+func faultOf(err error) *fault {
+	var known *fault
+	var rule *provision.Error
+	var tooLarge *http.MaxBytesError
+	var fromEcho *echo.HTTPError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &rule):
+		f := faultf(rule.Code, "%s", rule.Message)
+		if rule.Field != "" {
+			f = f.at(rule.Field)
+		}
+		return f
+	case errors.As(err, &tooLarge):
+		return faultf(provision.PayloadTooLarge, "The request is larger than %d bytes.", tooLarge.Limit)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return faultf(codeTimeout, "The request took too long; nothing was changed, or all of it. Try again.").with("Retry-After", "5")
+	case errors.As(err, &fromEcho):
+		return faultOfEcho(fromEcho)
+	}
+	return faultf(provision.Internal, "Something went wrong here; the server's log has the details under the request id.")
+}
+
+func faultOfEcho(err *echo.HTTPError) *fault {
+	switch err.Code {
+	case http.StatusNotFound:
+		return faultf(codeRouteNotFound, "There is nothing at this address.")
+	case http.StatusMethodNotAllowed:
+		return faultf(codeMethodNotAllowed, "The address does not take this method; see Allow.")
+	case http.StatusRequestEntityTooLarge:
+		return faultf(provision.PayloadTooLarge, "The request is too large.")
+	case http.StatusUnsupportedMediaType:
+		return faultf(codeUnsupportedMediaType, "The media type is not supported.")
+	case http.StatusBadRequest:
+		return faultf(codeInvalidParameter, "%v", err.Message)
+	}
+	return faultf(provision.Internal, "Something went wrong here; the server's log has the details under the request id.")
+}
+
+// statusOf is the status of a fault. What is not found but was named in the input is the input's fault, not the
+// address's.
+func (f *fault) statusOf() (status int, title string) {
+	m, ok := meanings[f.code]
+	if !ok {
+		m = meanings[provision.Internal]
+	}
+	if m.status == http.StatusNotFound && len(f.fields) > 0 {
+		m.status = http.StatusUnprocessableEntity
+	}
+	return m.status, m.title
+}
+
+const explained = "https://github.com/muster-mdm/muster/blob/main/docs/troubleshooting.md#"
+
+func (f *fault) problem(requestID string) Problem {
+	status, title := f.statusOf()
+	p := Problem{
+		Type: explained + string(f.code), Title: title, Status: status, Detail: f.detail, Code: string(f.code),
+		Instance: "urn:muster:request:" + requestID, RequestId: requestID,
+	}
+	if len(f.fields) > 0 {
+		list := make([]struct {
+			Detail string `json:"detail"`
+			Field  string `json:"field"`
+		}, len(f.fields))
+		for i, at := range f.fields {
+			list[i].Field, list[i].Detail = at.field, at.detail
+		}
+		p.Errors = &list
+	}
+	return p
+}
+
+type problems struct{ log *slog.Logger }
+
+// write is echo's error handler: it answers with a problem, and keeps the text of what is nobody's business for the log.
+func (p problems) write(err error, c echo.Context) {
+	f := faultOf(err)
+	ctx := c.Request().Context()
+	if f.code == provision.Internal || f.code == provision.StorageUnavailable || f.code == codeTimeout {
+		p.log.ErrorContext(ctx, "request failed", "request_id", idOf(c), "route", routeOf(c), "error", err)
+	}
+	c.Set(codeKey, string(f.code))
+	if c.Response().Committed {
+		return
+	}
+	body, err := json.Marshal(f.problem(idOf(c)))
+	if err != nil {
+		p.log.ErrorContext(ctx, "problem not written", "request_id", idOf(c), "error", err)
+		return
+	}
+	for name, value := range f.header {
+		c.Response().Header().Set(name, value)
+	}
+	status, _ := f.statusOf()
+	if status == http.StatusServiceUnavailable && c.Response().Header().Get("Retry-After") == "" {
+		c.Response().Header().Set("Retry-After", "5")
+	}
+	if err := c.Blob(status, "application/problem+json", body); err != nil {
+		p.log.WarnContext(ctx, "problem not sent", "request_id", idOf(c), "error", err)
+	}
+}

@@ -1,0 +1,82 @@
+package api
+
+import (
+	"time"
+
+	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
+)
+
+// rest implements the operations of the contract: each reads its input, makes one call and renders the answer.
+type rest struct {
+	Config
+}
+
+var _ StrictServerInterface = (*rest)(nil)
+
+// value is what a pointer holds, or the zero value.
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// given is a pointer to what is not the zero value.
+func given[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// when is the time of a mark; nil when nothing set it.
+func when(m provision.Mark) *time.Time {
+	if m.By == 0 {
+		return nil
+	}
+	return &m.At
+}
+
+func renderDevice(r store.DeviceRow) Device {
+	d := Device{
+		Serial: r.Serial, Status: Status(r.Status()), Labels: r.Labels(), Management: Management(r.Management()),
+		Awaiting:  each(r.Awaiting(), func(label string) Awaiting { return Awaiting(label) }),
+		BlockedBy: given(BlockedBy(r.BlockedBy())), Epoch: r.Activation.Epoch, Assignment: renderAssignment(r),
+		Name: r.Name, Model: r.Model, ProductName: r.ProductName, OsVersion: r.OSVersion, BuildVersion: r.BuildVersion,
+		Server: r.ABM.Server, ActivatedAt: when(r.Activation.Activated), ReleasedAt: when(r.Released),
+		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Version: r.Version,
+	}
+	if r.Status() == provision.StatusEnrolled {
+		d.EnrolledAt = when(r.Enrolled.Mark)
+	}
+	return d
+}
+
+func renderAssignment(r store.DeviceRow) *Assignment {
+	a := r.Device.Assignment
+	if a == nil {
+		return nil
+	}
+	return &Assignment{
+		User: renderRef(r.User), Technician: renderRef(r.Technician), Groups: append([]string{}, a.Groups...),
+		OwnedBy: OwnedBy(a.OwnedBy), Complete: a.Complete(), Source: string(r.AssignedFrom), Actor: r.AssignedBy,
+		At: r.AssignmentMark.At, Version: intake.AssignmentVersion(r.Device),
+	}
+}
+
+func renderRef(p *provision.Person) *PersonRef {
+	if p == nil {
+		return nil
+	}
+	return &PersonRef{Id: p.ID, Name: p.Name, Domain: p.Domain, Email: p.Email}
+}
+
+func renderWaits(waits []provision.Wait) []Wait {
+	return each(waits, func(w provision.Wait) Wait {
+		return Wait{For: w.For, Since: w.Since, Who: w.Who, Until: w.Until}
+	})
+}

@@ -1,0 +1,51 @@
+package api
+
+import "github.com/muster-mdm/muster/store"
+
+// leastRole is the least role that each operation of the contract asks for. An operation that is not listed is denied to
+// everybody; those of the process itself need no token and are listed in public.
+var leastRole = map[string]store.Role{
+	"listDevices":       store.Viewer,
+	"getDevice":         store.Viewer,
+	"getDeviceTimeline": store.Viewer,
+	"explainDevice":     store.Viewer,
+	"getDevicePlan":     store.Viewer,
+	"getAssignment":     store.Viewer,
+
+	"registerDevice":         store.Technician,
+	"assignDevice":           store.Technician,
+	"unassignDevice":         store.Technician,
+	"holdDevice":             store.Technician,
+	"resumeDevice":           store.Technician,
+	"releaseDeviceFromSetup": store.Technician,
+	"extendDeviceHold":       store.Technician,
+	"retryDevice":            store.Technician,
+	"getEnrollmentProfile":   store.Technician, // it lets a device in
+	"releaseDevice":          store.Admin,      // it can't be undone
+
+	"listGroups":              store.Viewer,
+	"getGroup":                store.Viewer,
+	"listConfigurations":      store.Viewer,
+	"getConfiguration":        store.Viewer,
+	"listApps":                store.Viewer,
+	"getApp":                  store.Viewer,
+	"putGroup":                store.Admin,
+	"deleteGroup":             store.Admin,
+	"putConfiguration":        store.Admin,
+	"deleteConfiguration":     store.Admin,
+	"getConfigurationContent": store.Admin, // profiles hold passwords
+	"putApp":                  store.Admin,
+	"deleteApp":               store.Admin,
+
+	"listPeople":   store.Viewer,
+	"getPerson":    store.Viewer,
+	"createPerson": store.Admin, // it can make somebody a technician
+	"putPerson":    store.Admin,
+
+	"listTokens":  store.Admin,
+	"createToken": store.Admin,
+	"revokeToken": store.Admin,
+}
+
+// public are the operations that need no token.
+var public = map[string]bool{"livez": true, "readyz": true, "metrics": true, "version": true, "openapi": true}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// DeviceRow is a device as it is shown: what its facts amount to, and what it and others say of it.
+type DeviceRow struct {
+	provision.Device
+	Information
+	// User and Technician are those of the assignment; nil when there is none.
+	User, Technician *provision.Person
+	// AssignedBy and AssignedFrom are actor and source of the newest assignment.
+	AssignedBy   string
+	AssignedFrom provision.Source
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+	Version      int64
+}
+
+// DeviceFilter narrows a list of devices; zero fields don't.
+type DeviceFilter struct {
+	Statuses   []string
+	Awaiting   string
+	Management string
+	Group      string
+	// Person is the id of the user or technician.
+	Person    string
+	Server    string
+	BlockedBy string
+	// Query is part of a serial number, of a device's name, or of its user's name or e-mail address.
+	Query string
+	// After is the serial number after which the list begins.
+	After string
+	Limit int
+}
+
+const devices = `
+SELECT d.state, d.name, d.model, d.product_name, d.os_version, d.build_version,
+    u.id, u.name, u.domain, u.email, u.technician, t.id, t.name, t.domain, t.email, t.technician,
+    coalesce(e.actor, ''), coalesce(e.source, ''), d.created_at, d.updated_at, d.version
+FROM devices d
+    LEFT JOIN people u ON u.id = d.user_id
+    LEFT JOIN people t ON t.id = d.technician_id
+    LEFT JOIN device_events e ON e.id = (d.state -> 'assignment_mark' ->> 'by')::bigint
+WHERE `
+
+func scanDevice(row pgx.CollectableRow) (DeviceRow, error) {
+	var r DeviceRow
+	var u, t nullPerson
+	err := row.Scan(&r.Device, &r.Name, &r.Model, &r.ProductName, &r.OSVersion, &r.BuildVersion,
+		&u.id, &u.name, &u.domain, &u.email, &u.technician, &t.id, &t.name, &t.domain, &t.email, &t.technician,
+		&r.AssignedBy, &r.AssignedFrom, &r.CreatedAt, &r.UpdatedAt, &r.Version)
+	r.User, r.Technician = u.person(), t.person()
+	return r, err
+}
+
+type nullPerson struct {
+	id, name, domain, email *string
+	technician              *bool
+}
+
+func (n nullPerson) person() *provision.Person {
+	if n.id == nil {
+		return nil
+	}
+	return &provision.Person{ID: *n.id, Name: *n.name, Domain: *n.domain, Email: *n.email, Technician: *n.technician}
+}
+
+// conditions says what the filter asks for; the texts are constants, so that each combination is planned by itself.
+func (f DeviceFilter) conditions() string {
+	where := []string{`d.serial > @after`}
+	add := func(given bool, condition string) {
+		if given {
+			where = append(where, condition)
+		}
+	}
+	add(len(f.Statuses) > 0, `d.status = ANY (@statuses)`)
+	add(f.Awaiting != "", `d.awaiting @> ARRAY[@awaiting::text]`)
+	add(f.Management != "", `d.management = @management`)
+	add(f.Group != "", `d.group_names @> ARRAY[@group::text]`)
+	add(f.Person != "", `(d.user_id = @person OR d.technician_id = @person)`)
+	add(f.Server != "", `d.server = @server`)
+	add(f.BlockedBy != "", `d.blocked_by = @blocked_by`)
+	add(f.Query != "", `(d.serial LIKE upper(@pattern) OR d.name ILIKE @pattern OR u.name ILIKE @pattern OR u.email ILIKE @pattern)`)
+	return strings.Join(where, " AND ")
+}
+
+// Devices lists devices by serial number.
+func (db *DB) Devices(ctx context.Context, f DeviceFilter) ([]DeviceRow, error) {
+	rows, err := db.pool.Query(ctx, devices+f.conditions()+` ORDER BY d.serial LIMIT @limit`, pgx.NamedArgs{
+		"after": f.After, "statuses": f.Statuses, "awaiting": f.Awaiting, "management": f.Management, "group": f.Group,
+		"person": f.Person, "server": f.Server, "blocked_by": f.BlockedBy, "pattern": pattern(f.Query), "limit": f.Limit,
+	})
+	if err != nil {
+		return nil, translate(err, "listing devices")
+	}
+	list, err := pgx.CollectRows(rows, scanDevice)
+	return list, translate(err, "listing devices")
+}
+
+// DeviceRow returns a device as it is shown. It fails with [provision.DeviceNotFound].
+func (db *DB) DeviceRow(ctx context.Context, serial string) (DeviceRow, error) {
+	rows, err := db.pool.Query(ctx, devices+`d.serial = $1`, serial)
+	if err != nil {
+		return DeviceRow{}, translate(err, "reading device "+serial)
+	}
+	r, err := pgx.CollectExactlyOneRow(rows, scanDevice)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, notKnown(serial)
+	}
+	return r, translate(err, "reading device "+serial)
+}
