@@ -54,15 +54,16 @@ const (
 	HoldKeepAndAlert HoldPolicy = "keep_and_alert"
 )
 
-// Policy is every time-out and limit that [Next] goes by.
+// Policy is every time-out and limit that [Next] goes by. It is part of workflow histories: fields are added, never
+// renamed.
 type Policy struct {
 	// SetupHold is the longest that a device waits in Setup Assistant, from its activation.
-	SetupHold  time.Duration
-	HoldPolicy HoldPolicy
+	SetupHold  time.Duration `json:"setup_hold,omitempty"`
+	HoldPolicy HoldPolicy    `json:"hold_policy,omitempty"`
 	// RetryAfter is the pause before each further try of failed items; when they are used up the device is stuck.
-	RetryAfter []time.Duration
+	RetryAfter []time.Duration `json:"retry_after,omitempty"`
 	// NudgeAfter is the pause before each re-push of a device that doesn't answer; the last repeats for ever.
-	NudgeAfter []time.Duration
+	NudgeAfter []time.Duration `json:"nudge_after,omitempty"`
 }
 
 // Next decides what to do for a device at a time. It is pure: the same device, policy and time give the same step. A

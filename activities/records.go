@@ -1,0 +1,36 @@
+package activities
+
+import (
+	"context"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// Keeper records decisions and facts.
+type Keeper interface {
+	// Carry checks under the device's lock that the step still applies.
+	Carry(ctx context.Context, serial string, step provision.Step) (provision.Device, error)
+	// RecordByHand checks that the groups and people that the fact names exist.
+	RecordByHand(ctx context.Context, serial string, f provision.Fact) (provision.Device, error)
+}
+
+// Records is what PostgreSQL keeps of devices. Its activities are single short transactions, run as local activities.
+type Records struct{ Keeper Keeper }
+
+// Carry carries out a step that is one transaction: a conclusion, a nudge, the way out of Setup Assistant, the release. A
+// retry does no harm: the step no longer applies once it was carried out.
+func (r *Records) Carry(ctx context.Context, serial string, step provision.Step) (provision.Device, error) {
+	d, err := r.Keeper.Carry(ctx, serial, step)
+	return d, permanent(err)
+}
+
+// Record records a fact that an operator signalled by hand, if it is one that an operator can witness and all that it
+// names exists. A retry may record it twice, which the fold doesn't mind.
+func (r *Records) Record(ctx context.Context, serial string, f provision.Fact) (provision.Device, error) {
+	f, err := checkByHand(f)
+	if err != nil {
+		return provision.Device{}, permanent(err)
+	}
+	d, err := r.Keeper.RecordByHand(ctx, serial, f)
+	return d, permanent(err)
+}

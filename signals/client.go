@@ -1,0 +1,102 @@
+package signals
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// Client delivers facts to devices' workflows and asks them. It is safe for concurrent use.
+type Client struct {
+	temporal  client.Client
+	taskQueue string
+	policy    provision.Policy
+}
+
+// Option changes how a [Client] works.
+type Option func(*Client)
+
+// WithPolicy sets the policy that workflows begun by this client live by. Without it they take their own default.
+func WithPolicy(p provision.Policy) Option { return func(c *Client) { c.policy = p } }
+
+// New returns a client. Workflows that it begins run on the task queue.
+func New(c client.Client, taskQueue string, options ...Option) *Client {
+	n := &Client{temporal: c, taskQueue: taskQueue}
+	for _, o := range options {
+		o(n)
+	}
+	return n
+}
+
+// Deliver gives a fact to its device's workflow, which it begins if a fact of this kind may. A workflow that isn't there
+// means that the device was released: the fact has nowhere to go and counts as delivered.
+func (c *Client) Deliver(ctx context.Context, d provision.Delivery) error {
+	if d.Fact.Kind.Begins() && !d.Over {
+		_, err := c.temporal.SignalWithStartWorkflow(ctx, WorkflowID(d.Serial), string(d.Fact.Kind), d.Fact,
+			c.startOptions(d.Serial), WorkflowType, Start{Device: provision.Device{Serial: d.Serial}, Policy: c.policy})
+		if err != nil {
+			return fmt.Errorf("signalling %s to device %s: %w", d.Fact.Kind, d.Serial, err)
+		}
+		return nil
+	}
+	err := c.temporal.SignalWorkflow(ctx, WorkflowID(d.Serial), "", string(d.Fact.Kind), d.Fact)
+	if err == nil || isNotFound(err) {
+		return nil
+	}
+	return fmt.Errorf("signalling %s to device %s: %w", d.Fact.Kind, d.Serial, err)
+}
+
+func (c *Client) startOptions(serial string) client.StartWorkflowOptions {
+	return client.StartWorkflowOptions{
+		ID:        WorkflowID(serial),
+		TaskQueue: c.taskQueue,
+		// A workflow that an operator cancelled or terminated must be able to begin again with the next such fact. That a
+		// released device isn't revived is seen to by Over, which outlives Temporal's retention of closed workflows.
+		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		// There is one workflow per device: a running one gets the signal and is never replaced.
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            "Device " + serial,
+	}
+}
+
+// isNotFound tells a workflow that is not there, or ended, from a namespace that isn't.
+func isNotFound(err error) bool {
+	var notFound *serviceerror.NotFound
+	return errors.As(err, &notFound)
+}
+
+// Status asks a device's workflow where the device stands. It fails with [provision.DeviceNotFound] when none is there
+// and with [provision.WorkflowUnavailable] when it can't be asked.
+func (c *Client) Status(ctx context.Context, serial string) (Status, error) {
+	var s Status
+	err := c.query(ctx, serial, QueryStatus, &s)
+	return s, err
+}
+
+// Explain asks a device's workflow what the device waits for. It fails like [Client.Status].
+func (c *Client) Explain(ctx context.Context, serial string) (Explanation, error) {
+	var e Explanation
+	err := c.query(ctx, serial, QueryExplain, &e)
+	return e, err
+}
+
+func (c *Client) query(ctx context.Context, serial, name string, answer any) error {
+	value, err := c.temporal.QueryWorkflow(ctx, WorkflowID(serial), "", name)
+	if isNotFound(err) {
+		return provision.Errorf(provision.DeviceNotFound, "No workflow is there for device %s.", serial)
+	}
+	if err != nil {
+		return fmt.Errorf("asking device %s for its %s: %w", serial, name,
+			errors.Join(provision.Errorf(provision.WorkflowUnavailable, "The device's workflow can't be asked now; try again shortly."), err))
+	}
+	if err := value.Get(answer); err != nil {
+		return fmt.Errorf("reading the %s of device %s: %w", name, serial, err)
+	}
+	return nil
+}

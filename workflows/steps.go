@@ -1,0 +1,122 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/muster-mdm/muster/activities"
+	"github.com/muster-mdm/muster/provision"
+)
+
+// Only their methods' names are used.
+var (
+	mdm     *activities.MDM
+	records *activities.Records
+)
+
+// do has a step carried out. A step that fails is told to the operator and taken again later; only cancellation ends the
+// workflow.
+func (d *device) do(ctx workflow.Context, step provision.Step) error {
+	if step.Do == provision.WaitForFacts || d.released() {
+		return nil
+	}
+	d.since = nil
+	var future workflow.Future
+	if step.Do == provision.Apply {
+		d.publish(ctx)
+		future = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, applyOptions(d.applySummary(step))), mdm.ApplyGroups,
+			activities.ApplyInput{Serial: d.Device.Serial, After: d.Device.Plan.By, Round: step.Round})
+	} else {
+		future = workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, recordOptions(carrySummary(step))), records.Carry,
+			d.Device.Serial, step)
+	}
+	var row provision.Device
+	err := future.Get(ctx, &row)
+	if temporal.IsCanceledError(err) {
+		return err
+	}
+	d.conclude(ctx, step, row, err)
+	return nil
+}
+
+// conclude takes over the device as the store sees it and keeps a step from being repeated at once that led to nothing.
+func (d *device) conclude(ctx workflow.Context, step provision.Step, row provision.Device, err error) {
+	d.Paused, d.Notice = provision.Step{}, ""
+	now := workflow.Now(ctx)
+	if err != nil {
+		d.Paused, d.PausedUntil = step, now.Add(failurePause)
+		d.Notice = fmt.Sprintf("%s did not succeed and is tried again: %s", step.Do, sentenceOf(err))
+		workflow.GetLogger(ctx).Warn("step failed", "step", step.Do, "error", err)
+		return
+	}
+	d.takeOver(ctx, row)
+	if same(provision.Next(d.Device, d.Policy, now), step) {
+		d.Paused, d.PausedUntil = step, now.Add(samePause)
+	}
+}
+
+// takeOver replaces the device by the row, which holds every fact recorded until the transaction. Facts that came since
+// the step began may be newer than that, so they are folded again; the fold doesn't mind those that the row holds already.
+func (d *device) takeOver(ctx workflow.Context, row provision.Device) {
+	d.Device = provision.FoldAll(row, d.since...)
+	d.since = nil
+	d.describe(ctx)
+}
+
+// recordByHand has an operator's own facts recorded. One that is refused is told to the operator.
+func (d *device) recordByHand(ctx workflow.Context) error {
+	for len(d.Unrecorded) > 0 {
+		f := d.Unrecorded[0]
+		d.since = nil
+		options := recordOptions(fmt.Sprintf("%s, signalled by hand", f.Kind))
+		var row provision.Device
+		err := workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, options), records.Record, d.Device.Serial, f).Get(ctx, &row)
+		d.Unrecorded = d.Unrecorded[1:]
+		switch {
+		case temporal.IsCanceledError(err):
+			return err
+		case err != nil:
+			d.Notice = fmt.Sprintf("The signal %s was not recorded: %s", f.Kind, sentenceOf(err))
+			workflow.GetLogger(ctx).Warn("signal by hand refused", "kind", f.Kind, "error", err)
+		default:
+			d.Notice = ""
+			d.takeOver(ctx, row)
+		}
+	}
+	return nil
+}
+
+// sentenceOf is what people are told of an activity's error: the rules' own sentence, or that something is out of order.
+func sentenceOf(err error) string {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) && app.NonRetryable() {
+		return app.Message()
+	}
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		return "it took too long."
+	}
+	return "the store or the device's plan is out of order; the history and the worker's log say more."
+}
+
+func (d *device) applySummary(step provision.Step) string {
+	groups := 0
+	if d.Device.Assignment != nil {
+		groups = len(d.Device.Assignment.Groups)
+	}
+	summary := fmt.Sprintf("%d groups, try %d", groups, step.Round)
+	if failed := len(d.Device.Verdict().Failed); failed > 0 && step.Round > 1 {
+		summary = fmt.Sprintf("%s, %d items failed", summary, failed)
+	}
+	return summary
+}
+
+func carrySummary(step provision.Step) string {
+	if step.Reason == "" {
+		return string(step.Do)
+	}
+	return fmt.Sprintf("%s: %s", step.Do, step.Reason)
+}
