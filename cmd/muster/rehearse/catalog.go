@@ -1,0 +1,167 @@
+package rehearse
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The words of the catalog, spelled as the API takes them.
+const (
+	configuration = "configuration"
+	app           = "app"
+
+	beforeRelease = "before_release"
+	required      = "required"
+	bestEffort    = "best_effort"
+)
+
+// thing is a configuration or an app.
+type thing struct {
+	kind, name string
+	identifier string // payload identifier or bundle identifier
+	storeID    int64  // apps from the store; the others have a manifest
+}
+
+func (t thing) key() string { return t.kind + "/" + t.name }
+
+// manifestURL is where an app that isn't from the store comes from.
+func (t thing) manifestURL() string { return "https://apps.example.com/" + t.name + "/manifest.plist" }
+
+// member is a thing in a group.
+type member struct {
+	thing
+	stage string
+	after []string // names of things in the same group that must be on the device before
+}
+
+type group struct {
+	name    string
+	members []member
+}
+
+// catalog is what the rehearsed organisation has.
+type catalog struct {
+	groups []group
+	people []person
+}
+
+type person struct {
+	name, email string
+	technician  bool
+}
+
+func profileThing(name string) thing {
+	return thing{kind: configuration, name: name, identifier: "com.example." + name}
+}
+
+func appThing(name string, storeID int64) thing {
+	return thing{kind: app, name: name, identifier: "com.example.app." + name, storeID: storeID}
+}
+
+// Names that lives refer to.
+const (
+	drivers, sales, kiosk, plain = "drivers", "sales", "kiosk", "plain"
+
+	requiredApp   = "com.example.app.routes"  // of the drivers; the dispatch profile needs it
+	bestEffortApp = "com.example.app.weather" // of the drivers
+)
+
+// rehearsalCatalog has every stage, dependencies within and across kinds, things that two groups share, and apps of both sources.
+func rehearsalCatalog() catalog {
+	wifi, vpn, passcode := profileThing("wifi"), profileThing("vpn"), profileThing("passcode")
+	return catalog{
+		groups: []group{
+			{name: drivers, members: []member{
+				{thing: wifi, stage: beforeRelease},
+				{thing: appThing("routes", 0), stage: required, after: []string{"wifi"}},
+				{thing: profileThing("dispatch"), stage: required, after: []string{"routes"}},
+				{thing: appThing("weather", 361309726), stage: bestEffort},
+			}},
+			{name: sales, members: []member{
+				{thing: wifi, stage: required},
+				{thing: vpn, stage: required, after: []string{"wifi"}},
+				{thing: appThing("offers", 284882215), stage: required},
+			}},
+			{name: kiosk, members: []member{
+				{thing: passcode, stage: beforeRelease},
+				{thing: appThing("till", 0), stage: beforeRelease},
+				{thing: profileThing("home-screen"), stage: required, after: []string{"till"}},
+			}},
+			{name: plain},
+		},
+		people: []person{
+			{name: "ANDREW", email: "andrew@example.com"},
+			{name: "BERTA", email: "berta@example.com"},
+			{name: "TESSA", email: "tessa@example.com", technician: true},
+		},
+	}
+}
+
+// things lists each thing once.
+func (c catalog) things() []thing {
+	var all []thing
+	seen := map[string]bool{}
+	for _, g := range c.groups {
+		for _, m := range g.members {
+			if !seen[m.key()] {
+				seen[m.key()] = true
+				all = append(all, m.thing)
+			}
+		}
+	}
+	return all
+}
+
+// members lists what some groups bring together.
+func (c catalog) members(groups []string) []member {
+	var all []member
+	for _, name := range groups {
+		for _, g := range c.groups {
+			if g.name == name {
+				all = append(all, g.members...)
+			}
+		}
+	}
+	return all
+}
+
+// sources tells virtual devices which app a manifest or a store number means.
+func (c catalog) sources() map[string]string {
+	sources := map[string]string{}
+	for _, t := range c.things() {
+		switch {
+		case t.kind == app && t.storeID > 0:
+			sources[fmt.Sprint(t.storeID)] = t.identifier
+		case t.kind == app:
+			sources[t.manifestURL()] = t.identifier
+		}
+	}
+	return sources
+}
+
+const mobileconfig = `<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+	<key>PayloadType</key><string>Configuration</string>
+	<key>PayloadVersion</key><integer>1</integer>
+	<key>PayloadIdentifier</key><string>IDENTIFIER</string>
+	<key>PayloadUUID</key><string>IDENTIFIER.uuid</string>
+	<key>PayloadDisplayName</key><string>IDENTIFIER</string>
+	<key>PayloadContent</key>
+	<array>
+		<dict>
+			<key>PayloadType</key><string>com.apple.webClip.managed</string>
+			<key>PayloadVersion</key><integer>1</integer>
+			<key>PayloadIdentifier</key><string>IDENTIFIER.clip</string>
+			<key>PayloadUUID</key><string>IDENTIFIER.clip.uuid</string>
+			<key>Label</key><string>IDENTIFIER</string>
+			<key>URL</key><string>https://www.example.com/</string>
+		</dict>
+	</array>
+</dict>
+</plist>
+`
+
+// content is the configuration profile of a configuration.
+func (t thing) content() string { return strings.ReplaceAll(mobileconfig, "IDENTIFIER", t.identifier) }

@@ -1,0 +1,58 @@
+package rehearse
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestDrawRepeatsBySeed(t *testing.T) {
+	require.Equal(t, Draw(7, 60), Draw(7, 60))
+	require.NotEqual(t, Draw(7, 60), Draw(8, 60))
+}
+
+func TestDrawBringsEveryKindToEndsOfEverySort(t *testing.T) {
+	seen, ends := map[string]bool{}, map[string]bool{}
+	serials := map[string]bool{}
+	for _, l := range Draw(3, 40) {
+		seen[l.Kind], serials[l.Serial] = true, true
+		want := Model(rehearsalCatalog(), l, l.Events)
+		ends[want.Status] = true
+		require.NotEmpty(t, l.Events)
+	}
+	require.Len(t, serials, 40)
+	for _, k := range kinds {
+		require.True(t, seen[k.name], "no device is %q", k.name)
+	}
+	for _, status := range []string{statusAwaiting, statusProvisioning, statusEnrolled, statusUnmanaged, statusReleased} {
+		require.True(t, ends[status], "no device ends %s", status)
+	}
+}
+
+func TestDrawOfAFew(t *testing.T) {
+	require.Len(t, Draw(1, 1), 1)
+	require.Len(t, Draw(1, 3), 3)
+}
+
+func TestDisturbancesChangeNoEnd(t *testing.T) {
+	for seed := range uint64(50) {
+		for _, l := range Draw(seed, 24) {
+			var calm []Event
+			for _, e := range l.Events {
+				if e.Do != Reboot && e.Do != GoOffline {
+					calm = append(calm, e)
+				}
+			}
+			require.Equal(t, Model(rehearsalCatalog(), l, calm), Model(rehearsalCatalog(), l, l.Events), "seed %d, %s", seed, l.Serial)
+		}
+	}
+}
+
+func TestKeysCountsIdentities(t *testing.T) {
+	lives := []Life{
+		{Events: []Event{{Do: Assign}}},
+		{Events: []Event{{Do: SwitchOn}, {Do: FactoryReset}, {Do: Together, Events: []Event{{Do: SwitchOn}}}}},
+		{Events: []Event{{Do: BeginActivation}, {Do: FinishActivation}}},
+	}
+	require.Equal(t, 3, Keys(lives))
+}

@@ -1,0 +1,68 @@
+package rehearse
+
+import (
+	"time"
+
+	"github.com/muster-mdm/muster/sim"
+)
+
+// Verb is something that happens to a device.
+type Verb string
+
+// Verbs. The first ones are done by people at a desk, the rest by whoever holds the device.
+const (
+	Register Verb = "register"
+	Assign   Verb = "assign"
+	Unassign Verb = "unassign"
+	Release  Verb = "release"
+
+	// SwitchOn boots the device and enrolls it.
+	SwitchOn Verb = "switch_on"
+	// BeginActivation does the same up to the Authenticate; FinishActivation sends the TokenUpdate.
+	BeginActivation  Verb = "begin_activation"
+	FinishActivation Verb = "finish_activation"
+	// FactoryReset erases the device; the server is told nothing.
+	FactoryReset Verb = "factory_reset"
+	// CheckOut removes the management profile, and the device says so.
+	CheckOut Verb = "check_out"
+	Reboot   Verb = "reboot"
+	// GoOffline takes the device off the network for Event.Pause, during which the life goes on.
+	GoOffline Verb = "go_offline"
+
+	// Settle waits until the device is as modelled so far.
+	Settle Verb = "settle"
+	// Together lets Event.Events happen at the same time.
+	Together Verb = "together"
+)
+
+// Event is one step of a life. An event begins After the one before has ended.
+type Event struct {
+	Do    Verb
+	After time.Duration
+	For   time.Duration // of GoOffline
+	// Groups, User and Technician are an Assign's.
+	Groups           []string
+	User, Technician string
+	Events           []Event
+}
+
+// Life is what happens to one device.
+type Life struct {
+	Serial string
+	// Kind says in a few words what is particular about it.
+	Kind   string
+	Events []Event
+	// Awaits: the device stays in Setup Assistant until it is told to go on.
+	Awaits bool
+	// Refuses are the identifiers that the device will never install.
+	Refuses []string
+	Faults  sim.Faults
+}
+
+// each visits events in their order, those that happen together in the order in which they are listed.
+func each(events []Event, visit func(Event)) {
+	for _, e := range events {
+		visit(e)
+		each(e.Events, visit)
+	}
+}

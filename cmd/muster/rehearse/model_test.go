@@ -1,0 +1,68 @@
+package rehearse
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestModel(t *testing.T) {
+	driver := []string{"com.example.wifi", "com.example.app.routes", "com.example.dispatch", "com.example.app.weather"}
+	seller := []string{"com.example.wifi", "com.example.vpn", "com.example.app.offers"}
+	on := Event{Do: SwitchOn}
+	for name, c := range map[string]struct {
+		life       Life
+		status     string
+		labels     []string
+		management string
+		epoch      int
+		blocked    string
+		holds      []string // nil: nothing is said
+	}{
+		"both facts":              {Life{Events: []Event{assign(drivers), on}}, "Enrolled", []string{"Enrolled"}, "managed", 1, "", driver},
+		"the other way round":     {Life{Events: []Event{on, assign(drivers)}}, "Enrolled", []string{"Enrolled"}, "managed", 1, "", driver},
+		"at once":                 {Life{Events: []Event{{Do: Together, Events: []Event{on, assign(sales)}}}}, "Enrolled", []string{"Enrolled"}, "managed", 1, "", seller},
+		"neither":                 {Life{Events: []Event{{Do: Register}}}, "Awaiting", []string{"Awaiting Device Activation", "Awaiting User Assignment"}, "staged", 0, "", nil},
+		"assigned only":           {Life{Events: []Event{assign(drivers)}}, "Awaiting", []string{"Awaiting Device Activation"}, "staged", 0, "", nil},
+		"activated only":          {Life{Events: []Event{on}}, "Awaiting", []string{"Awaiting User Assignment"}, "managed", 1, "", []string{}},
+		"authenticated only":      {Life{Events: []Event{assign(drivers), {Do: BeginActivation}}}, "Awaiting", []string{"Awaiting Device Activation"}, "staged", 1, "", nil},
+		"authenticated twice":     {Life{Events: []Event{assign(sales), {Do: BeginActivation}, on}}, "Enrolled", []string{"Enrolled"}, "managed", 1, "", seller},
+		"groups without a user":   {Life{Events: []Event{{Do: Assign, Groups: []string{drivers}}, on}}, "Awaiting", []string{"Awaiting User Assignment"}, "managed", 1, "", []string{}},
+		"a technician stands in":  {Life{Events: []Event{{Do: Assign, Technician: "TESSA", Groups: []string{plain}}, on}}, "Enrolled", []string{"Enrolled"}, "managed", 1, "", []string{}},
+		"reset and enrolled anew": {Life{Events: []Event{assign(drivers), on, {Do: FactoryReset}, on}}, "Enrolled", []string{"Enrolled"}, "managed", 2, "", driver},
+		"only the difference":     {Life{Events: []Event{assign(drivers), on, assign(sales)}}, "Enrolled", []string{"Enrolled"}, "managed", 1, "", seller},
+		"unassigned":              {Life{Events: []Event{assign(drivers), on, {Do: Unassign}}}, "Awaiting", []string{"Awaiting User Assignment"}, "managed", 1, "", []string{}},
+		"checked out":             {Life{Events: []Event{assign(drivers), on, {Do: CheckOut}}}, "Unmanaged", []string{"Unmanaged"}, "unmanaged", 1, "", nil},
+		"checked out and back":    {Life{Events: []Event{assign(drivers), on, {Do: CheckOut}, on}}, "Enrolled", []string{"Enrolled"}, "managed", 2, "", driver},
+		"released":                {Life{Events: []Event{assign(drivers), on, {Do: Release}}}, "Released", []string{"Released"}, "managed", 1, "", nil},
+		"what is refused, and what waits for it, is missing": {
+			Life{Refuses: []string{requiredApp}, Events: []Event{assign(drivers), on}},
+			"Provisioning", []string{"Provisioning"}, "managed", 1, "stuck", []string{"com.example.wifi", "com.example.app.weather"},
+		},
+		"nothing waits for best effort": {
+			Life{Refuses: []string{bestEffortApp}, Events: []Event{assign(drivers), on}},
+			"Enrolled", []string{"Enrolled"}, "managed", 1, "", driver[:3],
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Model(rehearsalCatalog(), c.life, c.life.Events)
+			require.Equal(t, c.status, got.Status)
+			require.Equal(t, c.labels, got.Labels)
+			require.Equal(t, c.management, got.Management)
+			require.Equal(t, c.epoch, got.Epoch)
+			require.Equal(t, c.blocked, got.BlockedBy)
+			if c.holds == nil {
+				require.Nil(t, got.Holds)
+				return
+			}
+			var holds []string
+			for identifier, held := range got.Holds {
+				if held {
+					holds = append(holds, identifier)
+				}
+			}
+			require.ElementsMatch(t, c.holds, holds)
+			require.Len(t, got.Holds, len(rehearsalCatalog().things()), "something of the catalog is left open")
+		})
+	}
+}
