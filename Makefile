@@ -12,7 +12,7 @@ MODULE := github.com/muster-mdm/muster
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DATE ?= $(shell git show -s --format=%cI HEAD 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+LDFLAGS := -s -w $(addprefix -X github.com/muster-mdm/muster/cmd/muster/serve.,version=$(VERSION) commit=$(COMMIT) date=$(DATE))
 
 # Temporal's CLI isn't here: devstack builds the version it pins, wherever it is first needed.
 GOLANGCI_LINT_VERSION := v2.15.0

@@ -1,0 +1,85 @@
+// Package cli holds muster's commands. Each is a thin shell: it reads settings, calls a room, and says what happened.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-mdm/muster/cmd/muster/bench"
+	"github.com/muster-mdm/muster/cmd/muster/dev"
+	"github.com/muster-mdm/muster/cmd/muster/rehearse"
+)
+
+// Streams are what a command reads and writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// saidError was told to people already and only carries an exit code. Its method isn't named ExitCode, which the error of
+// a child process has, too.
+type saidError interface{ AlreadySaid() (exitCode int) }
+
+// Main runs the command that args name and returns the exit code: 0 when it did its job, 1 when not, 2 for a call that
+// can't be understood. Errors are one sentence on Err.
+func Main(ctx context.Context, args []string, s Streams) int {
+	root := command(s)
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		_, _ = fmt.Fprintf(s.Err, "muster: %v\nSee muster --help.\n", err)
+		return 2
+	}
+	var said saidError
+	if errors.As(err, &said) {
+		return said.AlreadySaid()
+	}
+	_, _ = fmt.Fprintf(s.Err, "muster: %v\n", err)
+	return 1
+}
+
+// usageError is a call that can't be understood.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func command(s Streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "muster",
+		Short:         `Takes every Apple device of an organisation to "Enrolled".`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noArgs,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(
+		serveCommand(s), dev.Command(), migrateCommand(), tokenCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
+		rehearse.Command(), bench.Command(),
+	)
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())}
+	}
+	if cmd.HasSubCommands() {
+		return cmd.Help()
+	}
+	return nil
+}
+
+func environ() []string { return os.Environ() }

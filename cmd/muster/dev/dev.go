@@ -1,0 +1,140 @@
+// Package dev is muster dev: everything Muster needs on one machine, with virtual devices that really enrol, for a first
+// look and for development.
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-mdm/muster/cmd/muster/serve"
+	"github.com/muster-mdm/muster/cmd/muster/settings"
+	"github.com/muster-mdm/muster/devstack"
+)
+
+// options are the flags of muster dev.
+type options struct {
+	dir     string
+	listen  string
+	devices int
+	seed    uint64
+	plain   bool
+	until   string
+}
+
+// Command is muster dev.
+func Command() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Runs everything on this machine, with virtual devices that enroll.",
+		Long: `Runs a private PostgreSQL, Temporal's development server with its UI, Muster's API, MDM endpoint and worker, a
+virtual Apple push service and two dozen virtual devices that enroll over HTTP. State is kept in the folder given by
+--dir, so the next run goes on from there. Ctrl-C stops everything.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, cmd.OutOrStdout()) },
+	}
+	cmd.Flags().StringVar(&o.dir, "dir", ".dev", "where the state is kept; remove the folder to begin anew")
+	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the API and the MDM endpoint; another port is taken when this one is in use")
+	cmd.Flags().IntVar(&o.devices, "devices", 24, "number of virtual devices")
+	cmd.Flags().Uint64Var(&o.seed, "seed", 1, "decides the virtual devices' serial numbers and luck")
+	cmd.Flags().BoolVar(&o.plain, "plain", false, "print a line per change instead of a live table")
+	cmd.Flags().StringVar(&o.until, "until", "", `"enrolled": stop with exit code 0 once every device that can is Enrolled`)
+	return cmd
+}
+
+func run(ctx context.Context, o options, out io.Writer) (err error) {
+	if o.until != "" && o.until != "enrolled" {
+		return fmt.Errorf("--until knows only \"enrolled\", not %q", o.until)
+	}
+	if err := os.MkdirAll(o.dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's user must pass through
+		return fmt.Errorf("making the folder for the state: %w", err)
+	}
+	begun := time.Now()
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) }
+	st, err := startStack(ctx, o, say)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer func() {
+		say("\nStopping …")
+		err = errors.Join(err, st.stop())
+		say("Stopped. The state is in %s; the next run goes on from there.", o.dir)
+	}()
+	d, err := newDemo(ctx, o, st)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	printWhere(say, o, st, time.Since(begun))
+	return interrupted(ctx, watch(ctx, o, st, d, out))
+}
+
+// interrupted turns the end that Ctrl-C brought into a good one.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// watch shows the devices until Ctrl-C, or until a server fails.
+func watch(ctx context.Context, o options, st *stack, d *demo, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, 2)
+	go func() { failed <- st.children.Wait(ctx) }()
+	go func() { failed <- st.muster.Wait(ctx) }()
+	shown := make(chan error, 1)
+	go func() { shown <- d.show(ctx, out, o) }()
+	d.play(ctx)
+	select {
+	case err := <-failed:
+		return err
+	case err := <-shown:
+		return err
+	}
+}
+
+func printWhere(say func(string, ...any), o options, st *stack, took time.Duration) {
+	say(`
+Muster is up after %s.
+
+  API          %s/v1/devices
+  API contract %s/openapi.json
+  Temporal UI  %s
+  PostgreSQL   %s
+  Token        %s   (an admin's; also in %s)
+  Logs         %s
+
+Try:
+  curl -H "Authorization: Bearer %s" %s/v1/devices?limit=5
+
+%d virtual devices are enrolling now. Ctrl-C stops everything.
+`, took.Round(100*time.Millisecond), st.muster.URL(), st.muster.URL(), st.temporal.UIURL(), st.postgres.URL("muster"),
+		st.token, filepath.Join(o.dir, "token"), filepath.Join(o.dir, "muster.log"), st.token, st.muster.URL(), o.devices)
+}
+
+// serveSettings are muster serve's for one machine: short pauses, so that a person sees things happen.
+func serveSettings(o options, st *stack) settings.Serve {
+	return settings.Serve{
+		Database: settings.Database{DatabaseURL: st.postgres.URL("muster")},
+		Temporal: settings.Temporal{TemporalAddress: st.temporal.HostPort(), TemporalNamespace: "default", TaskQueue: "devices"},
+		Log:      settings.Log{LogLevel: "info", LogFormat: "json"}, DatabaseMaxConns: 20,
+		Roles:  []string{settings.RoleAPI, settings.RoleMDM, settings.RoleWorker},
+		Listen: st.listen, Organization: "Muster demo", AssignmentRequirement: "user",
+		APNsURL: st.apns.URL(), APNsCAFile: st.path("apns-ca.pem"), PushCertFile: st.path("push-cert.pem"), PushKeyFile: st.path("push-key.pem"),
+		SetupHold: 10 * time.Minute, SetupHoldPolicy: "release",
+		RetryAfter: []time.Duration{5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute},
+		NudgeAfter: []time.Duration{time.Minute, 5 * time.Minute, time.Hour},
+		PollFirst:  time.Second, PollMost: 15 * time.Second, RepushFirst: 5 * time.Second, RepushMost: time.Minute,
+		NotNowPause: 5 * time.Second, RatePerSecond: 1000, RateBurst: 2000, BootstrapToken: st.token,
+	}
+}
+
+var _ devstack.Child = (*serve.Service)(nil)

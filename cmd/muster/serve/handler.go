@@ -1,0 +1,105 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/muster-mdm/muster/api"
+	"github.com/muster-mdm/muster/api/checkin"
+	"github.com/muster-mdm/muster/api/enroll"
+	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/apple/identity"
+	"github.com/muster-mdm/muster/cmd/muster/settings"
+)
+
+// Paths of the endpoints that devices use; enrollment profiles hold them for years, so they never change.
+const (
+	mdmPath  = "/mdm"
+	scepPath = "/scep"
+)
+
+// addresses settles the address under which devices reach us, and TLS.
+func (svc *Service) addresses(l net.Listener) error {
+	s := svc.settings
+	scheme := "http"
+	if s.TLSCertFile != "" {
+		pair, err := tls.LoadX509KeyPair(s.TLSCertFile, s.TLSKeyFile)
+		if err != nil {
+			return fmt.Errorf("reading the server certificate: %w", err)
+		}
+		// Any client certificate is taken here; the MDM endpoint decides about it, and browsers send none.
+		svc.tls = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+		scheme = "https"
+	}
+	svc.url = strings.TrimSuffix(s.PublicURL, "/")
+	if svc.url == "" {
+		svc.url = scheme + "://" + l.Addr().String()
+	}
+	return nil
+}
+
+// handler assembles what this process serves in its roles. Every process has health, metrics and version.
+func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
+	if err := svc.storePushCertificate(ctx); err != nil {
+		return nil, err
+	}
+	authority, err := identity.LoadAuthority(ctx, svc.db, identity.AuthorityConfig{Organization: svc.settings.Organization})
+	if err != nil {
+		return nil, err
+	}
+	cases, err := intake.New(svc.db, intake.Settings{AssignmentRequirement: svc.settings.AssignmentRequirement})
+	if err != nil {
+		return nil, err
+	}
+	config := api.Config{
+		DB: svc.db, Policy: svc.policy(), Temporal: svc.temporalAnswers, Build: build(), Log: svc.log, Registry: svc.metrics,
+		RatePerSecond: float64(svc.settings.RatePerSecond), Burst: svc.settings.RateBurst,
+	}
+	if svc.settings.Has(settings.RoleAPI) {
+		config.Intake = cases
+		config.EnrollmentProfiles, err = enroll.New(svc.db, svc.storage, enroll.Config{
+			ServerURL: svc.url + mdmPath, SCEPURL: svc.url + scepPath, Organization: svc.settings.Organization,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if svc.settings.Has(settings.RoleMDM) {
+		if config.MDM, err = svc.checkins(authority, cases); err != nil {
+			return nil, err
+		}
+		config.SCEP = identity.NewSCEP(authority, svc.db, svc.log)
+	}
+	return api.New(config)
+}
+
+func (svc *Service) checkins(authority *identity.Authority, cases *intake.Intake) (http.Handler, error) {
+	proxies, err := prefixes(svc.settings.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	return checkin.New(
+		checkin.Parts{Store: svc.db, Storage: svc.storage, Authority: authority, Facts: cases},
+		checkin.Config{ClientHeader: svc.settings.ProxyCertHeader, TrustedProxies: proxies, Log: svc.log})
+}
+
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(text)
+			if addrErr != nil {
+				return nil, fmt.Errorf("%sTRUSTED_PROXIES: %q is neither an address nor a CIDR", settings.Prefix, text)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}

@@ -1,0 +1,80 @@
+package settings_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"github.com/muster-mdm/muster/cmd/muster/settings"
+)
+
+func bind(t *testing.T, args []string, environ ...string) (settings.Serve, *pflag.FlagSet, error) {
+	t.Helper()
+	var s settings.Serve
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	if err := settings.Bind(flags, &s, environ); err != nil {
+		return s, flags, err
+	}
+	return s, flags, flags.Parse(args)
+}
+
+func TestFlagOverridesVariableOverridesDefault(t *testing.T) {
+	s, _, err := bind(t, nil)
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:8080", s.Listen)
+	require.Equal(t, []string{"api", "mdm", "worker"}, s.Roles)
+	require.Equal(t, 30*time.Minute, s.SetupHold)
+
+	var viaFlag settings.Serve
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	require.NoError(t, settings.Bind(flags, &viaFlag, []string{"MUSTER_LISTEN=127.0.0.1:1", "MUSTER_RETRY_AFTER=1s,2m", "MUSTER_ROLES=mdm"}))
+	require.Equal(t, "127.0.0.1:1", viaFlag.Listen)
+	require.Equal(t, []time.Duration{time.Second, 2 * time.Minute}, viaFlag.RetryAfter)
+	require.NoError(t, flags.Parse([]string{"--listen=127.0.0.1:2", "--roles=api,worker"}))
+	require.Equal(t, "127.0.0.1:2", viaFlag.Listen)
+	require.Equal(t, []string{"api", "worker"}, viaFlag.Roles)
+}
+
+func TestSecretsComeFromFilesAndStayOutOfHelp(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "url")
+	require.NoError(t, os.WriteFile(file, []byte("postgres://u:secret@h/db\n"), 0o600))
+	s, flags, err := bind(t, nil, "MUSTER_DATABASE_URL_FILE="+file)
+	require.NoError(t, err)
+	require.Equal(t, "postgres://u:secret@h/db", s.DatabaseURL)
+	require.NotContains(t, flags.FlagUsages(), "secret@")
+
+	_, _, err = bind(t, nil, "MUSTER_DATABASE_URL_FILE="+file, "MUSTER_DATABASE_URL=postgres://h/other")
+	require.ErrorContains(t, err, "both set")
+	_, _, err = bind(t, nil, "MUSTER_DATABASE_URL_FILE="+file+".gone")
+	require.ErrorContains(t, err, "MUSTER_DATABASE_URL_FILE")
+}
+
+func TestCheckNamesTheSettingAtFault(t *testing.T) {
+	const db = "MUSTER_DATABASE_URL=postgres://h/db"
+	for _, c := range []struct{ variable, says string }{
+		{"MUSTER_ROLES=api,gardener", "gardener"},
+		{"MUSTER_TLS_CERT_FILE=x", "MUSTER_TLS_KEY_FILE"},
+		{"MUSTER_PUSH_CERT_FILE=x", "MUSTER_PUSH_KEY_FILE"},
+		{"MUSTER_PROXY_CERT_HEADER=X-Cert", "MUSTER_TRUSTED_PROXIES"},
+		{"MUSTER_ASSIGNMENT_REQUIREMENT=nobody", "MUSTER_ASSIGNMENT_REQUIREMENT"},
+		{"MUSTER_SETUP_HOLD_POLICY=perhaps", "MUSTER_SETUP_HOLD_POLICY"},
+		{"MUSTER_LOG_LEVEL=loud", "MUSTER_LOG_LEVEL"},
+	} {
+		s, _, err := bind(t, nil, db, c.variable)
+		require.NoError(t, err)
+		require.ErrorContains(t, s.Check(), c.says, c.variable)
+	}
+	s, _, err := bind(t, nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Check(), "MUSTER_DATABASE_URL")
+	s, _, err = bind(t, nil, db)
+	require.NoError(t, err)
+	require.NoError(t, s.Check())
+
+	_, _, err = bind(t, nil, "MUSTER_SETUP_HOLD=soon")
+	require.ErrorContains(t, err, "SetupHold")
+}
