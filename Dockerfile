@@ -12,9 +12,14 @@ COPY . .
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=dev
+ARG COMMIT=unknown
+ARG DATE=unknown
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
-    -ldflags "-s -w -X github.com/muster-mdm/muster/cmd/muster/serve.version=$VERSION" \
+    -ldflags "-s -w \
+      -X github.com/muster-mdm/muster/cmd/muster/serve.version=$VERSION \
+      -X github.com/muster-mdm/muster/cmd/muster/serve.commit=$COMMIT \
+      -X github.com/muster-mdm/muster/cmd/muster/serve.date=$DATE" \
     -o /out/muster ./cmd/muster
 RUN printf 'muster:x:65532:65532:muster:/:/sbin/nologin\n' > /out/passwd
 

@@ -120,6 +120,26 @@ func codes(t *testing.T) []string {
 	return found
 }
 
+// variables are the package-level variables of a folder.
+func variables(t *testing.T, folder string) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	for _, file := range parse(t, folder) {
+		for _, d := range file.Decls {
+			list, ok := d.(*ast.GenDecl)
+			if !ok || list.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range list.Specs {
+				for _, name := range spec.(*ast.ValueSpec).Names {
+					found[name.Name] = true
+				}
+			}
+		}
+	}
+	return found
+}
+
 func isCode(kind ast.Expr) bool {
 	switch k := kind.(type) {
 	case *ast.Ident:
