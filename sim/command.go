@@ -115,7 +115,7 @@ func (d *Device) react(c *command) (res result, executed bool) {
 		d.state.putOff = true
 		return result{status: statusNotNow}, false
 	case d.struck("not-now", subject, d.cfg.Faults.NotNow):
-		d.reconnect(d.cfg.Faults.notNowFor())
+		d.reconnect(d.putOffFor(subject))
 		return result{status: statusNotNow}, false
 	case c.problem != nil:
 		return d.refusal(c), true

@@ -56,9 +56,10 @@ func (d *Device) due(kind, target string, listed map[string]int) bool {
 	return true
 }
 
-func (f Faults) notNowFor() time.Duration {
-	if f.NotNowFor == (Span{}) {
+// putOffFor is how long a command is put off; it varies with the subject. The caller holds mu.
+func (d *Device) putOffFor(subject string) time.Duration {
+	if d.cfg.Faults.NotNowFor == (Span{}) {
 		return defaultNotNow
 	}
-	return f.NotNowFor.Min
+	return d.cfg.Faults.NotNowFor.pick(d.chance.of("put-off", subject))
 }

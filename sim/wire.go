@@ -61,19 +61,26 @@ func (d *Device) deliver(ctx context.Context, e *enrolment, boot int, m message)
 		case errors.Is(err, ErrRestarted) || ctx.Err() != nil:
 			return reply{}, errors.Join(ctx.Err(), err)
 		}
-		if err := d.wait(ctx, pause); err != nil {
+		if err := d.wait(ctx, boot, pause); err != nil {
 			return reply{}, err
 		}
 		pause = min(2*pause, max(d.cfg.Backoff.Max, d.cfg.Backoff.Min))
 	}
 }
 
-// wait pauses, and then stays until the device is online.
-func (d *Device) wait(ctx context.Context, pause time.Duration) error {
+// wait pauses, and then stays until the device is online. A restart or a lost network cuts the pause short.
+func (d *Device) wait(ctx context.Context, boot int, pause time.Duration) error {
+	d.mu.Lock()
+	link, current := d.state.link, d.state.boot == boot
+	d.mu.Unlock()
+	if !current {
+		return ErrRestarted
+	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-link.Done():
 	case <-ctx.Done():
 		return ctx.Err()
 	}
