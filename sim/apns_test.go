@@ -16,12 +16,18 @@ import (
 	"github.com/muster-mdm/muster/sim"
 )
 
-// raw sends one push by hand and returns status and reason.
-func rawPush(t *testing.T, client *http.Client, method, url, body string, header map[string]string) (int, string) {
+// request is a push made by hand.
+type request struct {
+	method, url, body string
+	header            map[string]string
+}
+
+// rawPush sends one push by hand and returns status and reason.
+func rawPush(t *testing.T, client *http.Client, q request) (int, string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(context.Background(), q.method, q.url, strings.NewReader(q.body))
 	require.NoError(t, err)
-	for k, v := range header {
+	for k, v := range q.header {
 		r.Header.Set(k, v)
 	}
 	resp, err := client.Do(r)
@@ -86,7 +92,7 @@ func TestPushesThatAreRefused(t *testing.T) {
 		"token never issued": {ours, "POST", none, good, nil, 400, "BadDeviceToken"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, reason := rawPush(t, c.client, c.method, p.apns.URL()+c.path, c.body, c.header)
+			status, reason := rawPush(t, c.client, request{c.method, p.apns.URL() + c.path, c.body, c.header})
 			require.Equal(t, c.status, status)
 			require.Equal(t, c.reason, reason)
 		})
@@ -97,7 +103,7 @@ func TestPushesThatAreRefused(t *testing.T) {
 	require.Equal(t, 16, counts.Rejected)
 
 	d.Reset()
-	status, reason := rawPush(t, ours, "POST", p.apns.URL()+device, good, nil)
+	status, reason := rawPush(t, ours, request{"POST", p.apns.URL() + device, good, nil})
 	require.Equal(t, 410, status)
 	require.Equal(t, "Unregistered", reason)
 }
@@ -113,7 +119,7 @@ func TestPushForAnotherMagicWakesNobody(t *testing.T) {
 	p := newPeer(t)
 	d := p.enrolled()
 	p.enqueue(d, uuid(1), "SecurityInfo", nil)
-	status, _ := rawPush(t, pushClient(t, p.apns, pairFor(t, p.apns, topic)), "POST", p.apns.URL()+"/3/device/"+tokenOf(t, p, d), `{"mdm":"x"}`, nil)
+	status, _ := rawPush(t, pushClient(t, p.apns, pairFor(t, p.apns, topic)), request{"POST", p.apns.URL() + "/3/device/" + tokenOf(t, p, d), `{"mdm":"x"}`, nil})
 	require.Equal(t, 200, status)
 	require.Equal(t, 1, p.apns.Counts().Delivered)
 	require.Empty(t, d.Log())
@@ -164,7 +170,7 @@ func TestPushServiceSpeaksHTTP2Only(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, apns.Close()) })
 	client := pushClient(t, apns, nil)
 	client.Transport.(*http.Transport).ForceAttemptHTTP2 = false
-	_, err = client.Post(apns.URL()+"/3/device/x", "application/json", strings.NewReader("{}")) //nolint:noctx // a refusal is wanted
+	_, err = client.Post(apns.URL()+"/3/device/x", "application/json", strings.NewReader("{}"))
 	require.Error(t, err)
 }
 
@@ -179,7 +185,7 @@ func TestAuthorityOutlivesTheService(t *testing.T) {
 	second, err := sim.StartAPNs(t.Context(), sim.APNsConfig{AuthorityCertPEM: certPEM, AuthorityKeyPEM: keyPEM})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, second.Close()) })
-	status, reason := rawPush(t, pushClient(t, second, pair), "POST", second.URL()+"/3/device/"+strings.Repeat("ab", 32), `{"mdm":"x"}`, nil)
+	status, reason := rawPush(t, pushClient(t, second, pair), request{"POST", second.URL() + "/3/device/" + strings.Repeat("ab", 32), `{"mdm":"x"}`, nil})
 	require.Equal(t, 400, status)
 	require.Equal(t, "BadDeviceToken", reason)
 	_, err = sim.StartAPNs(t.Context(), sim.APNsConfig{AuthorityCertPEM: certPEM})

@@ -10,15 +10,19 @@ type book struct {
 
 func (d *Device) installMedia(c *command) result {
 	if kind := text(c.body, "MediaType"); kind != "Book" {
-		return result{status: statusError, keys: dict{"RejectionReason": "WrongMediaType"},
-			chain: []*deviceError{mdmError(mdmMalformedRequest, "The media type “"+kind+"” is not supported.")}}
+		return result{
+			status: statusError, keys: dict{"RejectionReason": "WrongMediaType"},
+			chain: []*deviceError{mdmError(mdmMalformedRequest, "The media type “"+kind+"” is not supported.")},
+		}
 	}
 	b := &book{id: c.target, facts: dict{}}
 	b.store, _ = integer(c.body, "iTunesStoreID")
 	copyTexts(b.facts, c.body, "PersistentID", "Kind", "Version", "Author", "Title")
 	if c.target == "" || b.store == 0 && text(c.body, "MediaURL") == "" {
-		return result{status: statusError, keys: dict{"RejectionReason": "CouldNotVerifyITunesStoreID"},
-			chain: []*deviceError{mdmError(mdmMalformedRequest, "The command names no book.")}}
+		return result{
+			status: statusError, keys: dict{"RejectionReason": "CouldNotVerifyITunesStoreID"},
+			chain: []*deviceError{mdmError(mdmMalformedRequest, "The command names no book.")},
+		}
 	}
 	d.state.books = slices.DeleteFunc(d.state.books, func(have *book) bool { return have.id == b.id })
 	d.state.books = append(d.state.books, b)

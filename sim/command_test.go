@@ -77,8 +77,10 @@ func TestEncryptedProfile(t *testing.T) {
 	seal := func(to []byte) []byte {
 		sealed, err := pkcs7.Encrypt(content, certificates(t, to))
 		require.NoError(t, err)
-		raw, err := plist.Marshal(dict{"PayloadType": "Configuration", "PayloadIdentifier": "test.sealed", "PayloadUUID": "d",
-			"PayloadVersion": 1, "IsEncrypted": true, "EncryptedPayloadContent": sealed})
+		raw, err := plist.Marshal(dict{
+			"PayloadType": "Configuration", "PayloadIdentifier": "test.sealed", "PayloadUUID": "d",
+			"PayloadVersion": 1, "IsEncrypted": true, "EncryptedPayloadContent": sealed,
+		})
 		require.NoError(t, err)
 		return raw
 	}
@@ -199,13 +201,15 @@ func TestInformationAndSettings(t *testing.T) {
 	require.Equal(t, "Error", report["Status"])
 	require.Equal(t, "not.there", report["Identifier"])
 
-	everything := []any{"UDID", "SerialNumber", "DeviceName", "OSVersion", "BuildVersion", "SupplementalBuildVersion", "ModelName", "Model",
+	everything := []any{
+		"UDID", "SerialNumber", "DeviceName", "OSVersion", "BuildVersion", "SupplementalBuildVersion", "ModelName", "Model",
 		"ModelNumber", "ProductName", "DeviceCapacity", "AvailableDeviceCapacity", "IMEI", "MEID", "ModemFirmwareVersion", "CellularTechnology",
 		"BatteryLevel", "IsSupervised", "IsMultiUser", "IsDeviceLocatorServiceEnabled", "IsActivationLockEnabled", "IsDoNotDisturbInEffect",
 		"EASDeviceIdentifier", "IsCloudBackupEnabled", "IsMDMLostModeEnabled", "AwaitingConfiguration", "iTunesStoreAccountIsActive",
 		"PushToken", "DiagnosticSubmissionEnabled", "AppAnalyticsEnabled", "TimeZone", "BluetoothMAC", "WiFiMAC", "DataRoamingEnabled",
 		"VoiceRoamingEnabled", "PersonalHotspotEnabled", "IsNetworkTethered", "IsRoaming", "ServiceSubscriptions", "SoftwareUpdateDeviceID",
-		"SoftwareUpdateSettings", "AccessibilitySettings", "OrganizationInfo", "MDMOptions"}
+		"SoftwareUpdateSettings", "AccessibilitySettings", "OrganizationInfo", "MDMOptions",
+	}
 	info := p.send(d, uuid(3), "DeviceInformation", dict{"Queries": everything})["QueryResponses"].(dict)
 	for _, query := range everything {
 		require.Contains(t, info, query)

@@ -89,7 +89,8 @@ func (d *Device) relink() {
 	if d.state.unlink != nil {
 		d.state.unlink()
 	}
-	d.state.link, d.state.unlink = context.WithCancel(context.Background())
+	link, unlink := context.WithCancel(context.Background())
+	d.state.link, d.state.unlink = link, unlink
 	if !d.state.online {
 		d.state.unlink()
 	}

@@ -23,8 +23,10 @@ func (p *peer) profile(change ...func(mdm, scep dict)) []byte {
 	}
 	s := dict{
 		"PayloadType": "com.apple.security.scep", "PayloadIdentifier": "test.enroll.scep", "PayloadUUID": "U-SCEP", "PayloadVersion": 1,
-		"PayloadContent": dict{"URL": p.server.URL + "/scep", "Challenge": challenge, "Keysize": 1024, "Key Type": "RSA",
-			"Subject": []any{[]any{[]any{"CN", "virtual"}}, []any{[]any{"2.5.4.10", "Test"}}}},
+		"PayloadContent": dict{
+			"URL": p.server.URL + "/scep", "Challenge": challenge, "Keysize": 1024, "Key Type": "RSA",
+			"Subject": []any{[]any{[]any{"CN", "virtual"}}, []any{[]any{"2.5.4.10", "Test"}}},
+		},
 	}
 	for _, c := range change {
 		c(m, s)
@@ -44,8 +46,10 @@ func profileOf(identifier string, payloads ...any) []byte {
 }
 
 func configuration(identifier string) []byte {
-	return profileOf(identifier, dict{"PayloadType": "com.apple.wifi.managed", "PayloadIdentifier": identifier + ".wifi",
-		"PayloadUUID": "U-" + identifier + ".wifi", "PayloadVersion": 1})
+	return profileOf(identifier, dict{
+		"PayloadType": "com.apple.wifi.managed", "PayloadIdentifier": identifier + ".wifi",
+		"PayloadUUID": "U-" + identifier + ".wifi", "PayloadVersion": 1,
+	})
 }
 
 // enrolled makes a device that has enrolled and whose connect loop runs until the test ends.

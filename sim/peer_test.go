@@ -227,10 +227,12 @@ func pushClient(t *testing.T, apns *sim.APNs, pair *tls.Certificate) *http.Clien
 	}
 	address, err := url.Parse(apns.URL())
 	require.NoError(t, err)
-	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true,
+	transport := &http.Transport{
+		TLSClientConfig: config, ForceAttemptHTTP2: true,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, address.Host)
-		}}
+		},
+	}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
 }

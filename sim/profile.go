@@ -82,9 +82,9 @@ func (p *profile) contents(open opener) ([]any, error) {
 	}
 	p.encrypted = true
 	var contents []any
-	clear, err := open(sealed)
+	opened, err := open(sealed)
 	if err == nil {
-		err = plist.Unmarshal(clear, &contents)
+		err = plist.Unmarshal(opened, &contents)
 	}
 	if err != nil {
 		return nil, profileError(profileSealed, "The profile could not be decrypted.")

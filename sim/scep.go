@@ -3,10 +3,10 @@ package sim
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
+	"crypto/md5" //nolint:gosec // an algorithm that the payload may choose
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // an algorithm that the payload may choose
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -86,8 +86,8 @@ func (s *scepClient) authorities(ctx context.Context) ([]*x509.Certificate, erro
 	if err != nil || len(ca) == 0 {
 		return nil, fmt.Errorf("reading the SCEP server's certificates: %w", errors.Join(err, errors.New("none found")))
 	}
-	print := data(s.payload, "CAFingerprint")
-	if len(print) > 0 && !bytes.Equal(print, fingerprint(ca[0].Raw, len(print))) {
+	expected := data(s.payload, "CAFingerprint")
+	if len(expected) > 0 && !bytes.Equal(expected, fingerprint(ca[0].Raw, len(expected))) {
 		return nil, errors.New("the SCEP server's certificate has another fingerprint than the payload says")
 	}
 	return ca, nil
@@ -97,10 +97,10 @@ func (s *scepClient) authorities(ctx context.Context) ([]*x509.Certificate, erro
 func fingerprint(der []byte, length int) []byte {
 	switch length {
 	case md5.Size:
-		sum := md5.Sum(der)
+		sum := md5.Sum(der) //nolint:gosec // compared with what the payload names
 		return sum[:]
 	case sha1.Size:
-		sum := sha1.Sum(der)
+		sum := sha1.Sum(der) //nolint:gosec // compared with what the payload names
 		return sum[:]
 	}
 	sum := sha256.Sum256(der)
@@ -156,7 +156,7 @@ func readCertificate(answer []byte, ca []*x509.Certificate, signer *x509.Certifi
 	if err := message.DecryptPKIEnvelope(signer, key); err != nil {
 		return nil, fmt.Errorf("opening SCEP answer: %w", err)
 	}
-	cert := message.CertRepMessage.Certificate
+	cert := message.Certificate
 	if !key.PublicKey.Equal(cert.PublicKey) {
 		return nil, errors.New("the SCEP server certified another key")
 	}

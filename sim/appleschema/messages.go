@@ -17,8 +17,10 @@ var (
 	}
 	userOnly     = map[string]support{"iOS": {DeviceChannel: new(bool)}, "macOS": {DeviceChannel: new(bool)}}
 	answerCommon = []*key{
-		{Key: "Status", Type: "<string>", Presence: "required",
-			RangeList: []any{"Acknowledged", "Error", "CommandFormatError", "Idle", "NotNow"}},
+		{
+			Key: "Status", Type: "<string>", Presence: "required",
+			RangeList: []any{"Acknowledged", "Error", "CommandFormatError", "Idle", "NotNow"},
+		},
 		{Key: "CommandUUID", Type: "<string>"},
 		{Key: "UDID", Type: "<string>"},
 		{Key: "EnrollmentID", Type: "<string>"},

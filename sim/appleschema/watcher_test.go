@@ -21,7 +21,9 @@ const (
 func server(t *testing.T, seen *[][]byte, command []byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		raw, err := io.ReadAll(r.Body)
-		require.NoError(t, err)
+		if err != nil {
+			t.Error(err)
+		}
 		*seen = append(*seen, raw)
 		if bytes.Contains(raw, []byte("Idle")) {
 			w.WriteHeader(http.StatusOK)
@@ -89,7 +91,7 @@ func TestWatcherPassesFailures(t *testing.T) {
 	w := appleschema.NewWatcher(own(t))
 	r := httptest.NewRequest(http.MethodPut, "/", nil)
 	r.Header.Set("Content-Type", checkinMedia)
-	resp, err := w.Transport(broken{}).RoundTrip(r) //nolint:bodyclose // there is none
+	resp, err := w.Transport(broken{}).RoundTrip(r)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Nil(t, resp)
 }
