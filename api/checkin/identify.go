@@ -1,0 +1,200 @@
+package checkin
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	httpmdm "github.com/micromdm/nanomdm/http/mdm"
+	nanomdm "github.com/micromdm/nanomdm/mdm"
+
+	"github.com/muster-mdm/muster/apple/mdm"
+	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
+)
+
+// Authority tells the certificates that were issued here from all others.
+type Authority interface {
+	Verify(cert *x509.Certificate) error
+}
+
+// doorkeeper finds out which device sends a request.
+type doorkeeper struct {
+	config    Config
+	authority Authority
+	store     *store.DB
+}
+
+// caller is the device that sends a request.
+type caller struct {
+	store.Identity
+	cert *x509.Certificate
+}
+
+func refused(format string, args ...any) error {
+	return provision.Errorf(provision.IdentityRefused, format, args...)
+}
+
+func (d *doorkeeper) identify(r *http.Request, body []byte) (caller, error) {
+	cert, err := d.certificate(r, body)
+	if err != nil {
+		return caller{}, err
+	}
+	if err := d.authority.Verify(cert); err != nil {
+		return caller{}, refused("The certificate was not issued by this server's authority.")
+	}
+	id, err := d.store.Identity(r.Context(), mdm.CertificateHash(cert))
+	if err != nil {
+		return caller{}, err
+	}
+	switch now := d.config.Now(); {
+	case id.Released:
+		return caller{}, provision.Errorf(provision.DeviceReleased, "Device %s was released.", id.Serial)
+	case id.Revoked:
+		return caller{}, refused("The certificate of device %s was revoked.", id.Serial)
+	case now.After(id.NotAfter.Add(d.config.ExpiredGrace)):
+		return caller{}, refused("The certificate of device %s expired on %s.", id.Serial, id.NotAfter.Format(time.DateOnly))
+	case now.Before(cert.NotBefore):
+		return caller{}, refused("The certificate of device %s is not valid yet; the server's clock may be wrong.", id.Serial)
+	}
+	return caller{Identity: id, cert: cert}, nil
+}
+
+// clockSlack is how wrong a device's clock may be when it signs.
+const clockSlack = 24 * time.Hour
+
+// certificate takes the signature first, the only proof that covers the message. One that is there must be right.
+func (d *doorkeeper) certificate(r *http.Request, body []byte) (*x509.Certificate, error) {
+	if signature := r.Header.Get("Mdm-Signature"); signature != "" {
+		cert, err := mdm.VerifySignature(signature, body, clockSlack+d.config.ExpiredGrace)
+		if err != nil {
+			return nil, refused("The message's signature is wrong: %s.", err)
+		}
+		return cert, nil
+	}
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		return r.TLS.PeerCertificates[0], nil
+	}
+	if value := r.Header.Get(d.config.ClientHeader); d.config.ClientHeader != "" && value != "" && d.trusted(r) {
+		cert, err := headerCertificate(value)
+		if err != nil {
+			return nil, refused("The header %s holds no certificate.", d.config.ClientHeader)
+		}
+		return cert, nil
+	}
+	return nil, refused("The message comes without a certificate: neither signed nor over TLS with one.")
+}
+
+func (d *doorkeeper) trusted(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	addr = addr.Unmap().WithZone("")
+	for _, proxy := range d.config.TrustedProxies {
+		if proxy.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+func headerCertificate(value string) (*x509.Certificate, error) {
+	if strings.HasPrefix(value, ":") {
+		cert, err := httpmdm.ExtractRFC9440(value)
+		if err != nil {
+			return nil, fmt.Errorf("reading RFC 9440: %w", err)
+		}
+		return cert, nil
+	}
+	cert, err := httpmdm.ExtractQueryEscapedPEM(value)
+	if err != nil {
+		return nil, fmt.Errorf("reading escaped PEM: %w", err)
+	}
+	return cert, nil
+}
+
+// mayCheckin makes sure that a check-in is about the device that sends it.
+func (c caller) mayCheckin(message any) error {
+	switch m := message.(type) {
+	case *nanomdm.Authenticate:
+		return c.mayAuthenticate(m)
+	case *nanomdm.TokenUpdate:
+		return c.speaksFor(&m.Enrollment)
+	case *nanomdm.UserAuthenticate:
+		return c.speaksFor(&m.Enrollment)
+	case *nanomdm.DeclarativeManagement:
+		return c.speaksFor(&m.Enrollment)
+	case *nanomdm.GetToken:
+		return c.speaksFor(&m.Enrollment)
+	case *nanomdm.CheckOut:
+		return c.speaksAlone(&m.Enrollment)
+	case *nanomdm.SetBootstrapToken:
+		return c.speaksAlone(&m.Enrollment)
+	case *nanomdm.GetBootstrapToken:
+		return c.speaksAlone(&m.Enrollment)
+	}
+	return malformed("The check-in is of a kind that this server doesn't know.")
+}
+
+// mayAuthenticate: the certificate says which device it is; a serial number in the message, which Apple leaves optional,
+// must say the same. Under which id it enrolls is the device's choice.
+func (c caller) mayAuthenticate(m *nanomdm.Authenticate) error {
+	resolved, err := checkEnrollment(&m.Enrollment)
+	switch {
+	case err != nil:
+		return err
+	case resolved.IsUserChannel:
+		return malformed("Only a device authenticates, not its user.")
+	case m.SerialNumber != "" && !strings.EqualFold(strings.TrimSpace(m.SerialNumber), c.Serial):
+		return refused("The certificate belongs to device %s, but the message names %.40q.", c.Serial, m.SerialNumber)
+	}
+	return nil
+}
+
+// speaksFor makes sure that the message comes from the enrollment that the certificate's device has, or from a user of it.
+func (c caller) speaksFor(e *nanomdm.Enrollment) error {
+	resolved, err := checkEnrollment(e)
+	switch {
+	case err != nil:
+		return err
+	case resolved.DeviceChannelID != c.UDID:
+		return refused("Device %s is not enrolled under the identifier %.80q.", c.Serial, resolved.DeviceChannelID)
+	}
+	return nil
+}
+
+func (c caller) speaksAlone(e *nanomdm.Enrollment) error {
+	if err := c.speaksFor(e); err != nil {
+		return err
+	}
+	if e.Resolved().IsUserChannel {
+		return malformed("Only a device sends this, not its user.")
+	}
+	return nil
+}
+
+type identityKey struct{}
+
+// withIdentity carries the identity through NanoMDM's service, and what was read of the certificate's enrollments.
+func withIdentity(ctx context.Context, id store.Identity) context.Context {
+	ctx = context.WithValue(ctx, identityKey{}, id)
+	return mdm.WithAssociation(ctx, id.Hash, id.Enrollments)
+}
+
+func identityOf(r *nanomdm.Request) (store.Identity, error) {
+	id, ok := r.Context().Value(identityKey{}).(store.Identity)
+	if !ok {
+		return id, fmt.Errorf("the request carries no identity")
+	}
+	return id, nil
+}

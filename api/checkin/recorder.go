@@ -1,0 +1,173 @@
+package checkin
+
+import (
+	"context"
+	"log/slog"
+
+	nanomdm "github.com/micromdm/nanomdm/mdm"
+	"github.com/micromdm/nanomdm/service"
+
+	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/apple/mdm"
+	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
+)
+
+// recorder stands between the association of certificates and NanoMDM's core: it has the core store a message, then
+// records the fact in it. An error of either makes the device repeat the message.
+type recorder struct {
+	service.CheckinAndCommandService // NanoMDM's core, which answers whatever isn't a fact
+
+	storage *mdm.Storage
+	store   *store.DB
+	facts   Facts
+	log     *slog.Logger
+}
+
+// Authenticate opens an enrollment.
+func (s *recorder) Authenticate(r *nanomdm.Request, m *nanomdm.Authenticate) error {
+	id, err := identityOf(r)
+	if err != nil {
+		return err
+	}
+	said, err := mdm.InformationOf(m.Raw)
+	if err != nil {
+		return err
+	}
+	if err := s.CheckinAndCommandService.Authenticate(r, m); err != nil {
+		return err
+	}
+	device, err := s.facts.Authenticated(r.Context(), intake.Enrollment{
+		Serial: id.Serial, UDID: r.ID, Identity: id.Hash, Information: store.Information(said),
+	})
+	if err != nil {
+		return err
+	}
+	s.log.InfoContext(r.Context(), "device authenticated", "serial", id.Serial, "epoch", device.Activation.Epoch)
+	return nil
+}
+
+// TokenUpdate completes an enrollment, and renews the push token any time later.
+func (s *recorder) TokenUpdate(r *nanomdm.Request, m *nanomdm.TokenUpdate) error {
+	id, err := identityOf(r)
+	if err != nil {
+		return err
+	}
+	awaiting, err := mdm.AwaitsConfiguration(m.Raw)
+	if err != nil {
+		return err
+	}
+	if err := s.CheckinAndCommandService.TokenUpdate(r, m); err != nil {
+		return err
+	}
+	if r.ParentID != "" || !id.Opened() {
+		return nil
+	}
+	device, err := s.facts.Activated(r.Context(), id.Serial, awaiting)
+	if err != nil {
+		return err
+	}
+	s.log.InfoContext(r.Context(), "device activated", "serial", id.Serial, "epoch", device.Activation.Epoch, "awaiting_configuration", awaiting)
+	return nil
+}
+
+// CheckOut ends an enrollment.
+func (s *recorder) CheckOut(r *nanomdm.Request, m *nanomdm.CheckOut) error {
+	id, err := identityOf(r)
+	if err != nil {
+		return err
+	}
+	if err := s.CheckinAndCommandService.CheckOut(r, m); err != nil {
+		return err
+	}
+	device, err := s.facts.CheckedOut(r.Context(), id.Serial)
+	if err != nil {
+		return err
+	}
+	s.log.InfoContext(r.Context(), "device checked out", "serial", id.Serial, "epoch", device.Activation.Epoch)
+	return nil
+}
+
+const idle = "Idle"
+
+// CommandAndReportResults takes an answer and returns the next command. A device that is not managed, between
+// Authenticate and TokenUpdate or after CheckOut, gets none; NanoMDM would not mind.
+func (s *recorder) CommandAndReportResults(r *nanomdm.Request, results *nanomdm.CommandResults) (*nanomdm.Command, error) {
+	id, err := identityOf(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case results.Status != idle:
+		return s.answered(r, id, results)
+	case id.Management != provision.Managed:
+		return nil, nil
+	}
+	return s.CheckinAndCommandService.CommandAndReportResults(r, results)
+}
+
+func (s *recorder) answered(r *nanomdm.Request, id store.Identity, results *nanomdm.CommandResults) (*nanomdm.Command, error) {
+	ctx := r.Context()
+	sent, err := s.sent(ctx, id, results)
+	if err != nil {
+		return nil, err
+	}
+	answer, said, err := mdm.ParseAnswer(results.Raw, sent.Command.Type)
+	if err != nil {
+		return nil, err
+	}
+	if sent.Answered() {
+		return s.settled(r, id, results)
+	}
+	// An answer of an enrollment that is over is taken down by us only: NanoMDM knows commands by their newest state.
+	report := results
+	if sent.Epoch != id.Epoch {
+		report = asIdle(results)
+	}
+	var next *nanomdm.Command
+	if id.Management == provision.Managed {
+		if next, err = s.CheckinAndCommandService.CommandAndReportResults(r, report); err != nil {
+			return nil, err
+		}
+	}
+	outcome, err := s.facts.Answered(ctx, sent.UUID, answer, (*store.Information)(said))
+	if err != nil {
+		return nil, err
+	}
+	if answer.Status != provision.AnswerAcknowledged && answer.Status != provision.AnswerNotNow {
+		s.log.InfoContext(ctx, "command failed on device", "serial", id.Serial, "command", string(sent.Command.Type),
+			"item", sent.Command.Item.String(), "detail", answer.Detail)
+	}
+	if next == nil && outcome.Queued > 0 && id.Management == provision.Managed {
+		// The answer led to commands that the core could not see yet: the device goes on in the same connection.
+		return s.storage.RetrieveNextCommand(r, answer.Status == provision.AnswerNotNow)
+	}
+	return next, nil
+}
+
+// sent finds the command that is answered. It must be one of this device; users' channels are never sent any.
+func (s *recorder) sent(ctx context.Context, id store.Identity, results *nanomdm.CommandResults) (store.SentCommand, error) {
+	sent, err := s.store.SentCommand(ctx, results.CommandUUID)
+	if err != nil {
+		return sent, err
+	}
+	if sent.Serial != id.Serial || results.Resolved().IsUserChannel {
+		return sent, provision.Errorf(provision.UnknownCommand, "Command %.64q was never sent to this device.", results.CommandUUID)
+	}
+	return sent, nil
+}
+
+// settled goes on after a command that was answered for good already. Letting the core store that again could bring the
+// command back: a NotNow that comes late would overwrite the answer.
+func (s *recorder) settled(r *nanomdm.Request, id store.Identity, results *nanomdm.CommandResults) (*nanomdm.Command, error) {
+	if err := s.store.CloseCommand(r.Context(), results.CommandUUID); err != nil {
+		return nil, err
+	}
+	if id.Management != provision.Managed {
+		return nil, nil
+	}
+	return s.CheckinAndCommandService.CommandAndReportResults(r, asIdle(results))
+}
+
+func asIdle(results *nanomdm.CommandResults) *nanomdm.CommandResults {
+	return &nanomdm.CommandResults{Enrollment: results.Enrollment, Status: idle, Raw: results.Raw}
+}

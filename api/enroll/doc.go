@@ -1,0 +1,2 @@
+// Package enroll gives devices what they need to enroll.
+package enroll
