@@ -118,7 +118,7 @@ func (d *demo) register(ctx context.Context, dev *sim.Device) error {
 	if err != nil {
 		return fmt.Errorf("registering: %w", err)
 	}
-	return wanted("registering", res.StatusCode(), res.Body, http.StatusOK, http.StatusCreated)
+	return wanted("registering", res.StatusCode(), res.Body, http.StatusCreated, http.StatusConflict) // known from an earlier run
 }
 
 // enroll switches a device on: one that was enrolled in an earlier run goes on where it was, another enrolls.

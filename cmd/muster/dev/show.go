@@ -18,7 +18,7 @@ import (
 // show keeps a person up to date about the devices until the context ends: a live table on a terminal, a line per change
 // elsewhere.
 func (d *demo) show(ctx context.Context, out io.Writer, o options) error {
-	view := view{out: out, live: !o.plain && isTerminal(out), begun: time.Now(), last: map[string]string{}}
+	view := view{out: out, live: !o.plain && isTerminal(out), begun: time.Now(), last: map[string]string{}, told: map[string]bool{}}
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -83,6 +83,7 @@ type view struct {
 	live  bool
 	begun time.Time
 	last  map[string]string
+	told  map[string]bool
 	lines int
 	full  bool
 }
@@ -97,6 +98,15 @@ func (v *view) render(devices []client.Device, failed map[string]error) {
 		v.last[dev.Serial], changed = now, true
 		if !v.live {
 			_, _ = fmt.Fprintf(v.out, "%6.1fs  %-14s %s\n", time.Since(v.begun).Seconds(), dev.Serial, now)
+		}
+	}
+	for _, serial := range slices.Sorted(maps.Keys(failed)) {
+		if v.told[serial] {
+			continue
+		}
+		v.told[serial], changed = true, true
+		if !v.live {
+			_, _ = fmt.Fprintf(v.out, "%6.1fs  %-14s went wrong: %v\n", time.Since(v.begun).Seconds(), serial, failed[serial])
 		}
 	}
 	if v.live && (changed || !v.full) {

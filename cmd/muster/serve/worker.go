@@ -30,7 +30,7 @@ func (svc *Service) worker() (func(context.Context) error, error) {
 	w := worker.New(svc.temporal, svc.db, pusher, worker.Config{
 		Namespace: s.TemporalNamespace, TaskQueue: s.TaskQueue, ManagementIdentifier: identity.DefaultProfileIdentifier,
 		Policy: &policy,
-		Log: svc.log, Metrics: svc.metrics,
+		Log:    svc.log, Metrics: svc.metrics,
 	})
 	return w.Run, nil
 }
