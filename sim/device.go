@@ -90,7 +90,7 @@ func (d *Device) relink() {
 		d.state.unlink()
 	}
 	link, unlink := context.WithCancel(context.Background())
-	d.state.link, d.state.unlink = link, unlink
+	d.state.link, d.state.unlink = link, unlink //nolint:fatcontext // replaces the last one, and does not derive from it
 	if !d.state.online {
 		d.state.unlink()
 	}
