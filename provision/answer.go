@@ -79,7 +79,9 @@ func (i *PlanItem) takeOwn(a Answer, failed bool) bool {
 	case i.State == Removing && (!failed || a.Absent):
 		i.State, i.Detail = Removed, ""
 	case i.State == Removing:
+		known := i.Detail == refusal(a)
 		i.Detail = refusal(a)
+		return !known
 	case i.State == Sent && failed:
 		i.State, i.Detail = Failed, refusal(a)
 	case i.State == Sent && a.Command.Type == DeviceInformationQuery:

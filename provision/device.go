@@ -52,7 +52,7 @@ type About struct {
 	Plan   int64  `json:"plan,omitempty"`
 	Epoch  int    `json:"epoch,omitempty"`
 	Reason string `json:"reason,omitempty"`
-	// Until is the deadline whose passing led to the conclusion, if one did.
+	// Until is the deadline whose passing led to the conclusion, if one did; of a nudge, when the next may be.
 	Until *time.Time `json:"until,omitempty"`
 }
 

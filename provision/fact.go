@@ -121,7 +121,7 @@ type Fact struct {
 	// Round counts the tries of one plan, from 1.
 	Round   int      `json:"round,omitempty"`
 	Verdict *Verdict `json:"verdict,omitempty"`
-	// Until is a new deadline (ExtendHold), or the one whose passing led to a Stuck.
+	// Until is a new deadline (ExtendHold), the one whose passing led to a Stuck, or when to nudge again at the earliest.
 	Until *time.Time `json:"until,omitempty"`
 }
 

@@ -30,7 +30,8 @@ const (
 // Step is the answer of [Next].
 type Step struct {
 	Do Action `json:"do"`
-	// Until bounds a wait (zero = until a fact comes); of a ConcludeStuck it is the deadline that passed.
+	// Until bounds a wait (zero = until a fact comes); of a Nudge it is when the next is due at the earliest, of a
+	// ConcludeStuck the deadline that passed.
 	Until time.Time `json:"until,omitzero"`
 	// Reason is for people and for the recorded fact.
 	Reason string `json:"reason,omitempty"`
@@ -203,18 +204,23 @@ func nextNudge(d Device, p Policy, now time.Time) Step {
 	if len(p.NudgeAfter) == 0 {
 		return Step{Do: WaitForFacts}
 	}
-	last, count := d.VerdictAt(), 0
-	if d.Nudged.set() && d.Nudged.Plan == d.Plan.By {
+	pause := func(nudges int) time.Duration { return p.NudgeAfter[min(nudges, len(p.NudgeAfter)-1)] }
+	count, due := 0, d.VerdictAt().Add(pause(0))
+	if n := d.Nudged; n.set() && n.Plan == d.Plan.By {
 		count = d.Nudges
-		if d.Nudged.At.After(last) {
-			last = d.Nudged.At
+		due = d.VerdictAt().Add(pause(count))
+		if again := n.At.Add(pause(count)); again.After(due) {
+			due = again
+		}
+		if n.Until != nil && n.Until.After(due) {
+			due = *n.Until
 		}
 	}
-	due := last.Add(p.NudgeAfter[min(count, len(p.NudgeAfter)-1)])
 	if now.Before(due) {
 		return Step{Do: WaitForFacts, Until: due}
 	}
-	return Step{Do: Nudge, Plan: d.Plan.By, Round: count + 1}
+	// The next time is said by the clock that will look at it; the clock that dates facts may be behind.
+	return Step{Do: Nudge, Plan: d.Plan.By, Round: count + 1, Until: now.Add(pause(count + 1))}
 }
 
 // earlier joins a wait with another step.

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"strings"
+	"unicode/utf8"
 )
 
 // MinSerial and MaxSerial bound the length of a serial number. Apple prints 10 or 12 characters on devices; older and
@@ -14,17 +15,18 @@ const (
 // ParseSerial returns the serial number in the one spelling used everywhere: upper case, no surrounding blanks.
 // It fails with [SerialInvalid].
 func ParseSerial(s string) (string, error) {
-	serial := strings.ToUpper(strings.TrimSpace(s))
-	if len(serial) < MinSerial || len(serial) > MaxSerial {
+	trimmed := strings.TrimSpace(s)
+	if n := utf8.RuneCountInString(trimmed); n < MinSerial || n > MaxSerial {
 		return "", Errorf(SerialInvalid, "%q is not a serial number: it has %d characters, Apple's have %d to %d.",
-			clip(s), len(serial), MinSerial, MaxSerial).At("serial")
+			clip(s), n, MinSerial, MaxSerial).At("serial")
 	}
-	for _, r := range serial {
-		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') {
+	for _, r := range trimmed {
+		// Before the letters are made capital: Unicode has others (ſ, ı) whose capitals are S and I.
+		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
 			return "", Errorf(SerialInvalid, "%q is not a serial number: %q is neither a letter A–Z nor a digit.", clip(s), r).At("serial")
 		}
 	}
-	return serial, nil
+	return strings.ToUpper(trimmed), nil
 }
 
 func clip(s string) string {

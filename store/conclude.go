@@ -89,8 +89,11 @@ func (c *Change) nudge(ctx context.Context, step provision.Step) error {
 	if d.Plan.By != step.Plan || d.Nudged.Plan == step.Plan && d.Nudges >= step.Round {
 		return nil
 	}
-	_, err := c.Record(ctx, provision.Fact{Kind: provision.Nudged, Epoch: d.Activation.Epoch, Plan: step.Plan, Round: step.Round, Source: provision.FromWorkflow})
-	if err != nil {
+	nudged := provision.Fact{Kind: provision.Nudged, Epoch: d.Activation.Epoch, Plan: step.Plan, Round: step.Round, Source: provision.FromWorkflow}
+	if !step.Until.IsZero() {
+		nudged.Until = &step.Until
+	}
+	if _, err := c.Record(ctx, nudged); err != nil {
 		return err
 	}
 	p, err := c.loadPlan(ctx)

@@ -1,0 +1,210 @@
+package provision_test
+
+import (
+	"pgregory.net/rapid"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// history draws what a store may have recorded of one device: ids rise, an enrollment's facts carry its epoch, and now and
+// then something comes late from an enrollment that is over. It keeps no provision.Device, so that the tests that use it
+// don't lean on what they test.
+type history struct {
+	t       *rapid.T
+	facts   []provision.Fact
+	id      int64
+	epoch   int
+	active  bool
+	newest  int64 // of what changes what is wanted
+	plans   []int64
+	planned int // epoch of the newest plan
+}
+
+func drawHistory(t *rapid.T) []provision.Fact {
+	h := &history{t: t}
+	for range rapid.IntRange(0, 40).Draw(t, "facts") {
+		h.step()
+	}
+	return h.facts
+}
+
+func (h *history) add(f provision.Fact) int64 {
+	h.id += rapid.Int64Range(1, 3).Draw(h.t, "gap")
+	f.ID, f.At = h.id, at(int(h.id))
+	h.facts = append(h.facts, f)
+	return h.id
+}
+
+func (h *history) pick(name string, options ...string) string {
+	return rapid.SampledFrom(options).Draw(h.t, name)
+}
+
+func (h *history) step() {
+	switch h.pick("what", "device", "device", "device", "wanted", "wanted", "plan", "plan", "plan", "conclusion", "conclusion", "request", "abm", "late", "end") {
+	case "device":
+		h.device()
+	case "wanted":
+		h.wanted()
+	case "plan":
+		if h.active {
+			h.plan()
+		}
+	case "conclusion":
+		if len(h.plans) > 0 {
+			h.conclude()
+		}
+	case "request":
+		h.request()
+	case "abm":
+		state := rapid.SampledFrom([]provision.ABMState{provision.ABMPresent, provision.ABMPresent, provision.ABMUnassigned, provision.ABMConflict}).Draw(h.t, "state")
+		h.add(provision.Fact{Kind: provision.ABMSeen, ABM: &provision.ABMFact{Server: "main", State: state}})
+	case "late":
+		if h.epoch > 1 {
+			h.late(rapid.IntRange(1, h.epoch-1).Draw(h.t, "earlier"))
+		}
+	case "end":
+		if h.pick("ends", "no", "no", "no", "no", "yes") == "yes" {
+			h.add(provision.Fact{Kind: provision.ReleaseRequest, Reason: "end_of_life"})
+			if rapid.Bool().Draw(h.t, "carried out") {
+				h.add(provision.Fact{Kind: provision.Released})
+			}
+		}
+	}
+}
+
+func (h *history) device() {
+	switch h.pick("does", "boots", "boots", "boots", "authenticates", "repeats", "leaves") {
+	case "boots":
+		if h.active || h.epoch == 0 {
+			h.epoch++
+		}
+		h.add(provision.Fact{Kind: provision.Authenticated, Epoch: h.epoch})
+		h.newest = h.add(provision.Fact{Kind: provision.Activated, Epoch: h.epoch, AwaitingConfiguration: rapid.Bool().Draw(h.t, "awaiting")})
+		h.active = true
+	case "authenticates":
+		if h.active || h.epoch == 0 {
+			h.epoch, h.active = h.epoch+1, false
+		}
+		h.add(provision.Fact{Kind: provision.Authenticated, Epoch: h.epoch})
+	case "repeats":
+		if h.active {
+			h.add(provision.Fact{Kind: provision.Activated, Epoch: h.epoch, AwaitingConfiguration: rapid.Bool().Draw(h.t, "awaiting")})
+		}
+	case "leaves":
+		if h.active {
+			h.add(provision.Fact{Kind: provision.CheckedOut, Epoch: h.epoch})
+			h.epoch, h.active = h.epoch+1, false // whatever comes next is another enrollment
+			h.add(provision.Fact{Kind: provision.Registered})
+			if rapid.Bool().Draw(h.t, "stays away") {
+				h.epoch--
+			}
+		}
+	}
+}
+
+func (h *history) wanted() {
+	switch h.pick("wants", "assign", "assign", "assign", "groups", "unassign", "catalog", "retry") {
+	case "assign":
+		a := &provision.Assignment{UserID: h.pick("user", "u1", "u2"), Groups: []string{h.pick("group", "g", "h")}}
+		h.newest = h.add(provision.Fact{Kind: provision.Assigned, Assignment: a})
+	case "groups":
+		h.newest = h.add(provision.Fact{Kind: provision.Assigned, Assignment: &provision.Assignment{Groups: []string{"g"}}})
+	case "unassign":
+		h.newest = h.add(provision.Fact{Kind: provision.Unassigned})
+	case "catalog":
+		h.newest = h.add(provision.Fact{Kind: provision.CatalogChanged})
+	case "retry":
+		h.newest = h.add(provision.Fact{Kind: provision.RetryItem})
+	}
+}
+
+func (h *history) verdict() *provision.Verdict {
+	v := &provision.Verdict{Total: 3, RequiredLeft: rapid.IntRange(0, 2).Draw(h.t, "left")}
+	v.BeforeReleaseLeft = rapid.IntRange(0, v.RequiredLeft).Draw(h.t, "before release")
+	v.RemovalsLeft = rapid.IntRange(0, 1).Draw(h.t, "removals")
+	if v.RequiredLeft > 0 && rapid.Bool().Draw(h.t, "failed") {
+		v.Failed = []string{"app/mail"}
+	}
+	return v
+}
+
+func (h *history) plan() {
+	f := provision.Fact{Kind: provision.Provisioning, Epoch: h.epoch, For: h.newest, Round: rapid.IntRange(1, 3).Draw(h.t, "round"), Verdict: h.verdict()}
+	h.plans = append(h.plans, h.add(f))
+	h.planned = h.epoch
+}
+
+func (h *history) conclude() {
+	f := provision.Fact{Epoch: h.planned, Plan: rapid.SampledFrom(h.plans).Draw(h.t, "plan")}
+	if rapid.Bool().Draw(h.t, "of the newest") {
+		f.Plan = h.plans[len(h.plans)-1]
+	}
+	switch h.pick("concludes", "settled", "settled", "enrolled", "enrolled", "stuck", "alert", "nudged", "setup released") {
+	case "settled":
+		f.Kind, f.Verdict = provision.Settled, h.verdict()
+	case "enrolled":
+		f.Kind = provision.Enrolled
+	case "stuck":
+		f.Kind, f.Reason = provision.Stuck, "app/mail failed"
+	case "alert":
+		f.Kind, f.Reason = provision.Stuck, "time is up"
+		f = until(at(int(h.id)), f)
+	case "nudged":
+		f.Kind, f.Round = provision.Nudged, rapid.IntRange(1, 3).Draw(h.t, "nudge")
+	case "setup released":
+		f = provision.Fact{Kind: provision.SetupReleased, Epoch: h.epoch}
+	}
+	h.add(f)
+}
+
+func (h *history) request() {
+	switch h.pick("asks", "hold", "resume", "resume", "let out", "extend") {
+	case "hold":
+		h.add(provision.Fact{Kind: provision.HoldRequest, Reason: "on loan"})
+	case "resume":
+		h.add(provision.Fact{Kind: provision.ResumeRequest})
+	case "let out":
+		h.add(provision.Fact{Kind: provision.ReleaseFromSetup, Epoch: h.epoch})
+	case "extend":
+		h.add(until(at(int(h.id)+90), provision.Fact{Kind: provision.ExtendHold, Epoch: h.epoch}))
+	}
+}
+
+// late adds a fact of an enrollment that is over.
+func (h *history) late(epoch int) {
+	f := provision.Fact{Epoch: epoch}
+	switch h.pick("late", "authenticated", "activated", "checked out", "settled", "enrolled", "stuck", "nudged", "setup released", "let out", "extend") {
+	case "authenticated":
+		f.Kind = provision.Authenticated
+	case "activated":
+		f.Kind, f.AwaitingConfiguration = provision.Activated, rapid.Bool().Draw(h.t, "awaiting")
+	case "checked out":
+		f.Kind = provision.CheckedOut
+	case "settled":
+		f.Kind, f.Plan, f.Verdict = provision.Settled, h.oldPlan(), &provision.Verdict{Total: 1}
+	case "enrolled":
+		f.Kind, f.Plan = provision.Enrolled, h.oldPlan()
+	case "stuck":
+		f.Kind, f.Plan, f.Reason = provision.Stuck, h.oldPlan(), "long ago"
+	case "nudged":
+		f.Kind, f.Plan, f.Round = provision.Nudged, h.oldPlan(), 2
+	case "setup released":
+		f.Kind = provision.SetupReleased
+	case "let out":
+		f.Kind = provision.ReleaseFromSetup
+	case "extend":
+		f.Kind = provision.ExtendHold
+		f = until(at(5), f)
+	}
+	h.add(f)
+}
+
+// oldPlan is a plan of an earlier epoch, or one that never was.
+func (h *history) oldPlan() int64 {
+	for i, f := range h.facts {
+		if f.Kind == provision.Provisioning && f.Epoch < h.epoch && (i%2 == 0 || len(h.plans) == 1) {
+			return f.ID
+		}
+	}
+	return 0
+}

@@ -1,0 +1,227 @@
+package provision_test
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// world plays the parts around the rules: a store that records and plans, a device with its moods, a workflow that asks
+// Next. Its clock jumps from one event to the next.
+type world struct {
+	t      *rapid.T
+	policy provision.Policy
+	now    time.Time
+	skew   time.Duration // of the store's clock
+
+	d      provision.Device
+	id     int64
+	groups map[string]provision.Group
+	items  []provision.PlanItem
+	asked  provision.Queries
+	queue  []provision.Command
+	sent   map[string]bool
+	proved map[string]bool // item, version and attempt once verified
+	pollAt time.Time
+	concluded,
+	steps int
+
+	dislikes map[string]int // how often the device refuses an item; -1 = always
+	busy     int            // how often it answers NotNow
+	slow     int            // how often an app is still installing
+	hears    bool           // the device answers at all
+}
+
+func (w *world) record(f provision.Fact) {
+	w.id++
+	f.ID, f.At = w.id, w.now.Add(w.skew)
+	w.d = provision.Fold(w.d, f)
+}
+
+// carry does one step as the store does.
+func (w *world) carry(s provision.Step) {
+	epoch := w.d.Activation.Epoch
+	switch s.Do {
+	case provision.Apply:
+		w.apply(s)
+	case provision.LeaveSetup:
+		w.record(provision.Fact{Kind: provision.SetupReleased, Epoch: epoch, Reason: s.Reason})
+	case provision.ConcludeEnrolled:
+		w.record(provision.Fact{Kind: provision.Enrolled, Epoch: epoch, Plan: s.Plan})
+	case provision.ConcludeStuck:
+		f := provision.Fact{Kind: provision.Stuck, Epoch: epoch, Plan: s.Plan, Reason: s.Reason}
+		if !s.Until.IsZero() {
+			f.Until = &s.Until
+		}
+		w.record(f)
+	case provision.Nudge:
+		w.record(until(s.Until, provision.Fact{Kind: provision.Nudged, Epoch: epoch, Plan: s.Plan, Round: s.Round}))
+		provision.Renew(w.items)
+		w.advance()
+	case provision.ConcludeReleased:
+		w.record(provision.Fact{Kind: provision.Released, Reason: s.Reason})
+	case provision.WaitForFacts:
+	}
+}
+
+func (w *world) apply(s provision.Step) {
+	var want []provision.Item
+	if a := w.d.Assignment; a.Complete() {
+		var groups []provision.Group
+		for _, name := range a.Groups {
+			groups = append(groups, w.groups[name])
+		}
+		var err error
+		if want, err = provision.Want(groups, mdmProfile); err != nil {
+			w.record(provision.Fact{Kind: provision.Stuck, Epoch: w.d.Activation.Epoch, Reason: err.Error()})
+			return
+		}
+	}
+	w.items = provision.Reconcile(want, w.items)
+	verdict := provision.Judge(w.items)
+	w.record(provision.Fact{Kind: provision.Provisioning, Epoch: w.d.Activation.Epoch, For: w.d.Wanted(), Round: s.Round, Verdict: &verdict})
+	w.advance()
+}
+
+func (w *world) advance() {
+	commands, poll := provision.Advance(w.items, w.asked, func(n int) time.Duration { return time.Duration(n) * minute }, w.now)
+	w.pollAt = poll
+	for _, c := range commands {
+		uuid := fmt.Sprint(c.Type, c.Item, c.Version, c.Attempt)
+		if w.sent[uuid] {
+			w.t.Fatalf("%s is sent twice", uuid)
+		}
+		w.sent[uuid] = true
+		w.queue = append(w.queue, c)
+		switch c.Type {
+		case provision.ProfileList:
+			w.asked.Profiles = provision.Asked{Count: c.Attempt, Outstanding: true}
+		case provision.ManagedApplicationList:
+			w.asked.Apps = provision.Asked{Count: c.Attempt, Outstanding: true}
+		default:
+		}
+	}
+	if v := provision.Judge(w.items); w.d.PlanCurrent() && w.d.Matters(v) {
+		w.record(provision.Fact{Kind: provision.Settled, Epoch: w.d.Activation.Epoch, Plan: w.d.Plan.By, Verdict: &v})
+	}
+}
+
+// answer has the device answer the first command of its queue, if it talks at all.
+func (w *world) answer() bool {
+	if !w.hears || !w.d.Active() || len(w.queue) == 0 {
+		return false
+	}
+	c := w.queue[0]
+	a := provision.Answer{Command: c, Status: provision.AnswerAcknowledged}
+	w.queue = w.queue[1:]
+	switch {
+	case w.busy > 0:
+		w.busy--
+		a.Status = provision.AnswerNotNow
+		w.queue = append(w.queue, c) // it gets it again after the others
+	case w.dislikes[c.Item.Name] != 0 && c.Item.Kind != provision.BuiltinItem:
+		w.dislikes[c.Item.Name]--
+		a.Status, a.Detail = provision.AnswerError, "no"
+	case c.Type == provision.ProfileList:
+		w.asked.Profiles.Outstanding = false
+		a.Profiles = w.profiles()
+	case c.Type == provision.ManagedApplicationList:
+		w.asked.Apps.Outstanding = false
+		a.Apps = w.apps(c.Identifiers)
+	}
+	before := slices.Clone(w.items)
+	provision.Take(w.items, a, w.now)
+	w.checkProofs(before)
+	twice := slices.Clone(w.items)
+	if a.Status != provision.AnswerNotNow && c.Type != provision.ManagedApplicationList && provision.Take(twice, a, w.now) {
+		w.t.Fatalf("the same answer to %s twice changes the plan again", c.Type)
+	}
+	w.advance()
+	return true
+}
+
+func (w *world) profiles() []string {
+	listed := []string{mdmProfile}
+	for _, it := range w.items {
+		if it.Key.Kind == provision.ConfigurationItem && w.dislikes["list "+it.Key.Name] == 0 {
+			listed = append(listed, it.Identifier)
+		}
+	}
+	return listed
+}
+
+func (w *world) apps(identifiers []string) map[string]string {
+	state := "Managed"
+	if w.slow > 0 {
+		w.slow--
+		state = rapid.SampledFrom([]string{"Installing", "PromptingForLogin", "Queued"}).Draw(w.t, "app is")
+	}
+	apps := map[string]string{}
+	for _, id := range identifiers {
+		apps[id] = state
+	}
+	return apps
+}
+
+// checkProofs: what was verified stays so until a new version or attempt.
+func (w *world) checkProofs(before []provision.PlanItem) {
+	for _, was := range before {
+		is := find(w.items, was.Key)
+		if was.State == provision.Verified && is.State != provision.Verified {
+			w.t.Fatalf("%s was verified and is %s", was.Key, is.State)
+		}
+	}
+}
+
+// run goes on until nothing happens any more without a fact from outside.
+func (w *world) run(most int) {
+	last := provision.Step{}
+	for n := 0; ; n++ {
+		if n > most {
+			w.t.Fatalf("no end after %d steps, last %+v of %+v", most, last, w.d)
+		}
+		step := provision.Next(w.d, w.policy, w.now)
+		checkStep(w.t, step, w.now)
+		if step.Do != provision.WaitForFacts {
+			if step == last {
+				w.t.Fatalf("%+v is asked for twice, although it was done", step)
+			}
+			last = step
+			w.carry(step)
+			continue
+		}
+		if w.answer() {
+			continue
+		}
+		if !w.sleep(step.Until) {
+			return
+		}
+	}
+}
+
+// sleep jumps to whatever comes first; it reports whether anything does. A device that never speaks, or refuses a removal
+// again and again, is nudged for ever, so that alone doesn't count.
+func (w *world) sleep(until time.Time) bool {
+	next := until
+	if !w.pollAt.IsZero() && (next.IsZero() || w.pollAt.Before(next)) {
+		next = w.pollAt
+	}
+	if next.IsZero() {
+		return false
+	}
+	if w.d.Nudged.Plan == w.d.Plan.By && w.d.Nudges > 4 && w.pollAt.IsZero() && len(w.d.Verdict().Failed) == 0 {
+		next = w.d.Deadline(w.policy)
+		if !w.d.InSetup() || !w.now.Before(next) {
+			return false
+		}
+	}
+	w.now = next
+	if !w.pollAt.IsZero() && !w.pollAt.After(w.now) {
+		w.advance()
+	}
+	return true
+}
