@@ -141,7 +141,7 @@ $(WORKFLOWCHECK):
 
 .PHONY: reset
 reset: ## Forget the state of `make run`
-	@if [ -L .dev/pgdata ]; then rm -rf "$$(dirname "$$(readlink .dev/pgdata)")"; fi
+	@if [ -L .dev/postgres/pgdata ]; then rm -rf "$$(dirname "$$(readlink .dev/postgres/pgdata)")"; fi
 	rm -rf .dev
 
 .PHONY: clean
