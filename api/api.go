@@ -123,7 +123,7 @@ func mountREST(e *echo.Echo, c Config, contract *contract) {
 	each := map[string][]echo.MiddlewareFunc{}
 	for id, op := range contract.operations {
 		each[id] = []echo.MiddlewareFunc{
-			gate.bounded(op), gate.authenticated, gate.limited, gate.permitted(op), op.negotiated, op.checked, gate.repeatable(op),
+			gate.bounded(op), gate.authenticated, gate.limited, gate.permitted(op), op.checked, op.negotiated, gate.repeatable(op),
 		}
 	}
 	handler := NewStrictHandler(&rest{Config: c}, []StrictMiddlewareFunc{onlyPermitted})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -250,16 +251,23 @@ func flatten(err error) []fieldFault {
 		return faults
 	}
 	if errors.As(err, &schema) {
-		return []fieldFault{{fieldOf(schema), schema.Reason}}
+		return []fieldFault{fieldOf(schema)}
 	}
 	return []fieldFault{{"body", "has not the form that the contract asks for"}}
 }
 
+// unknownField is how the checker says that a field is not in the contract; it points to the object around it.
+var unknownField = regexp.MustCompile(`^property "(.+)" is unsupported$`)
+
 // fieldOf writes the place as people do: items[2].name.
-func fieldOf(err *openapi3.SchemaError) string {
+func fieldOf(err *openapi3.SchemaError) fieldFault {
+	keys, detail := err.JSONPointer(), err.Reason
+	if match := unknownField.FindStringSubmatch(detail); match != nil {
+		keys, detail = append(keys, match[1]), "is not a field that is known here"
+	}
 	var b strings.Builder
-	for _, key := range err.JSONPointer() {
-		if _, isIndex := strconv.Atoi(key); isIndex == nil {
+	for _, key := range keys {
+		if _, notIndex := strconv.Atoi(key); notIndex == nil {
 			b.WriteString("[" + key + "]")
 			continue
 		}
@@ -269,9 +277,9 @@ func fieldOf(err *openapi3.SchemaError) string {
 		b.WriteString(key)
 	}
 	if b.Len() == 0 {
-		return "body"
+		return fieldFault{"body", detail}
 	}
-	return b.String()
+	return fieldFault{b.String(), detail}
 }
 
 // findNUL looks for the one character that JSON can hold and PostgreSQL can't.

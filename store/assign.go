@@ -25,27 +25,17 @@ type Wish struct {
 // change with the assignment, in one transaction. It fails with [provision.GroupNotFound] and the names of the missing
 // groups, and with [provision.TechnicianNotFound].
 func (db *DB) Assign(ctx context.Context, serial string, w Wish, change func(context.Context, *Change, provision.Assignment) error) (provision.Device, error) {
-	var device provision.Device
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+	return db.transact(ctx, "assigning device "+serial, func(c *Change) error {
 		// The groups are locked before the device, as catalog edits do.
-		a, err := db.resolve(ctx, tx, w)
+		a, err := db.resolve(ctx, c.tx, w)
 		if err != nil {
 			return err
 		}
-		c := &Change{db: db, tx: tx, now: db.now()}
 		if err := c.lock(ctx, serial, true); err != nil {
 			return err
 		}
-		if err := change(ctx, c, a); err != nil {
-			return err
-		}
-		device = c.Device
-		return c.save(ctx)
+		return change(ctx, c, a)
 	})
-	if err != nil {
-		return provision.Device{}, translate(err, "assigning device "+serial)
-	}
-	return device, nil
 }
 
 func (db *DB) resolve(ctx context.Context, tx pgx.Tx, w Wish) (provision.Assignment, error) {

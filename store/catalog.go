@@ -47,7 +47,7 @@ func (c Condition) Check(version int64) error {
 // Edit is how the catalog is edited.
 type Edit struct {
 	If Condition
-	// By is the fact that devices get when something of theirs changes; its kind is set.
+	// By is the fact that devices get when something of theirs changes; its kind and time are set.
 	By provision.Fact
 }
 
@@ -60,20 +60,25 @@ const catalogLock = 0x6d757374 // any number nobody else takes
 
 type catalogEdit struct {
 	Edit
+	db  *DB
 	tx  pgx.Tx
 	now time.Time
 }
 
+// editCatalog runs an edit in a transaction. It may deadlock with two devices that exchange their UDIDs; if it loses, it
+// runs again.
 func (db *DB) editCatalog(ctx context.Context, doing string, edit Edit, do func(context.Context, *catalogEdit) error) error {
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, catalogLock); err != nil {
-			return err
+	for try := 1; ; try++ {
+		err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, catalogLock); err != nil {
+				return err
+			}
+			return do(ctx, &catalogEdit{Edit: edit, db: db, tx: tx, now: db.now()})
+		})
+		if err == nil || try == lostRaces || !lostRace(err) {
+			return translate(err, doing)
 		}
-		e := &catalogEdit{Edit: edit, tx: tx, now: db.now()}
-		e.By.Kind, e.By.At, e.By.ID = provision.CatalogChanged, e.now, 0
-		return do(ctx, e)
-	})
-	return translate(err, doing)
+	}
 }
 
 const lockGroups = `
@@ -158,14 +163,17 @@ type folded struct {
 	BlockedBy string           `json:"blocked_by"`
 }
 
+// tell appends the fact for devices that are locked, folds it and saves them. The fact is dated after the lock, so that
+// the times of a device's facts rise with their ids.
 func (e *catalogEdit) tell(ctx context.Context, devices []provision.Device) error {
-	ids, err := e.append(ctx, devices)
+	f := e.By
+	f.Kind, f.At, f.ID = provision.CatalogChanged, e.db.now(), 0
+	ids, err := e.append(ctx, f, devices)
 	if err != nil {
 		return err
 	}
 	rows := make([]folded, len(devices))
 	for i, d := range devices {
-		f := e.By
 		f.ID = ids[d.Serial]
 		d = provision.Fold(d, f)
 		rows[i] = folded{d.Serial, d, d.Status(), notNil(d.Awaiting()), d.BlockedBy()}
@@ -174,24 +182,24 @@ func (e *catalogEdit) tell(ctx context.Context, devices []provision.Device) erro
 	if err != nil {
 		return fmt.Errorf("writing devices: %w", err)
 	}
-	if _, err := e.tx.Exec(ctx, saveFolded, raw, e.now); err != nil {
+	if _, err := e.tx.Exec(ctx, saveFolded, raw, f.At); err != nil {
 		return fmt.Errorf("saving the devices: %w", err)
 	}
 	return nil
 }
 
-func (e *catalogEdit) append(ctx context.Context, devices []provision.Device) (map[string]int64, error) {
+func (e *catalogEdit) append(ctx context.Context, f provision.Fact, devices []provision.Device) (map[string]int64, error) {
 	serials := make([]string, len(devices))
 	for i, d := range devices {
 		serials[i] = d.Serial
 	}
-	payload, err := json.Marshal(e.By)
+	payload, err := json.Marshal(f)
 	if err != nil {
 		return nil, fmt.Errorf("writing a fact: %w", err)
 	}
 	rows, err := e.tx.Query(ctx, appendToAll, pgx.NamedArgs{
-		"kind": e.By.Kind, "payload": payload, "actor": e.By.Actor, "source": e.By.Source, "priority": provision.Bulk,
-		"now": e.now, "serials": serials,
+		"kind": f.Kind, "payload": payload, "actor": f.Actor, "source": f.Source, "priority": provision.Bulk, "now": f.At,
+		"serials": serials,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("recording the facts: %w", err)

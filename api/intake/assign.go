@@ -40,7 +40,7 @@ func (i *Intake) Assign(ctx context.Context, by Actor, serial string, w Assignme
 	}
 	var out Assigned
 	out.Device, err = i.db.Assign(ctx, serial, wish, func(ctx context.Context, c *store.Change, a provision.Assignment) error {
-		out.Reservation = c.Device.Known.By == 0
+		out.Changed, out.Reservation = false, c.Device.Known.By == 0 // it may be run again
 		if err := mayChange(c.Device); err != nil {
 			return err
 		}
