@@ -55,7 +55,7 @@ WHERE (serial, epoch) = (SELECT serial, epoch FROM device_commands WHERE command
     AND status IN ('', 'NotNow') AND command_uuid <> $1`
 
 // Answer takes a device's answer to a command into its plan: it updates the items, queues what follows, and records a
-// Settled fact when the verdict may change what is done next. An answer that comes twice, or late from an earlier epoch,
+// Settled fact when the verdict may change what is done next. A final answer takes the command off the queue. An answer that comes twice, or late from an earlier epoch,
 // changes nothing. It fails with [provision.UnknownCommand]. info may be nil.
 func (db *DB) Answer(ctx context.Context, commandUUID string, answer provision.Answer, info *Information) (Outcome, error) {
 	var out Outcome
@@ -70,6 +70,11 @@ func (db *DB) Answer(ctx context.Context, commandUUID string, answer provision.A
 	}
 	return out, nil
 }
+
+const closeCommand = `
+UPDATE nanomdm.enrollment_queue
+SET active = false
+WHERE command_uuid = $1 AND active`
 
 // answered is what is known when an answer comes.
 type answered struct {
@@ -88,6 +93,9 @@ func (c *Change) answer(ctx context.Context, commandUUID string, answer provisio
 		return true, 0, nil
 	}
 	c.later.Queue(answerCommand, commandUUID, answer.Status, answer.Detail, c.now)
+	if answer.Status.Final() {
+		c.later.Queue(closeCommand, commandUUID)
+	}
 	if a.sent.Epoch != c.Device.Activation.Epoch || !c.Device.Active() || c.Device.Leaving() {
 		return true, 0, nil
 	}

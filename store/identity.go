@@ -236,14 +236,3 @@ func (c *Change) VoidCommands(ctx context.Context) error {
 	c.pollAt(time.Time{})
 	return nil
 }
-
-const closeCommand = `
-UPDATE nanomdm.enrollment_queue
-SET active = false
-WHERE command_uuid = $1 AND active`
-
-// CloseCommand makes sure that an answered command is not handed out again, whatever NanoMDM was told since.
-func (db *DB) CloseCommand(ctx context.Context, commandUUID string) error {
-	_, err := db.pool.Exec(ctx, closeCommand, commandUUID)
-	return translate(err, "closing a command")
-}

@@ -1,6 +1,8 @@
 package checkin_test
 
 import (
+	"errors"
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,16 +60,27 @@ func TestLateNotNowBringsNoCommandBack(t *testing.T) {
 }
 
 // Of two answers at the same time, NanoMDM may keep the one that we don't.
-func TestCommandThatNanoMDMTakesForOpenIsClosedByTheNextWord(t *testing.T) {
+func TestAnsweredCommandStaysClosedWhateverNanoMDMKeeps(t *testing.T) {
 	e := start(t, nil)
 	p := e.provisioned(serial)
 	first := p.idle()
 	next := p.report(first.CommandUUID, "Acknowledged")
 	_, err := e.sql.Exec(t.Context(), `UPDATE nanomdm.command_results SET status = 'NotNow' WHERE command_uuid = $1`, first.CommandUUID)
 	require.NoError(t, err)
-	require.Equal(t, first, p.idle())
-	require.Equal(t, next, p.report(first.CommandUUID, "Acknowledged"))
 	require.Equal(t, next, p.idle())
+	require.Equal(t, next, p.report(first.CommandUUID, "Acknowledged"))
+}
+
+// A device that was restarted meanwhile doesn't repeat its answer, so NanoMDM must not know more of it than we do.
+func TestCommandWhoseAnswerWasNotTakenIsHandedOutAgain(t *testing.T) {
+	e := start(t, nil)
+	p := e.provisioned(serial)
+	first := p.idle()
+	e.facts.fail(errors.New("the database is gone"))
+	a, _ := p.answer(p.reported(first.CommandUUID, "Acknowledged"))
+	require.Equal(t, http.StatusInternalServerError, a.status)
+	require.Equal(t, first, p.idle())
+	require.NotEqual(t, first, p.report(first.CommandUUID, "Acknowledged"))
 }
 
 func TestNotNowIsAskedAgain(t *testing.T) {

@@ -268,7 +268,7 @@ func read(t testing.TB, resp *http.Response, err error) answer {
 	return answer{resp.StatusCode, resp.Header, body}
 }
 
-// breaking are the use cases with a switch that lets one fail after the core stored the message.
+// breaking are the use cases with a switch that lets one fail.
 type breaking struct {
 	checkin.Facts
 	mu     sync.Mutex

@@ -88,7 +88,7 @@ func New(p Parts, c Config) (*Handler, error) {
 		return nil, err
 	}
 	recorder := &recorder{
-		CheckinAndCommandService: mdm.Core(p.Storage, c.Log), storage: p.Storage, store: p.Store, facts: p.Facts, log: c.Log,
+		CheckinAndCommandService: mdm.Core(p.Storage, c.Log), store: p.Store, facts: p.Facts, log: c.Log,
 	}
 	return &Handler{
 		config:  c,
@@ -97,6 +97,9 @@ func New(p Parts, c Config) (*Handler, error) {
 		log:     c.Log,
 	}, nil
 }
+
+// messageLimit bounds what one message costs; devices give up after a minute.
+const messageLimit = 45 * time.Second
 
 const checkinMedia = "application/x-apple-aspen-mdm-checkin"
 
@@ -138,7 +141,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	request := nanomdm.NewRequestWithContext(withIdentity(r.Context(), id.Identity), id.cert)
+	// A device that hangs up, or whose battery dies, has said what it said: nothing is left half done on its account.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), messageLimit)
+	defer cancel()
+	request := nanomdm.NewRequestWithContext(withIdentity(ctx, id.Identity), id.cert)
 	if checkin {
 		return h.checkin(request, id, body)
 	}

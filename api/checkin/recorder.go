@@ -13,15 +13,15 @@ import (
 	"github.com/muster-mdm/muster/store"
 )
 
-// recorder stands between the association of certificates and NanoMDM's core: it has the core store a message, then
-// records the fact in it. An error of either makes the device repeat the message.
+// recorder stands between the association of certificates and NanoMDM's core: it has the core store a check-in, then
+// records the fact in it; of an answer to a command the fact comes first. An error of either makes the device repeat the
+// message.
 type recorder struct {
 	service.CheckinAndCommandService // NanoMDM's core, which answers whatever isn't a fact
 
-	storage *mdm.Storage
-	store   *store.DB
-	facts   Facts
-	log     *slog.Logger
+	store *store.DB
+	facts Facts
+	log   *slog.Logger
 }
 
 // Authenticate opens an enrollment.
@@ -118,30 +118,23 @@ func (s *recorder) answered(r *nanomdm.Request, id store.Identity, results *nano
 	if sent.Answered() {
 		return s.settled(r, id, results)
 	}
-	// An answer of an enrollment that is over is taken down by us only: NanoMDM knows commands by their newest state.
-	report := results
-	if sent.Epoch != id.Epoch {
-		report = asIdle(results)
-	}
-	var next *nanomdm.Command
-	if id.Management == provision.Managed {
-		if next, err = s.CheckinAndCommandService.CommandAndReportResults(r, report); err != nil {
-			return nil, err
-		}
-	}
-	outcome, err := s.facts.Answered(ctx, sent.UUID, answer, (*store.Information)(said))
-	if err != nil {
+	// Ours comes first and takes the command off the queue in the same transaction: if the core came first and we died before
+	// our turn, a device that doesn't repeat its answer, because it was restarted, would leave its item waiting for ever.
+	if _, err := s.facts.Answered(ctx, sent.UUID, answer, (*store.Information)(said)); err != nil {
 		return nil, err
 	}
 	if answer.Status != provision.AnswerAcknowledged && answer.Status != provision.AnswerNotNow {
 		s.log.InfoContext(ctx, "command failed on device", "serial", id.Serial, "command", string(sent.Command.Type),
 			"item", sent.Command.Item.String(), "detail", answer.Detail)
 	}
-	if next == nil && outcome.Queued > 0 && id.Management == provision.Managed {
-		// The answer led to commands that the core could not see yet: the device goes on in the same connection.
-		return s.storage.RetrieveNextCommand(r, answer.Status == provision.AnswerNotNow)
+	if id.Management != provision.Managed {
+		return nil, nil
 	}
-	return next, nil
+	// An answer of an enrollment that is over is taken down by us only: NanoMDM knows commands by their newest state.
+	if sent.Epoch != id.Epoch {
+		results = asIdle(results)
+	}
+	return s.CheckinAndCommandService.CommandAndReportResults(r, results)
 }
 
 // sent finds the command that is answered. It must be one of this device; users' channels are never sent any.
@@ -156,12 +149,9 @@ func (s *recorder) sent(ctx context.Context, id store.Identity, results *nanomdm
 	return sent, nil
 }
 
-// settled goes on after a command that was answered for good already. Letting the core store that again could bring the
-// command back: a NotNow that comes late would overwrite the answer.
+// settled goes on after a command that was answered for good already. The core isn't told again: a NotNow that comes late
+// would overwrite the answer.
 func (s *recorder) settled(r *nanomdm.Request, id store.Identity, results *nanomdm.CommandResults) (*nanomdm.Command, error) {
-	if err := s.store.CloseCommand(r.Context(), results.CommandUUID); err != nil {
-		return nil, err
-	}
 	if id.Management != provision.Managed {
 		return nil, nil
 	}
