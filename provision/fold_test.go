@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/muster-mdm/muster/provision"
@@ -231,5 +232,28 @@ func checkStep(t *rapid.T, s provision.Step, now time.Time) {
 	case provision.LeaveSetup, provision.ConcludeEnrolled, provision.ConcludeReleased:
 	default:
 		t.Fatalf("unknown step %q", s.Do)
+	}
+}
+
+func TestStraysDontHideTheNewestWord(t *testing.T) {
+	reassigned := append(enrolled[:7:7], assigned(8, someone("h")), provisioning(9, 1, left), settled(10, 9, done))
+	for name, stray := range map[string]provision.Fact{
+		"a verdict on an older plan":         settled(20, 5, broken),
+		"a conclusion on an older plan":      about(5, inEpoch(1, fact(20, provision.Enrolled))),
+		"a plan of an enrollment before":     provisioning(20, 0, broken),
+		"an alert of an enrollment before":   until(at(33), because("time is up", fact(20, provision.Stuck))),
+		"a nudge of an older plan":           round(7, about(5, inEpoch(1, fact(20, provision.Nudged)))),
+		"a way out of setup, before":         fact(20, provision.SetupReleased),
+		"an enrollment that never was":       activated(20, 0, true),
+		"an end of an enrollment before":     fact(20, provision.CheckedOut),
+		"a word on a plan that never was":    settled(20, 0, broken),
+		"an extension of a time that is up":  until(at(90), fact(20, provision.ExtendHold)),
+		"a verdict that came before another": settled(6, 9, broken),
+	} {
+		d := after(reassigned, stray)
+		require.Equal(t, viewOf(device(reassigned...)), viewOf(d), name)
+		d = provision.Fold(d, about(9, inEpoch(1, fact(21, provision.Enrolled))))
+		d = provision.Fold(d, about(5, inEpoch(1, fact(22, provision.Enrolled))))
+		require.Equal(t, provision.StatusEnrolled, d.Status(), name)
 	}
 }

@@ -30,7 +30,7 @@ func TestFieldsOfHistoriesOnlyGrow(t *testing.T) {
 		now = append(now, "kind "+string(kind))
 	}
 	if *update {
-		require.NoError(t, os.WriteFile(golden, []byte(strings.Join(now, "\n")+"\n"), 0o600))
+		require.NoError(t, os.WriteFile(golden, []byte(strings.Join(now, "\n")+"\n"), 0o644))
 	}
 	kept, err := os.ReadFile(golden)
 	require.NoError(t, err)

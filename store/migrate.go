@@ -63,7 +63,7 @@ func withProvider(url string, do func(*goose.Provider) ([]Migration, error)) ([]
 	}
 	db := stdlib.OpenDB(*config)
 	defer func() { _ = db.Close() }()
-	locker, err := lock.NewPostgresSessionLocker()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600)) // each second, ten minutes long
 	if err != nil {
 		return nil, fmt.Errorf("preparing the migration lock: %w", err)
 	}

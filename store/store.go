@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -106,7 +107,8 @@ func open(ctx context.Context, c Config, schema string) (*pgxpool.Pool, error) {
 	switch mode := config.ConnConfig.DefaultQueryExecMode; mode {
 	case pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec:
 	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
-		return nil, fmt.Errorf("default_query_exec_mode=%s corrupts text that NanoMDM stores; take cache_statement, cache_describe or describe_exec", mode)
+		return nil, fmt.Errorf("default_query_exec_mode=%s corrupts text that NanoMDM stores; take cache_statement, cache_describe or describe_exec",
+			strings.ReplaceAll(mode.String(), " ", "_"))
 	}
 	config.MaxConns = 20
 	if c.MaxConns > 0 {

@@ -1,0 +1,164 @@
+package store_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/micromdm/nanomdm/storage/pgsql"
+	"github.com/stretchr/testify/require"
+
+	"github.com/muster-mdm/muster/devstack/stacktest"
+	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
+)
+
+func empty(ctx context.Context, _ string) error { return ctx.Err() }
+
+func connect(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// Migration 1 was released with the tables of this version of NanoMDM. Another version may want other tables, but a
+// migration never changes: add one that turns these into those, and then the new hash here.
+func TestNanoMDMSchemaIsTheOneThatMigration1WasReleasedWith(t *testing.T) {
+	const released = "33480889eb1154d1213ebba7d99b39fe1f02533266a23733a9b0b2500aceed6b"
+	sum := sha256.Sum256([]byte(pgsql.Schema))
+	require.Equal(t, released, hex.EncodeToString(sum[:]))
+}
+
+func TestMigrationsAreNumberedWithoutGaps(t *testing.T) {
+	files, err := filepath.Glob("migrations/*.sql")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for i, f := range files {
+		require.Equal(t, fmt.Sprintf("%05d", i+2), filepath.Base(f)[:5])
+	}
+}
+
+func TestMigrateUpTwiceDownAndUp(t *testing.T) {
+	at := stacktest.Database(t, "empty", empty)
+	files, err := filepath.Glob("migrations/*.sql")
+	require.NoError(t, err)
+	all := len(files) + 1
+
+	status, err := store.MigrationStatus(t.Context(), at)
+	require.NoError(t, err)
+	require.Len(t, status, all)
+	for _, m := range status {
+		require.Zero(t, m.AppliedAt, m.Name)
+	}
+	applied, err := store.Migrate(t.Context(), at)
+	require.NoError(t, err)
+	require.Len(t, applied, all)
+	require.Equal(t, "00001_nanomdm", applied[0].Name)
+	before := tables(t, at)
+	require.Contains(t, before, "nanomdm.enrollment_queue")
+	require.Contains(t, before, "public.device_events")
+
+	again, err := store.Migrate(t.Context(), at)
+	require.NoError(t, err)
+	require.Empty(t, again)
+	status, err = store.MigrationStatus(t.Context(), at)
+	require.NoError(t, err)
+	for i, m := range status {
+		require.Equal(t, int64(i+1), m.Version)
+		require.NotZero(t, m.AppliedAt, m.Name)
+	}
+
+	require.NoError(t, store.MigrateDown(t.Context(), at))
+	require.Equal(t, []string{"public.goose_db_version"}, tables(t, at), "nothing stays")
+	_, err = store.Migrate(t.Context(), at)
+	require.NoError(t, err)
+	require.Equal(t, before, tables(t, at))
+}
+
+func tables(t *testing.T, at string) []string {
+	t.Helper()
+	rows, err := connect(t, at).Query(t.Context(), `
+SELECT table_schema || '.' || table_name
+FROM information_schema.tables
+WHERE table_schema IN ('public', 'nanomdm')
+ORDER BY 1`)
+	require.NoError(t, err)
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	return names
+}
+
+func TestMigrateAtTheSameTime(t *testing.T) {
+	at := stacktest.Database(t, "empty", empty)
+	applied := make([]int, 4)
+	errs := make([]error, len(applied))
+	var wg sync.WaitGroup
+	for i := range applied {
+		wg.Go(func() {
+			done, err := store.Migrate(context.Background(), at)
+			applied[i], errs[i] = len(done), err
+		})
+	}
+	wg.Wait()
+	workers := 0
+	for i, n := range applied {
+		require.NoError(t, errs[i])
+		if n > 0 {
+			workers++
+		}
+	}
+	require.Equal(t, 1, workers, "one works, the others wait: %v", applied)
+}
+
+func TestNamedRulesExist(t *testing.T) {
+	at := stacktest.Database(t, "muster", migrate)
+	rows, err := connect(t, at).Query(t.Context(), `
+SELECT conname FROM pg_constraint
+UNION
+SELECT indexrelid::regclass::text FROM pg_index WHERE indisunique`)
+	require.NoError(t, err)
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	for rule, code := range store.NamedRules() {
+		require.Contains(t, names, rule, "PostgreSQL knows no such rule, so its meaning %s is never told", code)
+	}
+}
+
+func TestOpenRefusesModesThatCorruptText(t *testing.T) {
+	at, err := url.Parse(stacktest.Database(t, "muster", migrate))
+	require.NoError(t, err)
+	for mode, fine := range map[string]bool{
+		"cache_statement": true, "cache_describe": true, "describe_exec": true, "exec": false, "simple_protocol": false,
+	} {
+		q := at.Query()
+		q.Set("default_query_exec_mode", mode)
+		at.RawQuery = q.Encode()
+		db, err := store.Open(t.Context(), store.Config{URL: at.String()})
+		if !fine {
+			require.ErrorContains(t, err, mode, mode)
+			continue
+		}
+		require.NoError(t, err, mode)
+		require.NoError(t, db.Ping(t.Context()), mode)
+		db.Close()
+	}
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	_, err := store.Open(t.Context(), store.Config{URL: "postgres://%zz"})
+	require.ErrorContains(t, err, "reading the database URL")
+	socket := filepath.Join(t.TempDir(), "nobody")
+	require.NoError(t, os.Mkdir(socket, 0o700))
+	_, err = store.Open(t.Context(), store.Config{URL: "host=" + socket + " user=muster dbname=muster"})
+	require.ErrorContains(t, err, "connecting to PostgreSQL")
+	require.Equal(t, provision.StorageUnavailable, provision.CodeOf(store.Translate(err)))
+}
