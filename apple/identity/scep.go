@@ -17,6 +17,7 @@ import (
 	"github.com/smallstep/pkcs7"
 	"github.com/smallstep/scep"
 
+	"github.com/muster-mdm/muster/apple/cms"
 	"github.com/muster-mdm/muster/provision"
 )
 
@@ -114,17 +115,35 @@ func message(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 func open(body []byte, a *Authority) (*scep.PKIMessage, error) {
-	request, err := scep.ParsePKIMessage(body)
+	if err := checkForm(body); err != nil {
+		return nil, err
+	}
+	var request *scep.PKIMessage
+	err := cms.Safely(func() (err error) {
+		if request, err = scep.ParsePKIMessage(body); err != nil {
+			return fmt.Errorf("reading the message: %w", err)
+		}
+		if request.MessageType != scep.PKCSReq {
+			return errors.New("the message is not a PKCSReq")
+		}
+		if err := request.DecryptPKIEnvelope(a.cert, a.key); err != nil {
+			return fmt.Errorf("opening the envelope: %w", err)
+		}
+		return nil
+	})
+	return request, err
+}
+
+// checkForm makes sure of the message and of the one inside it, which the library reads by itself and trusts.
+func checkForm(body []byte) error {
+	outer, err := cms.Parse(body)
 	if err != nil {
-		return nil, fmt.Errorf("reading the message: %w", err)
+		return fmt.Errorf("reading the message: %w", err)
 	}
-	if request.MessageType != scep.PKCSReq {
-		return nil, errors.New("the message is not a PKCSReq")
+	if _, err := cms.Parse(outer.Content); err != nil {
+		return fmt.Errorf("reading the envelope: %w", err)
 	}
-	if err := request.DecryptPKIEnvelope(a.cert, a.key); err != nil {
-		return nil, fmt.Errorf("opening the envelope: %w", err)
-	}
-	return request, nil
+	return nil
 }
 
 // reply issues the certificate, or says no in SCEP's terms. An error means that neither was possible.

@@ -8,18 +8,25 @@ import (
 	"time"
 
 	"github.com/micromdm/nanomdm/service/certauth"
-	"github.com/smallstep/pkcs7"
+
+	"github.com/muster-mdm/muster/apple/cms"
 )
+
+// maxSignature bounds the header; with a chain of certificates one has some 10 KiB.
+const maxSignature = 64 << 10
 
 // VerifySignature checks an Mdm-Signature header, a detached CMS signature over the body in base64, and returns the
 // certificate that signed. It says nothing about who issued that. The signing time may lie up to slack outside the
 // certificate's validity: clocks of fresh devices are wrong, and an expired identity may be let in for a while.
 func VerifySignature(header string, body []byte, slack time.Duration) (*x509.Certificate, error) {
+	if len(header) > maxSignature {
+		return nil, errors.New("the signature is too long")
+	}
 	der, err := base64.StdEncoding.DecodeString(header)
 	if err != nil {
 		return nil, fmt.Errorf("decoding the signature: %w", err)
 	}
-	signed, err := pkcs7.Parse(der)
+	signed, err := cms.Parse(der)
 	if err != nil {
 		return nil, fmt.Errorf("reading the signature: %w", err)
 	}
@@ -28,12 +35,12 @@ func VerifySignature(header string, body []byte, slack time.Duration) (*x509.Cer
 	for _, c := range signed.Certificates {
 		c.NotBefore, c.NotAfter = c.NotBefore.Add(-slack), c.NotAfter.Add(slack)
 	}
-	if err := signed.Verify(); err != nil {
+	if err := cms.Safely(signed.Verify); err != nil {
 		return nil, fmt.Errorf("verifying the signature: %w", err)
 	}
 	signer := signed.GetOnlySigner()
 	if signer == nil {
-		return nil, errors.New("verifying the signature: it has more than one signer")
+		return nil, errors.New("verifying the signature: it has no signer")
 	}
 	cert, err := x509.ParseCertificate(signer.Raw)
 	if err != nil {
