@@ -10,8 +10,8 @@ import (
 type Keeper interface {
 	// Carry checks under the device's lock that the step still applies.
 	Carry(ctx context.Context, serial string, step provision.Step) (provision.Device, error)
-	// RecordByHand checks that the groups and people that the fact names exist.
-	RecordByHand(ctx context.Context, serial string, f provision.Fact) (provision.Device, error)
+	// RecordByHand checks that the groups and people that the fact names exist. The same key is recorded once.
+	RecordByHand(ctx context.Context, serial, key string, f provision.Fact) (provision.Device, error)
 }
 
 // Records is what PostgreSQL keeps of devices. Its activities are single short transactions, run as local activities.
@@ -25,12 +25,12 @@ func (r *Records) Carry(ctx context.Context, serial string, step provision.Step)
 }
 
 // Record records a fact that an operator signalled by hand, if it is one that an operator can witness and all that it
-// names exists. A retry may record it twice, which the fold doesn't mind.
-func (r *Records) Record(ctx context.Context, serial string, f provision.Fact) (provision.Device, error) {
+// names exists. key names the signal, so that a retry records nothing.
+func (r *Records) Record(ctx context.Context, serial, key string, f provision.Fact) (provision.Device, error) {
 	f, err := checkByHand(f)
 	if err != nil {
 		return provision.Device{}, permanent(err)
 	}
-	d, err := r.Keeper.RecordByHand(ctx, serial, f)
+	d, err := r.Keeper.RecordByHand(ctx, serial, key, f)
 	return d, permanent(err)
 }

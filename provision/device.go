@@ -99,10 +99,10 @@ type Device struct {
 }
 
 // Delivers reports whether the fact must reach the device's workflow. An Authenticate changes a decision only when it
-// ends an enrollment that was active.
+// ends an enrollment that was active, and the status only then or when the last one was checked out.
 func (d Device) Delivers(f Fact) bool {
 	if f.Kind == Authenticated {
-		return d.Activation.State == Active
+		return d.Activation.State == Active || d.Activation.State == Ended
 	}
 	return delivered[f.Kind]
 }

@@ -50,7 +50,7 @@ func (h *health) bad(ctx context.Context, err error) {
 		most = min(lastBackoff, firstBackoff<<h.fails)
 	}
 	// Jitter over the upper half, so that many relays don't come back in step.
-	h.until = time.Now().Add(most/2 + rand.N(most/2)) //nolint:gosec // no secret
+	h.until = time.Now().Add(most/2 + rand.N(most/2))
 }
 
 func (h *health) down() bool {

@@ -59,17 +59,7 @@ type Relay struct {
 
 // Run delivers until ctx ends; calls under way are finished and marked. Failures of Temporal or PostgreSQL are waited out.
 func (r Relay) Run(ctx context.Context) {
-	if r.Log == nil {
-		r.Log = slog.New(slog.DiscardHandler)
-	}
-	if r.Poll == 0 {
-		r.Poll = pollEvery
-	}
-	run := &run{
-		Relay: r, meters: newMeters(r.Metrics), jobs: make(chan job), turn: make(chan struct{}, 1), news: make(chan struct{}, 1),
-		temporal: newHealth(r.Log, "temporal"), database: newHealth(r.Log, "database"),
-	}
-	run.turn <- struct{}{}
+	run := newRun(r)
 	var callersDone, claimersDone sync.WaitGroup
 	for range callers {
 		callersDone.Go(run.call)
@@ -82,6 +72,21 @@ func (r Relay) Run(ctx context.Context) {
 	claimersDone.Wait()
 	close(run.jobs)
 	callersDone.Wait()
+}
+
+func newRun(r Relay) *run {
+	n := &run{
+		Relay: r, meters: newMeters(r.Metrics), jobs: make(chan job), turn: make(chan struct{}, 1), news: make(chan struct{}, 1),
+	}
+	if n.Log == nil {
+		n.Log = slog.New(slog.DiscardHandler)
+	}
+	if n.Poll == 0 {
+		n.Poll = pollEvery
+	}
+	n.temporal, n.database = newHealth(n.Log, "temporal"), newHealth(n.Log, "database")
+	n.turn <- struct{}{}
+	return n
 }
 
 // run is a Relay while it runs.

@@ -7,11 +7,20 @@ import (
 	"github.com/muster-mdm/muster/provision"
 )
 
+const signalRecorded = `
+SELECT EXISTS (SELECT FROM device_events WHERE serial = $1 AND signal_key = $2)`
+
+const nameSignal = `
+UPDATE device_events
+SET signal_key = $2
+WHERE id = $1`
+
 // RecordByHand records a fact that an operator signalled to the workflow himself; it is not delivered again. The kind and
-// its fields were checked; here the groups and people that it names must exist. It fails with
-// [provision.GroupNotFound], [provision.NotFound], [provision.TechnicianNotFound], [provision.DeviceNotFound] and
-// [provision.DeviceReleased], and then records nothing. Repeated, it records the fact again, which changes nothing.
-func (db *DB) RecordByHand(ctx context.Context, serial string, f provision.Fact) (provision.Device, error) {
+// its fields were checked; here the groups and people that it names must exist. key names the signal: a second call with
+// it records nothing, else it would override what happened in between. It fails with [provision.GroupNotFound],
+// [provision.NotFound], [provision.TechnicianNotFound], [provision.DeviceNotFound] and [provision.DeviceReleased], and
+// then records nothing.
+func (db *DB) RecordByHand(ctx context.Context, serial, key string, f provision.Fact) (provision.Device, error) {
 	return db.transact(ctx, "recording a signal to device "+serial, func(c *Change) error {
 		// The groups are locked before the device, as catalog edits do.
 		if f.Assignment != nil {
@@ -24,10 +33,18 @@ func (db *DB) RecordByHand(ctx context.Context, serial string, f provision.Fact)
 		if err := c.lock(ctx, serial, false); err != nil {
 			return err
 		}
+		var recorded bool
+		if err := c.tx.QueryRow(ctx, signalRecorded, serial, key).Scan(&recorded); err != nil || recorded {
+			return err
+		}
 		if c.Device.Status() == provision.StatusReleased {
 			return provision.Errorf(provision.DeviceReleased, "Device %s was released; nothing more can happen to it.", serial)
 		}
-		_, err := c.RecordDelivered(ctx, f)
+		fact, err := c.RecordDelivered(ctx, f)
+		if err != nil {
+			return err
+		}
+		_, err = c.tx.Exec(ctx, nameSignal, fact.ID, key)
 		return err
 	})
 }

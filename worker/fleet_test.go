@@ -236,12 +236,14 @@ func (f *fleet) status(serial string) provision.Status {
 
 func (f *fleet) eventually(what string, ok func() bool) {
 	f.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline, tick := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			f.t.Fatalf("not in time: %s\n%s", what, f.picture())
+		case <-tick.C:
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -148,7 +148,7 @@ func (w *Worker) start(ctx context.Context, onFatal func(error)) worker.Worker {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(wait/2 + rand.N(wait/2)): //nolint:gosec // jitter, no secret
+		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
 		wait = min(2*wait, startMost)
 	}

@@ -15,8 +15,11 @@ import (
 // renamed.
 type DeviceState struct {
 	signals.Start
-	// Unrecorded are facts that an operator signalled by hand and that are to be recorded.
-	Unrecorded []provision.Fact `json:"unrecorded,omitempty"`
+	// Unrecorded are facts that an operator signalled by hand and that are to be recorded, not before RecordAfter.
+	Unrecorded  []provision.Fact `json:"unrecorded,omitempty"`
+	RecordAfter time.Time        `json:"record_after,omitzero"`
+	// ByHand counts those that were recorded or refused, so that each has a name of its own.
+	ByHand int `json:"by_hand,omitempty"`
 	// Notice is the last thing that went wrong, until a step goes well.
 	Notice string `json:"notice,omitempty"`
 	// Paused is a step that led to nothing; it isn't taken again before PausedUntil, unless a fact comes.
@@ -95,10 +98,18 @@ func (d *device) awaitNext(ctx workflow.Context) (provision.Step, error) {
 			return step, nil
 		}
 		d.publish(ctx)
-		if err := d.wait(ctx, step.Until); err != nil {
+		if err := d.wait(ctx, d.recordAt(step.Until)); err != nil {
 			return provision.Step{}, err
 		}
 	}
+}
+
+// recordAt is the time to wake at if facts by hand wait for another try.
+func (d *device) recordAt(until time.Time) time.Time {
+	if len(d.Unrecorded) > 0 && (until.IsZero() || d.RecordAfter.Before(until)) {
+		return d.RecordAfter
+	}
+	return until
 }
 
 // next is [provision.Next], but waits before it repeats a step that led to nothing.

@@ -104,9 +104,9 @@ func encodedLen(text string) int {
 func (a attributes) updates(was attributes) []temporal.SearchAttributeUpdate {
 	var updates []temporal.SearchAttributeUpdate
 	keyword := func(key temporal.SearchAttributeKeyKeyword, value, was string) {
-		switch {
-		case value == was:
-		case value == "":
+		switch value {
+		case was:
+		case "":
 			updates = append(updates, key.ValueUnset())
 		default:
 			updates = append(updates, key.ValueSet(value))

@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -66,22 +67,29 @@ func (d *device) takeOver(ctx workflow.Context, row provision.Device) {
 	d.describe(ctx)
 }
 
-// recordByHand has an operator's own facts recorded. One that is refused is told to the operator.
+// recordByHand has an operator's own facts recorded. One that is refused is told to the operator and dropped; one that
+// couldn't be recorded is kept for another try.
 func (d *device) recordByHand(ctx workflow.Context) error {
-	for len(d.Unrecorded) > 0 {
+	for len(d.Unrecorded) > 0 && !workflow.Now(ctx).Before(d.RecordAfter) {
 		f := d.Unrecorded[0]
 		d.since = nil
 		options := recordOptions(fmt.Sprintf("%s, signalled by hand", f.Kind))
+		key := fmt.Sprintf("%s/%d", workflow.GetInfo(ctx).FirstRunID, d.ByHand)
 		var row provision.Device
-		err := workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, options), records.Record, d.Device.Serial, f).Get(ctx, &row)
-		d.Unrecorded = d.Unrecorded[1:]
-		switch {
-		case temporal.IsCanceledError(err):
+		err := workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, options), records.Record, d.Device.Serial, key, f).Get(ctx, &row)
+		if temporal.IsCanceledError(err) {
 			return err
-		case err != nil:
+		}
+		if err != nil {
 			d.Notice = fmt.Sprintf("The signal %s was not recorded: %s", f.Kind, sentenceOf(err))
-			workflow.GetLogger(ctx).Warn("signal by hand refused", "kind", f.Kind, "error", err)
-		default:
+			workflow.GetLogger(ctx).Warn("signal by hand not recorded", "kind", f.Kind, "error", err)
+		}
+		if err != nil && !refused(err) {
+			d.RecordAfter = workflow.Now(ctx).Add(failurePause)
+			return nil
+		}
+		d.Unrecorded, d.RecordAfter, d.ByHand = d.Unrecorded[1:], time.Time{}, d.ByHand+1
+		if err == nil {
 			d.Notice = ""
 			d.takeOver(ctx, row)
 		}
@@ -89,10 +97,16 @@ func (d *device) recordByHand(ctx workflow.Context) error {
 	return nil
 }
 
+// refused reports whether the rules say no, so that to try again is of no use.
+func refused(err error) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.NonRetryable()
+}
+
 // sentenceOf is what people are told of an activity's error: the rules' own sentence, or that something is out of order.
 func sentenceOf(err error) string {
 	var app *temporal.ApplicationError
-	if errors.As(err, &app) && app.NonRetryable() {
+	if refused(err) && errors.As(err, &app) {
 		return app.Message()
 	}
 	var timeout *temporal.TimeoutError

@@ -64,9 +64,12 @@ CREATE TABLE device_events (
     tries        smallint NOT NULL DEFAULT 0,
     retry_at     timestamptz,
     refused      text NOT NULL DEFAULT '',
+    -- Names an operator's own signal, so that recording it again does nothing.
+    signal_key   text,
     CONSTRAINT device_events_delivered_if_meant CHECK (delivered_at IS NULL OR deliver)
 );
 CREATE INDEX device_events_timeline ON device_events (serial, id);
+CREATE UNIQUE INDEX device_events_signal_once ON device_events (serial, signal_key) WHERE signal_key IS NOT NULL;
 CREATE INDEX device_events_undelivered ON device_events (priority, id) WHERE deliver AND delivered_at IS NULL;
 CREATE INDEX device_events_undelivered_of_device ON device_events (serial, id) WHERE deliver AND delivered_at IS NULL;
 
