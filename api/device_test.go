@@ -2,7 +2,9 @@ package api_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -220,4 +222,19 @@ func TestEnrollmentProfile(t *testing.T) {
 	require.Equal(t, aspenConfig, a.header.Get("Content-Type"))
 	require.Equal(t, `attachment; filename="C07Q853LG9RM.mobileconfig"`, a.header.Get("Content-Disposition"))
 	require.Equal(t, "profile of "+serial, string(a.body))
+}
+
+// A client may escape the colon of a verb; it is the same address (RFC 3986, 6.2.2).
+func TestVerbWithAnEscapedColon(t *testing.T) {
+	s := serve(t)
+	s.post("/v1/devices", body{"serial": serial}).ok(201)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.http.URL+"/v1/devices/"+serial+"%3Ahold", strings.NewReader(`{"reason": "repair"}`))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+s.secret[store.Technician])
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	require.Equal(t, []string{"registered", "hold"}, s.kinds(serial))
 }

@@ -57,7 +57,7 @@ func renderDevice(r store.DeviceRow) Device {
 }
 
 func renderAssignment(r store.DeviceRow) *Assignment {
-	a := r.Device.Assignment
+	a := r.Assignment
 	if a == nil {
 		return nil
 	}

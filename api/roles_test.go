@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 )
@@ -72,10 +73,7 @@ func TestEachOperationAsksForItsRole(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	s := serve(t)
-	made := read[struct {
-		Secret string
-		Token  struct{ Id, Prefix string }
-	}](s.post("/v1/tokens", body{"name": "depot", "role": "viewer"}).ok(201))
+	made := read[api.CreatedToken](s.post("/v1/tokens", body{"name": "depot", "role": "viewer"}).ok(201))
 	require.True(t, strings.HasPrefix(made.Secret, made.Token.Prefix) && strings.HasPrefix(made.Secret, "mst_"))
 	require.Len(t, made.Secret, len("mst_")+43, "256 bits")
 	s.secret["depot"] = made.Secret

@@ -33,7 +33,8 @@ func life(t *testing.T, db *store.DB, r *rand.Rand, serial string) {
 	t.Helper()
 	_, err := db.UpdateOrCreate(t.Context(), serial, func(ctx context.Context, c *store.Change) error {
 		facts := []provision.Fact{
-			{Kind: provision.Authenticated, Epoch: 1}, {Kind: provision.Activated, Epoch: 1},
+			{Kind: provision.Authenticated, Epoch: 1},
+			{Kind: provision.Activated, Epoch: 1},
 			{Kind: provision.Assigned, Assignment: &provision.Assignment{TechnicianID: tom, Groups: [][]string{{"all"}, {"some", "all"}, {"some"}, nil}[r.IntN(4)]}},
 		}
 		for _, f := range facts {
@@ -63,7 +64,7 @@ func TestEditOfTheCatalogFoldsAsEveryOtherFact(t *testing.T) {
 	db := open(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // chance, not secrecy
+	r := rand.New(rand.NewPCG(seed, 1))
 	_, err := db.NanoMDM().ExecContext(t.Context(), `INSERT INTO public.people (id, name, domain, email, technician) VALUES ($1, 'TOM', 'MDM', 't@b.co', true)`, tom)
 	require.NoError(t, err)
 	upload(t, db, "wifi", "one")

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -106,7 +107,7 @@ func (c *Claim) read(ctx context.Context, tx pgx.Tx, k IdempotencyKey) error {
 	if err != nil {
 		return err
 	}
-	c.Reused = string(fingerprint) != string(k.Fingerprint[:])
+	c.Reused = !bytes.Equal(fingerprint, k.Fingerprint[:])
 	if status != nil && !c.Reused {
 		answer.Status = *status
 		c.Answer = &answer

@@ -58,6 +58,7 @@ func newSecret() string {
 	return secretStart + base64.RawURLEncoding.EncodeToString(raw)
 }
 
+//nolint:gosec // SQL, no credential
 const createToken = `
 INSERT INTO api_tokens (id, name, prefix, sha256, role, created_at, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)`
@@ -81,6 +82,7 @@ func (db *DB) CreateToken(ctx context.Context, name string, role Role, expires *
 	return t, secret, translate(err, "creating a token")
 }
 
+//nolint:gosec // SQL, no credential
 const tokens = `
 SELECT id, name, prefix, role, created_at, expires_at, last_used_at, revoked_at
 FROM api_tokens
@@ -96,6 +98,7 @@ func (db *DB) Tokens(ctx context.Context, after Token, limit int) ([]Token, erro
 	return list, translate(err, "listing tokens")
 }
 
+//nolint:gosec // SQL, no credential
 const tokenUsed = `
 UPDATE api_tokens
 SET last_used_at = $2
@@ -131,6 +134,7 @@ func (db *DB) TokenOf(ctx context.Context, secret string) (Token, error) {
 	return t, nil
 }
 
+//nolint:gosec // SQL, no credential
 const revokeToken = `
 UPDATE api_tokens
 SET revoked_at = coalesce(revoked_at, $2)

@@ -105,11 +105,13 @@ func (i *Intake) check(w AssignmentWish) (store.Wish, error) {
 
 // mayChange fails with [provision.DeviceReleased] when the device is released or about to be.
 func mayChange(d provision.Device) error {
-	if d.ReleaseAsked.By == 0 && d.Released.By == 0 {
+	if !releaseAsked(d) {
 		return nil
 	}
 	return provision.Errorf(provision.DeviceReleased, "Device %s was released; that can't be undone.", d.Serial)
 }
+
+func releaseAsked(d provision.Device) bool { return d.ReleaseAsked.By != 0 || d.Released.By != 0 }
 
 // Unassign takes user and groups away from a device, which stays managed; without an assignment nothing is recorded.
 func (i *Intake) Unassign(ctx context.Context, by Actor, serial string, condition store.Condition) (provision.Device, error) {

@@ -56,7 +56,7 @@ func TestConfigurationsThatAreTaken(t *testing.T) {
 }
 
 func TestConfigurationsThatAreRefused(t *testing.T) {
-	with := func(old, new string) []byte { return []byte(strings.Replace(wifi, old, new, 1)) }
+	with := func(old, instead string) []byte { return []byte(strings.Replace(wifi, old, instead, 1)) }
 	without := func(key string) []byte { return with(key, "Other"+key) }
 	for name, c := range map[string]struct {
 		raw   []byte

@@ -56,7 +56,7 @@ func (i *Intake) Release(ctx context.Context, by Actor, serial, reason, typed st
 		return provision.Device{}, provision.Errorf(provision.ReleaseSerial, "The serial number typed again is not %s; nothing was released.", serial).At("serial")
 	}
 	d, err := i.db.Update(ctx, serial, func(ctx context.Context, c *store.Change) error {
-		if mayChange(c.Device) != nil {
+		if releaseAsked(c.Device) {
 			return nil
 		}
 		fact := by.fact(provision.ReleaseRequest)
