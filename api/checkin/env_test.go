@@ -59,7 +59,7 @@ var authorities shelf
 
 // env is a server with everything behind check-ins, on real PostgreSQL and HTTP.
 type env struct {
-	t         *testing.T
+	t         testing.TB
 	db        *store.DB
 	sql       *pgx.Conn
 	storage   *mdm.Storage
@@ -77,7 +77,7 @@ func migrate(ctx context.Context, url string) error {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func start(t *testing.T, change func(*checkin.Config)) *env {
+func start(t testing.TB, change func(*checkin.Config)) *env {
 	t.Helper()
 	e := prepare(t)
 	e.serve(change)
@@ -85,7 +85,7 @@ func start(t *testing.T, change func(*checkin.Config)) *env {
 }
 
 // startWatched is start with all traffic checked against Apple's schema, if that is given.
-func startWatched(t *testing.T) *env {
+func startWatched(t testing.TB) *env {
 	t.Helper()
 	e := prepare(t)
 	e.watched = true
@@ -93,7 +93,7 @@ func startWatched(t *testing.T) *env {
 	return e
 }
 
-func prepare(t *testing.T) *env {
+func prepare(t testing.TB) *env {
 	t.Helper()
 	url := stacktest.Database(t, "muster", migrate)
 	db, err := store.Open(t.Context(), store.Config{URL: url, MaxConns: 5}, store.WithEncoder(mdm.Encode))
