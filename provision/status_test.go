@@ -158,6 +158,7 @@ func TestDelivers(t *testing.T) {
 	authenticated := inEpoch(2, fact(0, provision.Authenticated))
 	require.False(t, device(opened...).Delivers(authenticated), "it changes no decision")
 	require.True(t, device(active...).Delivers(authenticated), "it ends an enrollment")
+	require.True(t, after(active, inEpoch(1, fact(4, provision.CheckedOut))).Delivers(authenticated), "the status changes")
 	for _, kind := range provision.Signals() {
 		if kind != provision.Authenticated {
 			require.True(t, device().Delivers(fact(0, kind)), kind)

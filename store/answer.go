@@ -55,8 +55,9 @@ WHERE (serial, epoch) = (SELECT serial, epoch FROM device_commands WHERE command
     AND status IN ('', 'NotNow') AND command_uuid <> $1`
 
 // Answer takes a device's answer to a command into its plan: it updates the items, queues what follows, and records a
-// Settled fact when the verdict may change what is done next. A final answer takes the command off the queue. An answer that comes twice, or late from an earlier epoch,
-// changes nothing. It fails with [provision.UnknownCommand]. info may be nil.
+// Settled fact when the verdict may change what is done next. A final answer takes the command off the queue. An answer
+// that comes twice, or late from an earlier epoch, changes nothing. It fails with [provision.UnknownCommand]. info may be
+// nil.
 func (db *DB) Answer(ctx context.Context, commandUUID string, answer provision.Answer, info *Information) (Outcome, error) {
 	var out Outcome
 	var err error

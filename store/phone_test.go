@@ -274,7 +274,7 @@ func (p *phone) obey() string {
 	a := acknowledged
 	switch sent.Command.Type {
 	case provision.InstallProfile, provision.InstallApplication:
-		p.list = append(p.list, sent.Command.Identifier)
+		p.list = append(p.list, "com.example."+sent.Command.Item.Name)
 	case provision.ProfileList:
 		a.Profiles = p.list
 	case provision.ManagedApplicationList:
