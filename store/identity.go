@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -138,7 +139,7 @@ func (c challenge) check(key [sha256.Size]byte, now time.Time) error {
 	switch {
 	case c.status == provision.StatusReleased:
 		return provision.Errorf(provision.ChallengeRefused, "Device %s was released.", c.serial)
-	case used && string(c.key) != string(key[:]):
+	case used && !bytes.Equal(c.key, key[:]):
 		return provision.Errorf(provision.ChallengeRefused, "The challenge of device %s was used already, with another key. Get a new enrollment profile.", c.serial)
 	case used && c.revoked:
 		return provision.Errorf(provision.ChallengeRefused, "The certificate that was issued for this challenge to device %s was revoked. Get a new enrollment profile.", c.serial)

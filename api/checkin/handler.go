@@ -117,8 +117,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if len(reply) > 0 {
 		w.Header().Set("Content-Type", "application/xml; charset=UTF-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 	}
-	if _, err := w.Write(reply); err != nil {
+	if _, err := w.Write(reply); err != nil { //nolint:gosec // a property list for a device, never a page
 		h.log.DebugContext(r.Context(), "answer to a device lost", "error", err)
 	}
 }

@@ -177,5 +177,5 @@ func (c *client) certificate(m *scep.PKIMessage) *x509.Certificate {
 	// The answer is for the certificate that signed the request, of which issuer and number count.
 	recipient := &x509.Certificate{SerialNumber: big.NewInt(1), RawIssuer: []byte{0x30, 0x00}}
 	require.NoError(c.t, m.DecryptPKIEnvelope(recipient, key(c.t)))
-	return m.CertRepMessage.Certificate
+	return m.Certificate
 }

@@ -48,7 +48,10 @@ type Profile struct {
 // Encode writes the profile as an XML property list, in a CMS envelope when there is a signer. The same profile always
 // has the same payload identifiers and UUIDs.
 func (p Profile) Encode() ([]byte, error) {
-	p = p.complete()
+	return p.complete().encode()
+}
+
+func (p Profile) encode() ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("writing the enrollment profile: %w", err)
 	}

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/micromdm/nanomdm/push"
@@ -162,6 +164,15 @@ func meaning(r *push.Response) error {
 			e.Since = time.UnixMilli(refused.Timestamp)
 		}
 		return e
+	case refusedByTLS(r.Err):
+		return fmt.Errorf("%w: %w", ErrCertificate, r.Err)
 	}
 	return r.Err
+}
+
+// refusedByTLS: the other side ended the handshake over our certificate, as Apple does when it expired or was revoked.
+// crypto/tls keeps the alert's number to itself, but all that are about certificates say so.
+func refusedByTLS(err error) bool {
+	var remote *net.OpError
+	return errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(remote.Err.Error(), "certificate")
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -147,6 +149,29 @@ func TestPushReadsRefusals(t *testing.T) {
 
 	status, reason = http.StatusInternalServerError, nil
 	require.Error(t, p.Push(within(t), "UDID-1"))
+}
+
+func TestPushKnowsACertificateRefusedInTheHandshake(t *testing.T) {
+	s := newStorage(t)
+	enrolled(t, s, "UDID-1", []byte{0xab})
+	server := httptest.NewUnstartedServer(nil)
+	server.EnableHTTP2 = true
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	certPEM, keyPEM := issue(t, startAPNs(t))
+	_, err := s.StorePushCertificate(t.Context(), certPEM, keyPEM)
+	require.NoError(t, err)
+	p := newPusher(t, s, server.URL, encode("CERTIFICATE", server.Certificate().Raw))
+	for try := 0; ; try++ {
+		err := p.Push(within(t), "UDID-1")
+		if errors.Is(err, mdm.ErrCertificate) {
+			return
+		}
+		// The connection may break before the reason is read.
+		require.Less(t, try, 20, "%v", err)
+	}
 }
 
 // A service that says goodbye instead of answering must cost an error, not the process.
