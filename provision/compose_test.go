@@ -64,16 +64,19 @@ func TestComposeRefuses(t *testing.T) {
 	}{
 		"a circle": {
 			[]provision.Group{group("a", item(conf("x"), conf("y"))), group("b", item(conf("y"), conf("z")), item(conf("z"), conf("x")))},
-			provision.DependencyCycle, []string{"configuration/x"},
+			provision.DependencyCycle,
+			[]string{"configuration/x"},
 		},
 		"an item that needs itself": {[]provision.Group{group("a", item(conf("x"), conf("x")))}, provision.DependencyCycle, []string{"configuration/x"}},
 		"a gap": {
 			[]provision.Group{group("a", item(app("mail"), conf("wifi")))},
-			provision.DependencyMissing, []string{"app/mail", "group a", "configuration/wifi"},
+			provision.DependencyMissing,
+			[]string{"app/mail", "group a", "configuration/wifi"},
 		},
 		"two that claim one identifier": {
 			[]provision.Group{group("a", item(conf("wifi"))), group("b", other)},
-			provision.ItemConflict, []string{"configuration/wifi", "group a", "configuration/other", "group b", "com.example.wifi"},
+			provision.ItemConflict,
+			[]string{"configuration/wifi", "group a", "configuration/other", "group b", "com.example.wifi"},
 		},
 	} {
 		_, err := provision.Compose(c.groups)

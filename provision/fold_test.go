@@ -236,7 +236,7 @@ func checkStep(t *rapid.T, s provision.Step, now time.Time) {
 }
 
 func TestStraysDontHideTheNewestWord(t *testing.T) {
-	reassigned := append(enrolled[:7:7], assigned(8, someone("h")), provisioning(9, 1, left), settled(10, 9, done))
+	reassigned := slices.Concat(enrolled, []provision.Fact{assigned(8, someone("h")), provisioning(9, 1, left), settled(10, 9, done)})
 	for name, stray := range map[string]provision.Fact{
 		"a verdict on an older plan":         settled(20, 5, broken),
 		"a conclusion on an older plan":      about(5, inEpoch(1, fact(20, provision.Enrolled))),

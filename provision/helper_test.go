@@ -26,6 +26,7 @@ func policy() provision.Policy {
 func conf(name string) provision.ItemKey {
 	return provision.ItemKey{Kind: provision.ConfigurationItem, Name: name}
 }
+
 func app(name string) provision.ItemKey {
 	return provision.ItemKey{Kind: provision.AppItem, Name: name}
 }

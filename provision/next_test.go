@@ -1,6 +1,7 @@
 package provision_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -39,8 +40,8 @@ func TestNext(t *testing.T) {
 		return round(n, about(5, inEpoch(1, fact(id, provision.Nudged))))
 	}
 	third := round(3, provisioning(6, 1, left))
-	exhausted := append(both[:4:4], third, settled(7, 6, broken))
-	lastTry := append(setup[:3:3], assigned(4, someone("g")), round(3, provisioning(5, 1, held)))
+	exhausted := slices.Concat(both, []provision.Fact{third, settled(7, 6, broken)})
+	lastTry := slices.Concat(setup[:4], []provision.Fact{round(3, provisioning(5, 1, held))})
 	removing := provision.Verdict{Total: 2, RemovalsLeft: 1}
 
 	for name, c := range map[string]struct {

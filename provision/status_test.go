@@ -89,7 +89,7 @@ func TestExplain(t *testing.T) {
 		says  string
 		since int
 		who   string
-		until int // minutes; 0 = none
+		until int // in minutes, if any
 	}
 	stuck := because("app/mail failed, tried 3 times", about(5, inEpoch(1, fact(7, provision.Stuck))))
 	for name, c := range map[string]struct {

@@ -25,10 +25,7 @@ type world struct {
 	asked  provision.Queries
 	queue  []provision.Command
 	sent   map[string]bool
-	proved map[string]bool // item, version and attempt once verified
 	pollAt time.Time
-	concluded,
-	steps int
 
 	dislikes map[string]int // how often the device refuses an item; -1 = always
 	busy     int            // how often it answers NotNow

@@ -210,8 +210,10 @@ func (db *DB) SentCommand(ctx context.Context, commandUUID string) (SentCommand,
 }
 
 func (s *SentCommand) columns() []any {
-	return []any{&s.UUID, &s.Serial, &s.Epoch, &s.Command.Type, &s.Command.Item.Kind, &s.Command.Item.Name,
-		&s.Command.Version, &s.Command.Attempt, &s.Command.Identifiers, &s.Status}
+	return []any{
+		&s.UUID, &s.Serial, &s.Epoch, &s.Command.Type, &s.Command.Item.Kind, &s.Command.Item.Name,
+		&s.Command.Version, &s.Command.Attempt, &s.Command.Identifiers, &s.Status,
+	}
 }
 
 func (s *SentCommand) found(err error, commandUUID string) error {

@@ -192,7 +192,7 @@ func TestFailuresAreTriedAgainAndThenStuck(t *testing.T) {
 	f.group("g", "wifi", "vpn")
 	f.assign(serial, "g")
 	p := f.boot(serial, "U1", false)
-	d := f.apply(serial, 0, 1)
+	f.apply(serial, 0, 1)
 	fail := func() {
 		for uuid, what := p.next(false); uuid != ""; uuid, what = p.next(false) {
 			if what == "InstallProfile wifi" {
@@ -203,8 +203,7 @@ func TestFailuresAreTriedAgainAndThenStuck(t *testing.T) {
 		}
 	}
 	fail()
-	var err error
-	d, err = f.Device(t.Context(), serial)
+	d, err := f.Device(t.Context(), serial)
 	require.NoError(t, err)
 	require.Equal(t, []string{"configuration/wifi"}, d.Verdict().Failed)
 	require.Equal(t, provision.WaitForFacts, provision.Next(d, policy(), f.Now()).Do)

@@ -37,7 +37,7 @@ type chaos struct {
 }
 
 func newChaos(t *testing.T, seed uint64) *chaos {
-	c := &chaos{fleet: newFleet(t), Rand: rand.New(rand.NewPCG(seed, 7)), phones: map[string]*phone{}, content: map[string]int{}} //nolint:gosec // the seed makes it repeatable
+	c := &chaos{fleet: newFleet(t), Rand: rand.New(rand.NewPCG(seed, 7)), phones: map[string]*phone{}, content: map[string]int{}}
 	for _, name := range []string{"a", "b", "c"} {
 		c.content[name] = 1
 		c.configuration(name, 1, name)
@@ -71,9 +71,16 @@ func (c *chaos) step() {
 func (c *chaos) fact(serial string) {
 	until := c.Now().Add(time.Hour)
 	facts := []provision.Fact{
-		{Kind: provision.Registered}, {Kind: provision.Unassigned}, {Kind: provision.CatalogChanged}, {Kind: provision.RetryItem},
-		{Kind: provision.HoldRequest}, {Kind: provision.ResumeRequest}, {Kind: provision.ResumeRequest}, {Kind: provision.CheckedOut},
-		{Kind: provision.ExtendHold, Until: &until}, {Kind: provision.ReleaseFromSetup},
+		{Kind: provision.Registered},
+		{Kind: provision.Unassigned},
+		{Kind: provision.CatalogChanged},
+		{Kind: provision.RetryItem},
+		{Kind: provision.HoldRequest},
+		{Kind: provision.ResumeRequest},
+		{Kind: provision.ResumeRequest},
+		{Kind: provision.CheckedOut},
+		{Kind: provision.ExtendHold, Until: &until},
+		{Kind: provision.ReleaseFromSetup},
 		{Kind: provision.ABMSeen, ABM: &provision.ABMFact{Server: "main", State: provision.ABMPresent}},
 		{Kind: provision.ABMGone, ABM: &provision.ABMFact{Server: "main", State: provision.ABMUnassigned}},
 	}
@@ -199,7 +206,7 @@ func TestAnswersAndAssignmentsAtTheSameTime(t *testing.T) {
 	}
 	d, err := f.Device(t.Context(), serial)
 	require.NoError(t, err)
-	d = f.apply(serial, d.Plan.By, 1)
+	f.apply(serial, d.Plan.By, 1)
 	p.obeyAll()
 	require.Equal(t, f.count("device_commands"), f.count("nanomdm.enrollment_queue"))
 	d, err = f.Device(t.Context(), serial)
