@@ -19,11 +19,11 @@ func TestReconcileKeepsAndRenews(t *testing.T) {
 		state   provision.ItemState
 		attempt int
 	}{
-		"verified stays":                           {wifi, planned(wifi, provision.Verified, 3), provision.Verified, 3},
-		"acknowledged stays":                       {wifi, planned(wifi, provision.Acknowledged, 1), provision.Acknowledged, 1},
-		"sent stays":                               {wifi, planned(wifi, provision.Sent, 1), provision.Sent, 1},
-		"pending stays":                            {wifi, planned(wifi, provision.Pending, 2), provision.Pending, 2},
-		"failed is tried again":                    {wifi, planned(wifi, provision.Failed, 1), provision.Pending, 2},
+		"a verified item stays":                    {wifi, planned(wifi, provision.Verified, 3), provision.Verified, 3},
+		"an acknowledged one stays":                {wifi, planned(wifi, provision.Acknowledged, 1), provision.Acknowledged, 1},
+		"a sent one stays":                         {wifi, planned(wifi, provision.Sent, 1), provision.Sent, 1},
+		"a pending one stays":                      {wifi, planned(wifi, provision.Pending, 2), provision.Pending, 2},
+		"a failed one begins anew":                 {wifi, planned(wifi, provision.Failed, 1), provision.Pending, 2},
 		"a newer version replaces a verified one":  {newer, planned(wifi, provision.Verified, 1), provision.Pending, 2},
 		"a newer version replaces one on its way":  {newer, planned(wifi, provision.Sent, 1), provision.Pending, 2},
 		"a newer version of what was never sent":   {newer, planned(wifi, provision.Pending, 1), provision.Pending, 1},
