@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
@@ -284,4 +285,8 @@ func TestWorkflowEndsWhereTheModelEnds(t *testing.T) {
 			require.NotEmpty(t, got.Waits, "it can't say what it waits for")
 		}
 	})
+}
+
+func startOptions() client.StartWorkflowOptions {
+	return client.StartWorkflowOptions{ID: signals.WorkflowID(device), TaskQueue: signals.TaskQueue}
 }

@@ -70,6 +70,9 @@ func (d *device) takeOver(ctx workflow.Context, row provision.Device) {
 // recordByHand has an operator's own facts recorded. One that is refused is told to the operator and dropped; one that
 // couldn't be recorded is kept for another try.
 func (d *device) recordByHand(ctx workflow.Context) error {
+	if len(d.Unrecorded) > 0 && !workflow.Now(ctx).Before(d.RecordAfter) {
+		d.Notice = "" // of earlier signals; what follows is about these
+	}
 	for len(d.Unrecorded) > 0 && !workflow.Now(ctx).Before(d.RecordAfter) {
 		f := d.Unrecorded[0]
 		d.since = nil
@@ -90,7 +93,6 @@ func (d *device) recordByHand(ctx workflow.Context) error {
 		}
 		d.Unrecorded, d.RecordAfter, d.ByHand = d.Unrecorded[1:], time.Time{}, d.ByHand+1
 		if err == nil {
-			d.Notice = ""
 			d.takeOver(ctx, row)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/muster-mdm/muster/activities"
 	"github.com/muster-mdm/muster/provision"
 )
 
@@ -240,4 +241,17 @@ func model(d provision.Device, p provision.Policy, s script, outside []provision
 		}
 	}
 	panic("the model doesn't come to an end")
+}
+
+// stuckWorld applies without any effect.
+type stuckWorld struct {
+	*world
+	calls int
+}
+
+func (s *stuckWorld) apply(context.Context, activities.ApplyInput) (provision.Device, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	return s.row, nil
 }
