@@ -3,8 +3,11 @@ package dev
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/google/uuid"
@@ -16,8 +19,14 @@ import (
 type person struct{ name, email string }
 
 var people = []person{
-	{"ANDREW", "andrew@zylker.com"}, {"BELLA", "bella@zylker.com"}, {"CHEN", "chen@zylker.com"}, {"DIVYA", "divya@zylker.com"},
-	{"EMRE", "emre@zylker.com"}, {"FATIMA", "fatima@zylker.com"}, {"GRACE", "grace@zylker.com"}, {"HUGO", "hugo@zylker.com"},
+	{"ANDREW", "andrew@zylker.com"},
+	{"BELLA", "bella@zylker.com"},
+	{"CHEN", "chen@zylker.com"},
+	{"DIVYA", "divya@zylker.com"},
+	{"EMRE", "emre@zylker.com"},
+	{"FATIMA", "fatima@zylker.com"},
+	{"GRACE", "grace@zylker.com"},
+	{"HUGO", "hugo@zylker.com"},
 }
 
 const technician = "TESSA"
@@ -79,6 +88,25 @@ func (c configuration) profile() []byte {
 	</dict></array>
 </dict></plist>
 `, c.identifier, id(""), c.title, c.payload, c.identifier, id("payload"))
+}
+
+// seedOnce creates the demonstration's catalog in a database that hasn't had it yet: what people change or remove later
+// stays as they left it. The file names the database.
+func (d *demo) seedOnce(ctx context.Context, file, database string) error {
+	kept, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading which database has the demonstration's catalog: %w", err)
+	}
+	if string(kept) == database {
+		return nil
+	}
+	if err := d.seedCatalog(ctx); err != nil {
+		return err
+	}
+	if err := writeWhole(file, []byte(database)); err != nil {
+		return fmt.Errorf("keeping which database has the demonstration's catalog: %w", err)
+	}
+	return nil
 }
 
 // seedCatalog creates what the demonstration's groups bring. Doing it again changes nothing.

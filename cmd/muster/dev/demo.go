@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -18,16 +17,21 @@ import (
 // demo plays an organisation: its catalog, its people, and its devices. It speaks to Muster as a customer does, by REST,
 // and the devices speak to it as devices do.
 type demo struct {
-	api   *client.ClientWithResponses
-	fleet *sim.Fleet
-	seed  uint64
-	kept  string
+	api    *client.ClientWithResponses
+	fleet  *sim.Fleet
+	keeper *keeper
+	seed   uint64
+	spread time.Duration
+	lives  sync.WaitGroup
 
 	mu     sync.Mutex
 	failed map[string]error
 }
 
-func newDemo(ctx context.Context, o options, st *stack) (*demo, error) {
+// farewell is how long an enrollment under way may go on after Ctrl-C: one cut off would have to begin anew next time.
+const farewell = 3 * time.Second
+
+func newDemo(ctx context.Context, o options, st *stack, say func(string, ...any)) (*demo, error) {
 	token := func(_ context.Context, req *http.Request) error {
 		req.Header.Set("Authorization", "Bearer "+st.token)
 		return nil
@@ -36,22 +40,26 @@ func newDemo(ctx context.Context, o options, st *stack) (*demo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client: %w", err)
 	}
-	d := &demo{api: api, seed: o.seed, kept: st.path("devices"), failed: map[string]error{}}
+	d := &demo{api: api, seed: o.seed, spread: o.spread, failed: map[string]error{}}
 	d.fleet, err = sim.NewFleet(sim.FleetConfig{
 		Size: o.devices, Seed: o.seed,
 		Device: sim.Config{
 			APNs: st.apns, Keys: sim.NewKeyPool(2048, min(o.devices, 8)), Catalog: catalog(),
-			Faults: sim.Faults{NotNow: 0.05, NotNowFor: sim.Span{Min: time.Second, Max: 3 * time.Second}, Install: sim.Span{Min: time.Second, Max: 6 * time.Second}},
+			Faults: sim.Faults{
+				NotNow: 0.05, NotNowFor: sim.Span{Min: o.spread / 8, Max: o.spread * 3 / 8},
+				Install: sim.Span{Min: o.spread / 8, Max: o.spread * 6 / 8},
+			},
 		},
 		Vary: func(i int, c *sim.Config) { model(i, c) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the virtual devices: %w", err)
 	}
-	if err := os.MkdirAll(d.kept, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder for the virtual devices: %w", err)
+	if d.keeper, err = newKeeper(st.path("devices"), st.muster.URL(), st.database()); err != nil {
+		return nil, err
 	}
-	return d, d.seedCatalog(ctx)
+	d.keeper.loadAll(d.fleet.Devices(), say)
+	return d, d.seedOnce(ctx, st.path("seeded"), st.database())
 }
 
 // model gives the i-th device a product; every third waits in Setup Assistant to be released.
@@ -67,36 +75,61 @@ func model(i int, c *sim.Config) {
 
 // play lets the devices live until the context ends: known to the organisation, assigned and switched on in mixed order.
 func (d *demo) play(ctx context.Context) {
-	go d.fleet.Run(ctx)
+	d.lives.Go(func() { d.fleet.Run(ctx) })
 	for i, dev := range d.fleet.Devices() {
-		go func() {
+		d.lives.Go(func() {
 			if err := d.live(ctx, i, dev); err != nil && ctx.Err() == nil {
 				d.mu.Lock()
 				d.failed[dev.Serial()] = err
 				d.mu.Unlock()
 			}
-		}()
+		})
 	}
+}
+
+// end waits until the devices have stopped, and keeps what they remember.
+func (d *demo) end() error {
+	d.lives.Wait()
+	err := d.keeper.saveAll(d.fleet.Devices())
+	d.fleet.Close()
+	return err
 }
 
 // The last devices keep waiting, so that there is something left to do by hand.
 const (
 	neverOn       = 1 // the last
 	neverAssigned = 2 // the two before
+	fewest        = 6 // with fewer devices, none keeps waiting
 )
 
-func (d *demo) live(ctx context.Context, i int, dev *sim.Device) error {
+// fate tells whether the i-th device is ever switched on, and assigned.
+func (d *demo) fate(i int) (on, assigned bool) {
 	n := len(d.fleet.Devices())
-	on, assigned := i < n-neverOn || n < 6, i < n-neverOn-neverAssigned || i >= n-neverOn || n < 6
-	luck := rand.New(rand.NewPCG(d.seed, uint64(i))) //nolint:gosec // a demonstration's timing
-	switchOn := time.Duration(luck.IntN(8000)) * time.Millisecond
-	assign := time.Duration(luck.IntN(8000)) * time.Millisecond
-	if err := d.register(ctx, dev); err != nil {
-		return err
+	if n < fewest {
+		return true, true
 	}
+	return i < n-neverOn, i < n-neverOn-neverAssigned || i >= n-neverOn
+}
+
+// live does for a device what no earlier run has done.
+func (d *demo) live(ctx context.Context, i int, dev *sim.Device) error {
+	luck := rand.New(rand.NewPCG(d.seed, uint64(i)))
+	switchOn, assign := luck.Float64(), luck.Float64()
+	pause := func(share float64) time.Duration { return time.Duration(share * float64(d.spread)) }
+	past := d.keeper.record(dev.Serial())
+	if !past.Registered {
+		if err := d.register(ctx, dev); err != nil {
+			return err
+		}
+	}
+	on, assigned := d.fate(i)
 	both := make(chan error, 2)
-	go func() { both <- after(ctx, assign, assigned, func() error { return d.assign(ctx, i, dev) }) }()
-	go func() { both <- after(ctx, switchOn, on, func() error { return d.enroll(ctx, dev) }) }()
+	go func() {
+		both <- after(ctx, pause(assign), assigned && !past.Assigned, func() error { return d.assign(ctx, i, dev) })
+	}()
+	go func() {
+		both <- after(ctx, pause(switchOn), on && !past.Enrolled, func() error { return d.enroll(ctx, dev) })
+	}()
 	return errors.Join(<-both, <-both)
 }
 
@@ -118,15 +151,17 @@ func (d *demo) register(ctx context.Context, dev *sim.Device) error {
 	if err != nil {
 		return fmt.Errorf("registering: %w", err)
 	}
-	return wanted("registering", res.StatusCode(), res.Body, http.StatusCreated, http.StatusConflict) // known from an earlier run
+	// Conflict: known from an earlier run, which was killed before it could note that.
+	if err := wanted("registering", res.StatusCode(), res.Body, http.StatusCreated, http.StatusConflict); err != nil {
+		return err
+	}
+	return d.keeper.done(dev, func(r *record) { r.Registered = true })
 }
 
-// enroll switches a device on: one that was enrolled in an earlier run goes on where it was, another enrolls.
+// enroll switches a device on for the first time.
 func (d *demo) enroll(ctx context.Context, dev *sim.Device) error {
-	if dev.Snapshot().Enrolled {
-		dev.Connect()
-		return nil
-	}
+	ctx, cancel := lingering(ctx, farewell)
+	defer cancel()
 	res, err := d.api.GetEnrollmentProfileWithResponse(ctx, dev.Serial())
 	if err != nil {
 		return fmt.Errorf("fetching the enrollment profile: %w", err)
@@ -134,7 +169,20 @@ func (d *demo) enroll(ctx context.Context, dev *sim.Device) error {
 	if err := wanted("fetching the enrollment profile", res.StatusCode(), res.Body, http.StatusOK); err != nil {
 		return err
 	}
-	return dev.Enroll(ctx, res.Body)
+	if err := dev.Enroll(ctx, res.Body); err != nil {
+		return err
+	}
+	return d.keeper.done(dev, func(r *record) { r.Enrolled = true })
+}
+
+// lingering is a context that ends a while after its parent does.
+func lingering(parent context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	stop := context.AfterFunc(parent, func() {
+		timer := time.AfterFunc(while, cancel)
+		context.AfterFunc(ctx, func() { timer.Stop() })
+	})
+	return ctx, func() { stop(); cancel() }
 }
 
 func (d *demo) assign(ctx context.Context, i int, dev *sim.Device) error {
@@ -144,7 +192,10 @@ func (d *demo) assign(ctx context.Context, i int, dev *sim.Device) error {
 	if err != nil {
 		return fmt.Errorf("assigning: %w", err)
 	}
-	return wanted("assigning", res.StatusCode(), res.Body, http.StatusOK, http.StatusCreated)
+	if err := wanted("assigning", res.StatusCode(), res.Body, http.StatusOK, http.StatusCreated); err != nil {
+		return err
+	}
+	return d.keeper.done(dev, func(r *record) { r.Assigned = true })
 }
 
 // wanted turns an unexpected answer into an error with what the server said.

@@ -20,17 +20,19 @@ import (
 
 // options are the flags of muster dev.
 type options struct {
-	dir     string
-	listen  string
-	devices int
-	seed    uint64
-	plain   bool
-	until   string
+	dir         string
+	listen      string
+	listenGiven bool // by --listen, and not its default
+	devices     int
+	seed        uint64
+	plain       bool
+	until       string
+	spread      time.Duration // devices are assigned and switched on within it, and install apps at that pace
 }
 
 // Command is muster dev.
 func Command() *cobra.Command {
-	var o options
+	o := options{spread: 8 * time.Second}
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Runs everything on this machine, with virtual devices that enroll.",
@@ -38,10 +40,13 @@ func Command() *cobra.Command {
 virtual Apple push service and two dozen virtual devices that enroll over HTTP. State is kept in the folder given by
 --dir, so the next run goes on from there. Ctrl-C stops everything.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.listenGiven = cmd.Flags().Changed("listen")
+			return run(cmd.Context(), o, cmd.OutOrStdout())
+		},
 	}
 	cmd.Flags().StringVar(&o.dir, "dir", ".dev", "where the state is kept; remove the folder to begin anew")
-	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the API and the MDM endpoint; another port is taken when this one is in use")
+	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the API and the MDM endpoint, by default that of the last run; another port is taken when this one is in use")
 	cmd.Flags().IntVar(&o.devices, "devices", 24, "number of virtual devices")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 1, "decides the virtual devices' serial numbers and luck")
 	cmd.Flags().BoolVar(&o.plain, "plain", false, "print a line per change instead of a live table")
@@ -64,44 +69,48 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	defer func() {
 		say("\nStopping …")
-		err = errors.Join(err, st.stop())
+		stopped := st.stop()
+		if err == nil { // else it follows from that error
+			err = stopped
+		}
 		say("Stopped. The state is in %s; the next run goes on from there.", o.dir)
 	}()
-	d, err := newDemo(ctx, o, st)
+	d, err := newDemo(ctx, o, st, say)
 	if err != nil {
-		return interrupted(ctx, err)
+		return interrupted(ctx, st.blame(ctx, err))
 	}
-	printWhere(say, o, st, time.Since(begun))
-	return interrupted(ctx, watch(ctx, o, st, d, out))
+	printWhere(say, o, st, d, time.Since(begun))
+	return watch(ctx, o, st, d, out)
 }
 
 // interrupted turns the end that Ctrl-C brought into a good one.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // watch shows the devices until Ctrl-C, or until a server fails.
 func watch(ctx context.Context, o options, st *stack, d *demo, out io.Writer) error {
-	ctx, cancel := context.WithCancel(ctx)
+	living, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := make(chan error, 2)
-	go func() { failed <- st.children.Wait(ctx) }()
-	go func() { failed <- st.muster.Wait(ctx) }()
-	shown := make(chan error, 1)
-	go func() { shown <- d.show(ctx, out, o) }()
-	d.play(ctx)
-	select {
-	case err := <-failed:
-		return err
-	case err := <-shown:
-		return err
-	}
+	ended := make(chan error, 4)
+	go func() { ended <- st.children.Wait(living) }()
+	go func() { ended <- st.muster.Wait(living) }()
+	go func() { ended <- d.keeper.saveNowAndThen(living, d.fleet.Devices()) }()
+	go func() { ended <- d.show(living, newView(out, o, st), o) }()
+	d.play(living)
+	err := interrupted(ctx, st.blame(ctx, <-ended))
+	cancel()
+	return errors.Join(err, d.end())
 }
 
-func printWhere(say func(string, ...any), o options, st *stack, took time.Duration) {
+func printWhere(say func(string, ...any), o options, st *stack, d *demo, took time.Duration) {
+	devices := fmt.Sprintf("%d virtual devices are enrolling now.", o.devices)
+	if n := d.enrolled(); n > 0 {
+		devices = fmt.Sprintf("%d of %d virtual devices are enrolled from the last run and go on.", n, o.devices)
+	}
 	say(`
 Muster is up after %s.
 
@@ -115,13 +124,13 @@ Muster is up after %s.
 Try:
   curl -H "Authorization: Bearer %s" %s/v1/devices?limit=5
 
-%d virtual devices are enrolling now. Ctrl-C stops everything.
+%s Ctrl-C stops everything.
 `, took.Round(100*time.Millisecond), st.muster.URL(), st.muster.URL(), st.temporal.UIURL(), st.postgres.URL("muster"),
-		st.token, filepath.Join(o.dir, "token"), filepath.Join(o.dir, "muster.log"), st.token, st.muster.URL(), o.devices)
+		st.token, filepath.Join(o.dir, "token"), filepath.Join(o.dir, "muster.log"), st.token, st.muster.URL(), devices)
 }
 
 // serveSettings are muster serve's for one machine: short pauses, so that a person sees things happen.
-func serveSettings(o options, st *stack) settings.Serve {
+func serveSettings(st *stack) settings.Serve {
 	return settings.Serve{
 		Database: settings.Database{DatabaseURL: st.postgres.URL("muster")},
 		Temporal: settings.Temporal{TemporalAddress: st.temporal.HostPort(), TemporalNamespace: "default", TaskQueue: "devices"},

@@ -5,20 +5,15 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/muster-mdm/muster/api/client"
 )
 
-// show keeps a person up to date about the devices until the context ends: a live table on a terminal, a line per change
-// elsewhere.
-func (d *demo) show(ctx context.Context, out io.Writer, o options) error {
-	view := view{out: out, live: !o.plain && isTerminal(out), begun: time.Now(), last: map[string]string{}, told: map[string]bool{}}
+// show keeps a person up to date about the devices until the context ends, or until what was asked for is there.
+func (d *demo) show(ctx context.Context, v *view, o options) error {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -31,28 +26,32 @@ func (d *demo) show(ctx context.Context, out io.Writer, o options) error {
 		if err != nil {
 			continue // the API is stopping, or starting again; the next tick tells
 		}
-		view.render(devices, d.failures())
-		if o.until == "enrolled" && d.allEnrolled(devices) {
+		enrolled, able := d.progress(devices)
+		v.render(devices, d.failures(), enrolled >= able)
+		if o.until == "enrolled" && enrolled >= able {
 			return nil
 		}
 	}
 }
 
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits
-}
-
+// list returns the demonstration's devices as Muster sees them; there may be others, of another seed or made by hand, which
+// are shown, too.
 func (d *demo) list(ctx context.Context) ([]client.Device, error) {
-	limit := 500
-	res, err := d.api.ListDevicesWithResponse(ctx, &client.ListDevicesParams{Limit: &limit})
-	if err != nil {
-		return nil, err
+	var all []client.Device
+	limit, cursor := 500, (*string)(nil)
+	for {
+		res, err := d.api.ListDevicesWithResponse(ctx, &client.ListDevicesParams{Limit: &limit, Cursor: cursor})
+		if err != nil {
+			return nil, err
+		}
+		if res.JSON200 == nil {
+			return nil, wanted("listing", res.StatusCode(), res.Body)
+		}
+		all = append(all, res.JSON200.Devices...)
+		if cursor = res.JSON200.NextCursor; cursor == nil {
+			return all, nil
+		}
 	}
-	if res.JSON200 == nil {
-		return nil, wanted("listing", res.StatusCode(), res.Body)
-	}
-	return res.JSON200.Devices, nil
 }
 
 func (d *demo) failures() map[string]error {
@@ -61,104 +60,125 @@ func (d *demo) failures() map[string]error {
 	return maps.Clone(d.failed)
 }
 
-// allEnrolled reports whether every device that was assigned and switched on is Enrolled.
-func (d *demo) allEnrolled(devices []client.Device) bool {
-	n := len(d.fleet.Devices())
-	want := n
-	if n >= 6 {
-		want = n - neverOn - neverAssigned
-	}
-	got := 0
+// progress counts the devices that are Enrolled, and those that can be: the others are never assigned or switched on.
+// Muster and the device must agree on it.
+func (d *demo) progress(devices []client.Device) (enrolled, able int) {
+	status := map[string]client.Status{}
 	for _, dev := range devices {
-		if dev.Status == client.StatusEnrolled {
-			got++
-		}
+		status[dev.Serial] = dev.Status
 	}
-	return got >= want
-}
-
-// view is what a person sees.
-type view struct {
-	out   io.Writer
-	live  bool
-	begun time.Time
-	last  map[string]string
-	told  map[string]bool
-	lines int
-	full  bool
-}
-
-func (v *view) render(devices []client.Device, failed map[string]error) {
-	changed := false
-	for _, dev := range devices {
-		now := strings.Join(dev.Labels, ", ")
-		if v.last[dev.Serial] == now {
+	for i, dev := range d.fleet.Devices() {
+		if on, assigned := d.fate(i); !on || !assigned {
 			continue
 		}
-		v.last[dev.Serial], changed = now, true
-		if !v.live {
-			_, _ = fmt.Fprintf(v.out, "%6.1fs  %-14s %s\n", time.Since(v.begun).Seconds(), dev.Serial, now)
+		able++
+		if status[dev.Serial()] == client.StatusEnrolled && dev.Snapshot().Enrolled {
+			enrolled++
 		}
+	}
+	return enrolled, able
+}
+
+// enrolled counts the devices that say that they are enrolled.
+func (d *demo) enrolled() int {
+	n := 0
+	for _, dev := range d.fleet.Devices() {
+		if dev.Snapshot().Enrolled {
+			n++
+		}
+	}
+	return n
+}
+
+// view is what a person sees: a live table on a terminal, a line per change elsewhere.
+type view struct {
+	out     io.Writer
+	table   *table // nil: lines
+	begun   time.Time
+	last    map[string]string
+	changed map[string]time.Time // when a device's labels became what they are
+	told    map[string]bool
+	settled bool
+}
+
+func newView(out io.Writer, o options, st *stack) *view {
+	v := &view{out: out, begun: time.Now(), last: map[string]string{}, changed: map[string]time.Time{}, told: map[string]bool{}}
+	if size := terminalSize(out); size != nil && !o.plain {
+		v.table = &table{out: out, size: size, footer: st.muster.URL() + " · token in " + st.path("token") + " · Ctrl-C stops everything"}
+	}
+	return v
+}
+
+// render shows what is new. done tells that all devices that can be are Enrolled.
+func (v *view) render(devices []client.Device, failed map[string]error, done bool) {
+	lines := v.news(devices, failed)
+	if done && !v.settled {
+		lines = append(lines, "All devices that can be are Enrolled.")
+	}
+	if v.table != nil {
+		if len(lines) > 0 || !v.settled || v.table.resized() {
+			v.table.draw(v.page(devices, failed))
+		}
+		v.settled = done
+		return
+	}
+	v.settled = done
+	if len(lines) > 0 {
+		lines = append(lines, summary(devices))
+	}
+	for _, line := range lines {
+		_, _ = fmt.Fprintf(v.out, "%6.1fs  %s\n", time.Since(v.begun).Seconds(), line)
+	}
+}
+
+// news is a line for each change since it was last asked for.
+func (v *view) news(devices []client.Device, failed map[string]error) []string {
+	var lines []string
+	now := time.Now()
+	for _, dev := range devices {
+		is := labels(dev)
+		if v.last[dev.Serial] == is {
+			continue
+		}
+		v.last[dev.Serial], v.changed[dev.Serial] = is, now
+		lines = append(lines, fmt.Sprintf("%-14s %s", dev.Serial, is))
 	}
 	for _, serial := range slices.Sorted(maps.Keys(failed)) {
 		if v.told[serial] {
 			continue
 		}
-		v.told[serial], changed = true, true
-		if !v.live {
-			_, _ = fmt.Fprintf(v.out, "%6.1fs  %-14s went wrong: %v\n", time.Since(v.begun).Seconds(), serial, failed[serial])
-		}
+		v.told[serial] = true
+		lines = append(lines, fmt.Sprintf("%-14s went wrong: %v", serial, failed[serial]))
 	}
-	if v.live && (changed || !v.full) {
-		v.table(devices, failed)
-	}
-	if !v.live && changed {
-		_, _ = fmt.Fprintf(v.out, "%6.1fs  %s\n", time.Since(v.begun).Seconds(), summary(devices))
-	}
+	return lines
 }
 
-func (v *view) table(devices []client.Device, failed map[string]error) {
-	var b strings.Builder
-	if v.full {
-		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", v.lines) // back to the table's first line, and clear what is below
-	}
-	fmt.Fprintf(&b, "%-14s %-12s %-10s %-32s %s\n", "SERIAL", "NAME", "USER", "GROUPS", "STATUS")
+func (v *view) page(devices []client.Device, failed map[string]error) page {
+	p := page{summary: fmt.Sprintf("%s   (%.0f s)", summary(devices), time.Since(v.begun).Seconds())}
 	for _, dev := range devices {
-		user, groups := "", ""
-		if a := dev.Assignment; a != nil {
-			groups = strings.Join(a.Groups, ", ")
-			if a.User != nil {
-				user = a.User.Name
-			}
-		}
-		fmt.Fprintf(&b, "%-14s %-12s %-10s %-32s %s\n", dev.Serial, dev.Name, user, groups, color(dev))
+		p.rows = append(p.rows, rowOf(dev, v.changed[dev.Serial]))
 	}
-	fmt.Fprintf(&b, "\n%s   (%.0f s)\n", summary(devices), time.Since(v.begun).Seconds())
 	for _, serial := range slices.Sorted(maps.Keys(failed)) {
-		fmt.Fprintf(&b, "%s: %v\n", serial, failed[serial])
+		p.failures = append(p.failures, fmt.Sprintf("%s went wrong: %v", serial, failed[serial]))
 	}
-	v.lines, v.full = strings.Count(b.String(), "\n"), true
-	_, _ = io.WriteString(v.out, b.String())
+	return p
 }
 
-func color(dev client.Device) string {
-	text := strings.Join(dev.Labels, ", ")
-	switch dev.Status {
-	case client.StatusEnrolled:
-		return "\x1b[32m" + text + "\x1b[0m"
-	case client.StatusProvisioning:
-		return "\x1b[33m" + text + "\x1b[0m"
-	default:
-		return text
-	}
-}
+func labels(dev client.Device) string { return strings.Join(dev.Labels, ", ") }
 
+// summary counts the devices by status, in the order of a device's life.
 func summary(devices []client.Device) string {
-	counts := map[string]int{}
+	counts := map[client.Status]int{}
 	for _, dev := range devices {
-		counts[string(dev.Status)]++
+		counts[dev.Status]++
 	}
 	var parts []string
+	for _, status := range []client.Status{client.StatusAwaiting, client.StatusProvisioning, client.StatusEnrolled} {
+		if counts[status] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[status], status))
+		}
+		delete(counts, status)
+	}
 	for _, status := range slices.Sorted(maps.Keys(counts)) {
 		parts = append(parts, fmt.Sprintf("%d %s", counts[status], status))
 	}

@@ -2,14 +2,17 @@ package dev
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/muster-mdm/muster/cmd/muster/serve"
 	"github.com/muster-mdm/muster/devstack"
@@ -31,11 +34,14 @@ type stack struct {
 	log      *os.File
 }
 
+// crashNotice is how long the end of a server may take to be noticed.
+const crashNotice = time.Second
+
 func startStack(ctx context.Context, o options, say func(string, ...any)) (st *stack, err error) {
 	st = &stack{dir: o.dir}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, st.stop())
+			err = errors.Join(st.blame(ctx, err), st.stop())
 			st = nil
 		}
 	}()
@@ -51,7 +57,7 @@ func startStack(ctx context.Context, o options, say func(string, ...any)) (st *s
 	if _, err := store.Migrate(ctx, st.postgres.URL("muster")); err != nil {
 		return st, err
 	}
-	if st.listen, err = freeAddress(o.listen, progress); err != nil {
+	if err := st.chooseAddress(o, progress); err != nil {
 		return st, err
 	}
 	if st.token, err = st.keepToken(); err != nil {
@@ -60,7 +66,7 @@ func startStack(ctx context.Context, o options, say func(string, ...any)) (st *s
 	if err := st.startAPNs(ctx); err != nil {
 		return st, err
 	}
-	return st, st.startMuster(ctx, o, progress)
+	return st, st.startMuster(ctx, progress)
 }
 
 func (st *stack) path(name string) string { return filepath.Join(st.dir, name) }
@@ -145,14 +151,14 @@ func (st *stack) keptAuthority() (cert, key []byte, err error) {
 	return cert, key, nil
 }
 
-func (st *stack) startMuster(ctx context.Context, o options, progress devstack.Progress) error {
+func (st *stack) startMuster(ctx context.Context, progress devstack.Progress) error {
 	progress("Starting Muster.")
 	var err error
 	if st.log, err = os.OpenFile(st.path("muster.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}
 	log := slog.New(slog.NewJSONHandler(st.log, nil))
-	st.muster, err = serve.Start(ctx, serveSettings(o, st), log)
+	st.muster, err = serve.Start(ctx, serveSettings(st), log)
 	return err
 }
 
@@ -172,22 +178,29 @@ func (st *stack) keepToken() (string, error) {
 	return token, nil
 }
 
-// freeAddress is the wanted address, or one beside it when somebody else listens there.
-func freeAddress(wanted string, progress devstack.Progress) (string, error) {
-	l, err := net.Listen("tcp", wanted) //nolint:noctx // closed at once
-	if err == nil {
-		return wanted, l.Close()
-	}
-	host, port, splitErr := net.SplitHostPort(wanted)
-	if splitErr != nil {
-		return "", fmt.Errorf("--listen %q is not host:port: %w", wanted, splitErr)
-	}
-	l, err = net.Listen("tcp", net.JoinHostPort(host, "0")) //nolint:noctx // closed at once
+// database names the cluster: its password is drawn when it is made.
+func (st *stack) database() string {
+	u, err := url.Parse(st.postgres.URL("muster"))
 	if err != nil {
-		return "", fmt.Errorf("finding a free port on %s: %w", host, err)
+		return "" // the address has just been used
 	}
-	progress(fmt.Sprintf("Port %s is in use; Muster takes %s.", port, l.Addr()))
-	return l.Addr().String(), l.Close()
+	password, _ := u.User.Password()
+	sum := sha256.Sum256([]byte(password))
+	return hex.EncodeToString(sum[:8])
+}
+
+// blame names the server whose crash is behind an error, if there is one: what fails for want of a server may be noticed
+// before the server's end is.
+func (st *stack) blame(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || st.children == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, crashNotice)
+	defer cancel()
+	if crash := st.children.Wait(ctx); crash != nil {
+		return crash
+	}
+	return err
 }
 
 // stop ends what was started, in the opposite order.
