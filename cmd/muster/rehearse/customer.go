@@ -54,6 +54,10 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s: the API answered %d: %s", e.Doing, e.Status, e.Body)
 }
 
+// keyInUse is the code of a request whose key another one holds that was never answered: its server died meanwhile. All
+// that a customer asks here may be asked twice, so it takes another key instead of waiting until the old one is free.
+const keyInUse = "idempotency_key_in_use"
+
 // do sends a request until it is answered by something other than 429 or 5xx. A change carries one Idempotency-Key
 // through all tries.
 func do[A answer](ctx context.Context, c *Customer, doing string, send func(ctx context.Context, key *string) (A, error)) (A, error) {
@@ -66,6 +70,8 @@ func do[A answer](ctx context.Context, c *Customer, doing string, send func(ctx 
 			last = fmt.Errorf("%s: %w", doing, err)
 		case a.StatusCode() == http.StatusTooManyRequests || a.StatusCode() >= http.StatusInternalServerError:
 			last = &RefusedError{doing, a.StatusCode(), string(a.GetBody())}
+		case a.StatusCode() == http.StatusConflict && strings.Contains(string(a.GetBody()), keyInUse):
+			key, last = rand.Text(), &RefusedError{doing, a.StatusCode(), string(a.GetBody())}
 		case a.StatusCode() >= http.StatusBadRequest:
 			return a, &RefusedError{doing, a.StatusCode(), string(a.GetBody())}
 		default:

@@ -56,3 +56,11 @@ func TestKeysCountsIdentities(t *testing.T) {
 	}
 	require.Equal(t, 3, Keys(lives))
 }
+
+func TestDrawEnrollingEndsEnrolled(t *testing.T) {
+	lives := DrawEnrolling(5, 30)
+	require.Len(t, lives, 30)
+	for _, l := range lives {
+		require.Equal(t, statusEnrolled, Model(rehearsalCatalog(), l, l.Events).Status, "%s: %s", l.Kind, story(l.Events))
+	}
+}

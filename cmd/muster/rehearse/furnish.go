@@ -7,7 +7,10 @@ import (
 	"github.com/muster-mdm/muster/api/client"
 )
 
-// furnish gives Muster the catalog, in the order in which things need each other.
+// Furnish gives Muster the configurations, apps, groups and people of the rehearsed organisation.
+func (c *Customer) Furnish(ctx context.Context) error { return c.furnish(ctx, rehearsalCatalog()) }
+
+// furnish puts things in the order in which they need each other.
 func (c *Customer) furnish(ctx context.Context, all catalog) error {
 	for _, t := range all.things() {
 		if err := c.putThing(ctx, t); err != nil {

@@ -26,8 +26,9 @@ type Expected struct {
 	Management string
 	Epoch      int
 	BlockedBy  string
-	// Holds says of every profile and app of the catalog, by identifier, whether it must be on the device; nil when nothing
-	// can be said because the server no longer decides it.
+	// Holds says of the profiles and apps of the catalog, by identifier, whether they must be on the device; nil when nothing
+	// can be said because the server no longer decides it. What is wanted at best effort on a device that may have failed to
+	// install it is left out: it isn't tried again.
 	Holds map[string]bool
 }
 
@@ -104,13 +105,13 @@ func (f *fate) expected(c catalog, l Life) Expected {
 		e.Status = statusAwaiting
 		e.Labels = f.awaiting()
 		if f.active {
-			e.Holds = holds(c, nil, nil)
+			e.Holds = holds(c, nil, nil, l)
 		}
 		return e
 	}
 	wanted := c.members(f.groups)
 	missing := unreachable(wanted, l.Refuses)
-	e.Status, e.Labels, e.Holds = statusEnrolled, []string{statusEnrolled}, holds(c, wanted, missing)
+	e.Status, e.Labels, e.Holds = statusEnrolled, []string{statusEnrolled}, holds(c, wanted, missing, l)
 	if slices.ContainsFunc(wanted, func(m member) bool { return m.stage != bestEffort && missing[m.key()] }) {
 		e.Status, e.Labels, e.BlockedBy = statusProvisioning, []string{statusProvisioning}, "stuck"
 	}
@@ -144,15 +145,24 @@ func unreachable(wanted []member, refused []string) map[string]bool {
 }
 
 // holds says of the whole catalog what must be on the device: what it wants and can have, and nothing else (R24).
-func holds(c catalog, wanted []member, missing map[string]bool) map[string]bool {
+func holds(c catalog, wanted []member, missing map[string]bool, l Life) map[string]bool {
 	h := map[string]bool{}
 	for _, t := range c.things() {
 		h[t.identifier] = false
 	}
 	for _, m := range wanted {
-		if !missing[m.key()] {
+		switch {
+		case missing[m.key()]:
+		case m.stage == bestEffort && l.mayFail(m.identifier):
+			delete(h, m.identifier)
+		default:
 			h[m.identifier] = true
 		}
 	}
 	return h
+}
+
+// mayFail reports whether the device's bad luck can make an installation fail at first.
+func (l Life) mayFail(identifier string) bool {
+	return l.Faults.RefuseShare > 0 || l.Faults.Fail[identifier] > 0
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -130,6 +132,7 @@ func (e *Environment) address(ctx context.Context) error {
 		return fmt.Errorf("listening for devices: %w", err)
 	}
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: e.listen})
+	proxy.ErrorLog = log.New(io.Discard, "", 0) // a muster that is killed, or a device that hangs up, is nothing to tell
 	e.front = &http.Server{Handler: e.cfg.Front(proxy), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = e.front.Serve(listener) }() // ends by Close
 	e.publicURL = "http://" + listener.Addr().String()
