@@ -86,7 +86,7 @@ func TestTableOnASmallTerminalShowsWhatChangedLast(t *testing.T) {
 	require.Equal(t, "SERIAL       NAME       STATUS", strings.TrimSpace(lines[0]))
 	require.Equal(t, "20XXXXXXXXXX iPad 20    Enrolled", lines[1])
 	require.Equal(t, "00XXXXXXXXXX iPad 00    Awaiting Device Activation, Awaiting User Assignment", lines[2])
-	require.Equal(t, "… and 18 more devices, which changed before these", lines[7])
+	require.Equal(t, "… and 18 more devices; those that changed last are shown", lines[7])
 	require.Contains(t, lines[9], "23 Awaiting · 1 Enrolled")
 	require.Equal(t, "footer", lines[10])
 }

@@ -143,7 +143,7 @@ func (t *table) lines(p page) []string {
 	below = append(below, cut(t.footer, width))
 	rows, hidden := latest(p.rows, t.height-1-1-len(below)) // the cursor and the titles
 	if hidden > 0 {
-		below = append([]string{cut(fmt.Sprintf("… and %d more devices, which changed before these", hidden), width)}, below...)
+		below = append([]string{cut(fmt.Sprintf("… and %d more devices; those that changed last are shown", hidden), width)}, below...)
 	}
 	shown := columns(width)
 	lines := []string{line(shown, width, "STATUS", "", func(c column) string { return c.title })}
