@@ -41,6 +41,10 @@ type fleet struct {
 	refuse map[string]int // item → installs still to be answered by an error
 	pushed map[string]int
 	fail   error // of every push
+	// installing: how often apps are still to be reported as on their way.
+	installing map[string]int
+	// before runs at each push and may block or panic.
+	before func(serial string)
 }
 
 func migrationsHash(t *testing.T) string {
@@ -82,7 +86,7 @@ func newFleet(t *testing.T) *fleet {
 	require.NoError(t, err)
 	f := &fleet{
 		t: t, db: db, pool: pool, locks: map[string]*sync.Mutex{}, deaf: map[string]int{}, refuse: map[string]int{},
-		pushed: map[string]int{},
+		pushed: map[string]int{}, installing: map[string]int{},
 	}
 	t.Cleanup(func() {
 		f.work.Wait()
@@ -172,6 +176,9 @@ func (f *fleet) activate(serial string, awaiting bool) {
 // Push implements worker.Pusher: the device wakes and works off its queue.
 func (f *fleet) Push(_ context.Context, udid string) error {
 	serial := strings.TrimPrefix(udid, "udid-")
+	if f.before != nil {
+		f.before(serial)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pushed[serial]++
@@ -220,6 +227,10 @@ func (f *fleet) connect(serial string) {
 			f.refuse[name]--
 			answer = provision.Answer{Status: provision.AnswerError, Detail: "no room"}
 		}
+		if kind == string(provision.ManagedApplicationList) && f.installing[serial] > 0 {
+			f.installing[serial]--
+			answer.Apps = map[string]string{"example.maps": "Installing", "example.mail": "Installing"}
+		}
 		f.mu.Unlock()
 		if _, err := f.db.Answer(ctx, uuid, answer, nil); err != nil {
 			f.t.Errorf("answering %s of %s: %v", kind, serial, err)
@@ -228,10 +239,36 @@ func (f *fleet) connect(serial string) {
 	}
 }
 
-func (f *fleet) status(serial string) provision.Status {
-	d, err := f.db.Device(context.Background(), serial)
+// verified reports whether everything of the device's plan is on it.
+func (f *fleet) verified(serial string) func() bool {
+	return func() bool {
+		var total, left int
+		require.NoError(f.t, f.pool.QueryRow(context.Background(),
+			`SELECT count(*), count(*) FILTER (WHERE state <> 'verified') FROM plan_items WHERE serial = $1`, serial).Scan(&total, &left))
+		return total > 0 && left == 0
+	}
+}
+
+// plan enrolls a device and plans it without a workflow.
+func (f *fleet) plan(serial string) {
+	f.t.Helper()
+	f.assign(serial, "sales")
+	f.activate(serial, false)
+	_, err := f.db.Apply(context.Background(), serial, 0, 1, managementIdentifier)
 	require.NoError(f.t, err)
-	return d.Status()
+}
+
+func (f *fleet) pushes(serial string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pushed[serial]
+}
+
+func (f *fleet) text(sql string, args ...any) string {
+	f.t.Helper()
+	var text string
+	require.NoError(f.t, f.pool.QueryRow(context.Background(), sql, args...).Scan(&text))
+	return text
 }
 
 func (f *fleet) eventually(what string, ok func() bool) {
