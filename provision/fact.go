@@ -207,6 +207,9 @@ type Delivery struct {
 	Fact   Fact
 	// Over: the device was released since, so the fact must not begin a new workflow.
 	Over bool
+	// Device is the device as stored when the fact was claimed, for a workflow that begins with it: facts of earlier, such
+	// as a hold of a device that was only registered, found no workflow to go to.
+	Device Device
 }
 
 // Receipt says what became of facts that were to be delivered. A fact that it does not name is still due.

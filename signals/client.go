@@ -39,7 +39,7 @@ func New(c client.Client, taskQueue string, options ...Option) *Client {
 func (c *Client) Deliver(ctx context.Context, d provision.Delivery) error {
 	if d.Fact.Kind.Begins() && !d.Over {
 		_, err := c.temporal.SignalWithStartWorkflow(ctx, WorkflowID(d.Serial), string(d.Fact.Kind), d.Fact,
-			c.startOptions(d.Serial), WorkflowType, Start{Device: provision.Device{Serial: d.Serial}, Policy: c.policy})
+			c.startOptions(d.Serial), WorkflowType, Start{Device: begin(d), Policy: c.policy})
 		if err != nil {
 			return fmt.Errorf("signalling %s to device %s: %w", d.Fact.Kind, d.Serial, err)
 		}
@@ -99,4 +99,12 @@ func (c *Client) query(ctx context.Context, serial, name string, answer any) err
 		return fmt.Errorf("reading the %s of device %s: %w", name, serial, err)
 	}
 	return nil
+}
+
+// begin is what a workflow begins with: the device as stored, or the bare serial number.
+func begin(d provision.Delivery) provision.Device {
+	if d.Device.Serial == "" {
+		return provision.Device{Serial: d.Serial}
+	}
+	return d.Device
 }

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/converter"
 
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
@@ -77,4 +79,25 @@ func TestQuestionsToNobody(t *testing.T) {
 	defer cancel()
 	_, err = gone.Explain(ctx, serial(1))
 	require.Equal(t, provision.WorkflowUnavailable, provision.CodeOf(err))
+}
+
+// A hold that came while a device was only registered found no workflow; the one that begins later must know of it.
+func TestWorkflowBeginsWithWhatCameBefore(t *testing.T) {
+	o := newOutbox(t)
+	hostPort, namespace := stacktest.Temporal(t)
+	c := dial(t, hostPort, namespace)
+	o.run(signals.Relay{Outbox: o.db, Door: signals.New(c, "nobody")})
+	o.record(serial(0), provision.Interactive, provision.Fact{Kind: provision.Registered})
+	o.record(serial(0), provision.Interactive, provision.Fact{Kind: provision.HoldRequest, Reason: "waits for a display"})
+	eventually(t, 10*time.Second, "the hold counts as delivered", func() bool { return o.undelivered() == 0 })
+	o.record(serial(0), provision.Interactive, assigned("x"))
+	eventually(t, 10*time.Second, "the assignment is delivered", func() bool { return o.undelivered() == 0 })
+
+	history := c.GetWorkflowHistory(t.Context(), signals.WorkflowID(serial(0)), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	first, err := history.Next()
+	require.NoError(t, err)
+	var start signals.Start
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &start))
+	require.True(t, start.Device.OnHold)
+	require.Equal(t, "waits for a display", start.Device.HoldReason)
 }

@@ -36,7 +36,7 @@ FOR UPDATE OF head SKIP LOCKED`
 const MaxClaim = 64
 
 const claimedFacts = `
-SELECT e.id, e.payload, d.serial, d.status = 'Released'
+SELECT e.id, e.payload, d.serial, d.status = 'Released', d.state
 FROM unnest($1::text[]) WITH ORDINALITY AS claimed (serial, turn)
     JOIN devices d USING (serial)
     CROSS JOIN LATERAL (
@@ -101,7 +101,7 @@ func (db *DB) claimDevices(ctx context.Context, tx pgx.Tx, limit int) ([][]provi
 	var devices [][]provision.Delivery
 	var id int64
 	var d provision.Delivery
-	_, err = pgx.ForEachRow(rows, []any{&id, &d.Fact, &d.Serial, &d.Over}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &d.Fact, &d.Serial, &d.Over, &d.Device}, func() error {
 		d.Fact.ID = id
 		if n := len(devices); n > 0 && devices[n-1][0].Serial == d.Serial {
 			devices[n-1] = append(devices[n-1], d)
