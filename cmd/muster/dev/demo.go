@@ -55,11 +55,11 @@ func newDemo(ctx context.Context, o options, st *stack, say func(string, ...any)
 	if err != nil {
 		return nil, fmt.Errorf("making the virtual devices: %w", err)
 	}
-	if d.keeper, err = newKeeper(st.path("devices"), st.muster.URL(), st.database()); err != nil {
+	if d.keeper, err = newKeeper(st.path("devices"), st.muster.URL(), st.fingerprint()); err != nil {
 		return nil, err
 	}
 	d.keeper.loadAll(d.fleet.Devices(), say)
-	return d, d.seedOnce(ctx, st.path("seeded"), st.database())
+	return d, d.seedOnce(ctx, st.path("seeded"), st.fingerprint())
 }
 
 // model gives the i-th device a product; every third waits in Setup Assistant to be released.

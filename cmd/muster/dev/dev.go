@@ -125,14 +125,14 @@ Try:
   curl -H "Authorization: Bearer %s" %s/v1/devices?limit=5
 
 %s Ctrl-C stops everything.
-`, took.Round(100*time.Millisecond), st.muster.URL(), st.muster.URL(), st.temporal.UIURL(), st.postgres.URL("muster"),
+`, took.Round(100*time.Millisecond), st.muster.URL(), st.muster.URL(), st.temporal.UIURL(), st.database,
 		st.token, filepath.Join(o.dir, "token"), filepath.Join(o.dir, "muster.log"), st.token, st.muster.URL(), devices)
 }
 
 // serveSettings are muster serve's for one machine: short pauses, so that a person sees things happen.
 func serveSettings(st *stack) settings.Serve {
 	return settings.Serve{
-		Database: settings.Database{DatabaseURL: st.postgres.URL("muster")},
+		Database: settings.Database{DatabaseURL: st.database},
 		Temporal: settings.Temporal{TemporalAddress: st.temporal.HostPort(), TemporalNamespace: "default", TaskQueue: "devices"},
 		Log:      settings.Log{LogLevel: "info", LogFormat: "json"}, DatabaseMaxConns: 20,
 		Roles:  []string{settings.RoleAPI, settings.RoleMDM, settings.RoleWorker},

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api/client"
+	"github.com/muster-mdm/muster/devstack"
 	"github.com/muster-mdm/muster/sim"
 )
 
@@ -224,4 +225,21 @@ func stateDir(t *testing.T) string {
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	return dir
+}
+
+// TestRunTakesTheDatabaseThatIsNamed shows that DATABASE_URL spares a private cluster.
+func TestRunTakesTheDatabaseThatIsNamed(t *testing.T) {
+	bin, err := devstack.FindPostgres(t.Context(), devstack.FindOptions{})
+	require.NoError(t, err)
+	postgres, err := devstack.StartPostgres(t.Context(), devstack.PostgresConfig{Bin: bin, ThrowAway: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, postgres.Stop()) })
+	require.NoError(t, postgres.CreateDatabase(t.Context(), "theirs", ""))
+	t.Setenv("DATABASE_URL", postgres.URL("theirs"))
+
+	dir := stateDir(t)
+	r := start(t, options{dir: dir, listen: "127.0.0.1:0", devices: 2, seed: 5, plain: true, spread: time.Second, until: "enrolled"})
+	require.NoError(t, r.ended())
+	require.Contains(t, r.out.String(), "2 Enrolled")
+	require.NoDirExists(t, filepath.Join(dir, "postgres"))
 }

@@ -26,7 +26,8 @@ type stack struct {
 	dir      string
 	listen   string
 	token    string
-	postgres *devstack.Postgres
+	postgres *devstack.Postgres // nil when DATABASE_URL names another
+	database string
 	temporal *devstack.Temporal
 	children *devstack.Supervisor
 	apns     *sim.APNs
@@ -52,9 +53,13 @@ func startStack(ctx context.Context, o options, say func(string, ...any)) (st *s
 	if err := st.startTemporal(ctx, progress); err != nil {
 		return st, err
 	}
-	st.children = devstack.NewSupervisor(st.postgres, st.temporal)
+	children := []devstack.Child{st.temporal}
+	if st.postgres != nil {
+		children = append(children, st.postgres)
+	}
+	st.children = devstack.NewSupervisor(children...)
 	progress("Bringing the database's schema up to date.")
-	if _, err := store.Migrate(ctx, st.postgres.URL("muster")); err != nil {
+	if _, err := store.Migrate(ctx, st.database); err != nil {
 		return st, err
 	}
 	if err := st.chooseAddress(o, progress); err != nil {
@@ -71,7 +76,12 @@ func startStack(ctx context.Context, o options, say func(string, ...any)) (st *s
 
 func (st *stack) path(name string) string { return filepath.Join(st.dir, name) }
 
+// startPostgres takes the server that DATABASE_URL names, or runs a private one.
 func (st *stack) startPostgres(ctx context.Context, progress devstack.Progress) error {
+	if st.database = os.Getenv("DATABASE_URL"); st.database != "" {
+		progress("Taking the PostgreSQL database that DATABASE_URL names.")
+		return nil
+	}
 	bin, err := devstack.FindPostgres(ctx, devstack.FindOptions{Progress: progress})
 	if err != nil {
 		return err
@@ -81,6 +91,7 @@ func (st *stack) startPostgres(ctx context.Context, progress devstack.Progress) 
 	if err != nil {
 		return err
 	}
+	st.database = st.postgres.URL("muster")
 	return st.postgres.CreateDatabase(ctx, "muster", "")
 }
 
@@ -178,14 +189,14 @@ func (st *stack) keepToken() (string, error) {
 	return token, nil
 }
 
-// database names the cluster: its password is drawn when it is made.
-func (st *stack) database() string {
-	u, err := url.Parse(st.postgres.URL("muster"))
-	if err != nil {
-		return "" // the address has just been used
+// fingerprint tells one database from another. A private cluster is known by the password that was drawn when it was made;
+// its port may change.
+func (st *stack) fingerprint() string {
+	known := st.database
+	if u, err := url.Parse(st.database); err == nil && st.postgres != nil {
+		known, _ = u.User.Password()
 	}
-	password, _ := u.User.Password()
-	sum := sha256.Sum256([]byte(password))
+	sum := sha256.Sum256([]byte(known))
 	return hex.EncodeToString(sum[:8])
 }
 
