@@ -86,7 +86,7 @@ lint: $(GOLANGCI_LINT) ## Lint, and check the formatting
 
 .PHONY: workflowcheck
 workflowcheck: $(WORKFLOWCHECK) ## Look for what would make a workflow's replay differ
-	$(BIN)/workflowcheck ./workflows/...
+	$(BIN)/workflowcheck -config workflows/workflowcheck.yaml ./workflows/...
 
 .PHONY: layout
 layout: ## Check that imports go down the floors
