@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	tokenAudience   = "https://account.apple.com/auth/oauth2/v2/token"
+	tokenAudience   = "https://account.apple.com/auth/oauth2/v2/token" //nolint:gosec // an address, not a credential
 	assertionType   = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	assertionLife   = 180 * 24 * time.Hour
 	coordinateBytes = 32
@@ -69,7 +69,8 @@ func (o *Organization) AddAccount(readOnly bool) (Account, error) {
 	o.accounts[a.ClientID] = a
 	return Account{
 		ClientID: a.ClientID, KeyID: a.KeyID, ReadOnly: readOnly,
-		PrivateKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+		// The portal's file says "EC PRIVATE KEY" and holds PKCS #8: clients have to cope with that.
+		PrivateKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}),
 	}, nil
 }
 

@@ -38,6 +38,7 @@ type device struct {
 	Added          time.Time `json:"added"`
 	Updated        time.Time `json:"updated"`
 	Released       time.Time `json:"released"`
+	Recorded       time.Time `json:"recorded"`            // op_date of its last record
 	LockedBy       string    `json:"locked_by,omitempty"` // the server that set the activation lock
 	ThrottledUntil time.Time `json:"throttled_until"`
 }
@@ -80,7 +81,7 @@ func (o *Organization) put(d *device, s *server, by string) {
 	o.take(d)
 	now := o.now()
 	o.seq++
-	d.ServerID, d.Seq, d.Assigned, d.AssignedBy, d.Updated = s.ID, o.seq, now, by, now
+	d.ServerID, d.Seq, d.AssignedBy, d.Updated = s.ID, o.seq, by, now
 	d.ProfileStatus = ProfileEmpty
 	s.list = append(s.list, entry{seq: d.Seq, dev: d})
 	s.live++
@@ -89,6 +90,7 @@ func (o *Organization) put(d *device, s *server, by string) {
 		kind = opModified
 	}
 	o.record(s, d, kind)
+	d.Assigned = d.Recorded
 }
 
 // take ends the device's assignment and tells the server.
@@ -122,9 +124,16 @@ func (s *server) compact() {
 	}
 }
 
+// record writes down what happened. A device's records are a second apart at least, the finest that Apple shows: the latest
+// op_date is to tell its state, in whatever order they come.
 func (o *Organization) record(s *server, d *device, kind string) {
 	o.seq++
-	s.Log = append(s.Log, op{Pos: o.seq, Serial: d.Serial, Type: kind, At: o.now()})
+	at := o.now().Truncate(time.Second)
+	if earliest := d.Recorded.Add(time.Second); at.Before(earliest) {
+		at = earliest
+	}
+	d.Recorded = at
+	s.Log = append(s.Log, op{Pos: o.seq, Serial: d.Serial, Type: kind, At: at})
 }
 
 // modified tells the device's server that something about it has changed.

@@ -113,7 +113,7 @@ func (o *Organization) add(s *server, spec Spec) {
 		o.order = append(o.order, d)
 	}
 	now := o.now()
-	*d = device{Spec: spec, Added: now, Updated: now, Before: d.Before}
+	*d = device{Spec: spec, Added: now, Updated: now, Before: d.Before, Recorded: d.Recorded}
 	if s != nil {
 		o.put(d, s, o.cfg.AdminID)
 	}
@@ -227,47 +227,4 @@ func (o *Organization) with(serverID string, do func(*server)) error {
 	}
 	do(s)
 	return nil
-}
-
-// Device is what the portal shows about a device.
-type Device struct {
-	Spec
-	ServerID      string    `json:"server_id,omitempty"`
-	ProfileUUID   string    `json:"profile_uuid,omitempty"`
-	ProfileStatus string    `json:"profile_status,omitempty"`
-	Released      bool      `json:"released"`
-	Locked        bool      `json:"locked"`
-	Updated       time.Time `json:"updated"`
-}
-
-// Device shows one device; false when the organisation never had it.
-func (o *Organization) Device(serial string) (Device, bool) {
-	defer o.lock()()
-	d := o.devices[strings.ToUpper(serial)]
-	if d == nil {
-		return Device{}, false
-	}
-	return d.view(), true
-}
-
-// Devices lists up to limit devices, the newest first, of all servers when serverID is "*".
-func (o *Organization) Devices(serverID string, limit int) []Device {
-	defer o.lock()()
-	var list []Device
-	for _, d := range slices.Backward(o.order) {
-		if len(list) == limit {
-			break
-		}
-		if serverID == "*" || d.ServerID == serverID {
-			list = append(list, d.view())
-		}
-	}
-	return list
-}
-
-func (d *device) view() Device {
-	return Device{
-		Spec: d.Spec, ServerID: d.ServerID, ProfileUUID: d.ProfileUUID, ProfileStatus: d.ProfileStatus,
-		Released: !d.Released.IsZero(), Locked: d.LockedBy != "", Updated: d.Updated,
-	}
 }

@@ -95,7 +95,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// now is the organisation's own time, which Jump moves. Seconds are the finest that Apple shows. The caller holds mu.
+// now is the organisation's own time, which Jump moves. The caller holds mu.
 func (o *Organization) now() time.Time { return o.cfg.Now().Add(o.offset).UTC() }
 
 // lock takes mu and first lets happen what is due by now.

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -263,3 +265,5 @@ func (p *portal) sessionOf(t depclient.OAuth1Tokens) string {
 	require.NoError(p.t, err)
 	return session
 }
+
+func keys(m map[string]int) iter.Seq[string] { return maps.Keys(m) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -25,8 +26,10 @@ func (o *Organization) Handler() http.Handler {
 type Listener struct {
 	URL string // without a slash at its end
 
-	server *http.Server
-	done   chan error
+	server  *http.Server
+	done    chan error
+	hangUp  context.CancelFunc
+	working sync.WaitGroup
 }
 
 // Listen serves the organisation at the address until Close; "127.0.0.1:0" takes a free port.
@@ -36,19 +39,29 @@ func (o *Organization) Listen(ctx context.Context, address string) (*Listener, e
 	if err != nil {
 		return nil, fmt.Errorf("listening for the virtual Apple Business Manager: %w", err)
 	}
-	l := &Listener{
-		URL:    "http://" + listener.Addr().String(),
-		server: &http.Server{Handler: o.Handler(), ReadHeaderTimeout: 10 * time.Second},
-		done:   make(chan error, 1),
+	callers, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	l := &Listener{URL: "http://" + listener.Addr().String(), done: make(chan error, 1), hangUp: hangUp}
+	handler := o.Handler()
+	l.server = &http.Server{
+		ReadHeaderTimeout: 10 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return callers },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			l.working.Add(1)
+			defer l.working.Done()
+			handler.ServeHTTP(w, r)
+		}),
 	}
 	go func() { l.done <- l.server.Serve(listener) }()
 	return l, nil
 }
 
-// Close ends all connections and waits for the server to end.
+// Close ends all connections and waits until nothing is served any more. It may be called once.
 func (l *Listener) Close() error {
+	l.hangUp()
 	err := l.server.Close()
-	if served := <-l.done; !errors.Is(served, http.ErrServerClosed) {
+	served := <-l.done
+	l.working.Wait()
+	if !errors.Is(served, http.ErrServerClosed) {
 		return errors.Join(err, served)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -28,8 +29,8 @@ type snapshot struct {
 }
 
 type savedServer struct {
-	*server
-	Revoked bool `json:"revoked"`
+	Server  *server `json:"server"`
+	Revoked bool    `json:"revoked"`
 }
 
 // Save writes the whole organisation, tokens and sealed secrets included, so that Load goes on where it was: cursors,
@@ -41,7 +42,7 @@ func (o *Organization) Save(w io.Writer) error {
 		Secret: o.secret, Devices: o.order,
 	}
 	for _, one := range o.ranking {
-		s.Servers = append(s.Servers, savedServer{server: one, Revoked: one.Token.Revoked})
+		s.Servers = append(s.Servers, savedServer{Server: one, Revoked: one.Token.Revoked})
 	}
 	for _, p := range o.profiles {
 		s.Profiles = append(s.Profiles, p)
@@ -52,7 +53,7 @@ func (o *Organization) Save(w io.Writer) error {
 	for _, a := range o.activities {
 		s.Activities = append(s.Activities, a)
 	}
-	if err := json.NewEncoder(w).Encode(s); err != nil {
+	if err := json.NewEncoder(w).Encode(s); err != nil { //nolint:gosec // secrets of a virtual Apple; Save says that they are in the file
 		return fmt.Errorf("saving the virtual Apple Business Manager: %w", err)
 	}
 	return nil
@@ -68,7 +69,10 @@ func Load(cfg Config, r io.Reader) (*Organization, error) {
 	o.offset, o.quirks, o.unsigned, o.seq, o.secret = s.Offset, s.Quirks, s.Unsigned, s.Seq, s.Secret
 	o.generated, o.started, o.order = s.Generated, s.Started, s.Devices
 	for _, saved := range s.Servers {
-		one := saved.server
+		one := saved.Server
+		if one == nil {
+			return nil, errors.New("loading the virtual Apple Business Manager: a server is missing")
+		}
 		one.Token.Revoked, one.nonces = saved.Revoked, map[string]time.Time{}
 		o.servers[one.ID] = one
 		o.ranking = append(o.ranking, one)
