@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -121,7 +120,7 @@ func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) 
 func dial(t testing.TB, hostPort, namespace string) client.Client {
 	t.Helper()
 	c, err := client.NewLazyClient(client.Options{
-		HostPort: hostPort, Namespace: namespace, Logger: log.NewStructuredLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		HostPort: hostPort, Namespace: namespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)

@@ -32,6 +32,10 @@ ORDER BY due.priority, due.id
 LIMIT $1
 FOR UPDATE OF head SKIP LOCKED`
 
+// After a bulk change PostgreSQL's statistics are old, and it would sort the whole backlog for every claim: a second each
+// instead of some milliseconds.
+const claimInIndexOrder = `SET LOCAL enable_sort = off`
+
 // MaxClaim is the most facts of one device that are claimed at once.
 const MaxClaim = 64
 
@@ -86,15 +90,17 @@ func (db *DB) claim(ctx context.Context, work func(pgx.Tx) error) error {
 }
 
 func (db *DB) claimDevices(ctx context.Context, tx pgx.Tx, limit int) ([][]provision.Delivery, error) {
-	rows, err := tx.Query(ctx, claimDevices, limit, db.now())
-	if err != nil {
+	var serials []string
+	batch := &pgx.Batch{}
+	batch.Queue(claimInIndexOrder)
+	batch.Queue(claimDevices, limit, db.now()).Query(func(rows pgx.Rows) (err error) {
+		serials, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil || len(serials) == 0 {
 		return nil, err
 	}
-	serials, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(serials) == 0 {
-		return nil, err
-	}
-	rows, err = tx.Query(ctx, claimedFacts, once(serials), db.now(), MaxClaim)
+	rows, err := tx.Query(ctx, claimedFacts, once(serials), db.now(), MaxClaim)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +152,11 @@ func (db *DB) mark(ctx context.Context, tx pgx.Tx, r provision.Receipt) error {
 	if len(r.Delivered) > 0 {
 		batch.Queue(markDelivered, r.Delivered, now)
 	}
-	ids, why := slices.Clone(r.Later), make([]string, len(r.Later))
+	var ids []int64
+	var why []string
+	for _, id := range r.Later {
+		ids, why = append(ids, id), append(why, "")
+	}
 	for id, text := range r.Refused {
 		if text == "" {
 			text = "refused without a reason"

@@ -103,7 +103,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 	c, namespace := dial(t)
 	config := worker.Config{Namespace: namespace}
 	const n = 30
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3)) //nolint:gosec // any number will do
+	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
 	stops := []func(){f.run(c, config), f.run(c, config)}
 	for i := range n {
 		f.assign(serial(i), "sales")

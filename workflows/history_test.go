@@ -202,10 +202,9 @@ var scenarios = map[string]func(*live){
 func (l *live) runs() []*history.History {
 	l.t.Helper()
 	var all []*history.History
-	run := ""
 	desc, err := l.client.DescribeWorkflowExecution(context.Background(), signals.WorkflowID(device), "")
 	require.NoError(l.t, err)
-	for run = desc.GetWorkflowExecutionInfo().GetExecution().GetRunId(); run != ""; {
+	for run := desc.GetWorkflowExecutionInfo().GetExecution().GetRunId(); run != ""; {
 		h := &history.History{}
 		events := l.client.GetWorkflowHistory(context.Background(), signals.WorkflowID(device), run, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for events.HasNext() {

@@ -2,7 +2,6 @@ package workflows_test
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -43,7 +42,7 @@ type fataller interface {
 }
 
 func quiet() log.Logger {
-	return log.NewStructuredLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 }
 
 // stage is a workflow in Temporal's test environment with its world.

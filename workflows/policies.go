@@ -38,8 +38,8 @@ const (
 func applyOptions(summary string) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		Summary: summary,
-		// One transaction; what takes longer hangs.
-		StartToCloseTimeout: 30 * time.Second,
+		// One transaction; what takes longer hangs, or its worker died: then this is how long the device waits for another.
+		StartToCloseTimeout: 10 * time.Second,
 		// Bounds the whole, so that a request to release comes to its turn although a plan can't be made.
 		ScheduleToCloseTimeout: 10 * time.Minute,
 		RetryPolicy: &temporal.RetryPolicy{
