@@ -61,6 +61,8 @@ func appThing(name string, storeID int64) thing {
 // Names that lives refer to.
 const (
 	drivers, sales, kiosk, plain = "drivers", "sales", "kiosk", "plain"
+	// Basic brings one configuration and one app, which is how groups begin.
+	Basic = "basic"
 
 	requiredApp   = "com.example.app.routes"  // of the drivers; the dispatch profile needs it
 	bestEffortApp = "com.example.app.weather" // of the drivers
@@ -86,6 +88,10 @@ func rehearsalCatalog() catalog {
 				{thing: passcode, stage: beforeRelease},
 				{thing: appThing("till", 0), stage: beforeRelease},
 				{thing: profileThing("home-screen"), stage: required, after: []string{"till"}},
+			}},
+			{name: Basic, members: []member{
+				{thing: wifi, stage: required},
+				{thing: appThing("offers", 284882215), stage: required},
 			}},
 			{name: plain},
 		},
@@ -124,6 +130,9 @@ func (c catalog) members(groups []string) []member {
 	}
 	return all
 }
+
+// Sources tells virtual devices which app a manifest or a store number of the rehearsed organisation means.
+func Sources() map[string]string { return rehearsalCatalog().sources() }
 
 // sources tells virtual devices which app a manifest or a store number means.
 func (c catalog) sources() map[string]string {

@@ -189,7 +189,7 @@ func faults(r *rand.Rand) sim.Faults {
 }
 
 func anyGroups(r *rand.Rand) []string {
-	choices := [][]string{{drivers}, {drivers}, {sales}, {kiosk}, {drivers, sales}, {plain}, {sales, kiosk}}
+	choices := [][]string{{drivers}, {drivers}, {sales}, {kiosk}, {drivers, sales}, {plain}, {sales, kiosk}, {Basic}}
 	return choices[r.IntN(len(choices))]
 }
 

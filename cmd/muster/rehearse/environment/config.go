@@ -27,6 +27,8 @@ type Config struct {
 	// Private makes servers that nobody shares, even where a runner of tests offers its own: what is stopped, killed or
 	// measured must be.
 	Private bool
+	// Durable keeps every commit on disk, as production does; else speed comes first.
+	Durable bool
 	// Keep leaves the folder with logs and data behind.
 	Keep bool
 	// Front, when set, stands between the devices and muster.

@@ -50,7 +50,7 @@ func (s *servers) startPostgres(ctx context.Context, cfg Config, dir string) err
 	if err != nil {
 		return err
 	}
-	config := devstack.PostgresConfig{Bin: bin, ThrowAway: true, Progress: cfg.Progress}
+	config := devstack.PostgresConfig{Bin: bin, ThrowAway: !cfg.Durable, Progress: cfg.Progress}
 	if cfg.Keep {
 		config.Dir = filepath.Join(dir, "postgres")
 	}
@@ -104,7 +104,7 @@ func (s *servers) startTemporal(ctx context.Context, cfg Config, dir string) err
 	if err != nil {
 		return err
 	}
-	config := devstack.TemporalConfig{Bin: bin, ThrowAway: true, SearchAttributes: searchAttributes()}
+	config := devstack.TemporalConfig{Bin: bin, ThrowAway: !cfg.Durable, SearchAttributes: searchAttributes()}
 	if cfg.Keep {
 		config.Dir = filepath.Join(dir, "temporal")
 	}
