@@ -11,6 +11,7 @@ import (
 // NewSecret makes the secret of a token: mst_ and 256 random bits.
 func NewSecret() string { return newSecret() }
 
+//nolint:gosec // SQL, no credential
 const keepToken = `
 INSERT INTO api_tokens (id, name, prefix, sha256, role, created_at)
 VALUES ($1, $2, $3, $4, $5, $6)

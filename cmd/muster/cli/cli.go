@@ -28,7 +28,7 @@ type saidError interface{ AlreadySaid() (exitCode int) }
 // Main runs the command that args name and returns the exit code: 0 when it did its job, 1 when not, 2 for a call that
 // can't be understood. Errors are one sentence on Err.
 func Main(ctx context.Context, args []string, s Streams) int {
-	root := command(s)
+	root := command(s) //nolint:contextcheck // cobra hands the context to each command
 	root.SetArgs(args)
 	root.SetIn(s.In)
 	root.SetOut(s.Out)

@@ -75,7 +75,7 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 		}
 		config.SCEP = identity.NewSCEP(authority, svc.db, svc.log)
 	}
-	return api.New(config)
+	return api.New(config) //nolint:contextcheck // requests bring their own
 }
 
 func (svc *Service) checkins(authority *identity.Authority, cases *intake.Intake) (http.Handler, error) {

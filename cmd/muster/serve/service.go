@@ -99,7 +99,7 @@ func (svc *Service) openStore(ctx context.Context) error {
 		NotNow: s.NotNowPause, Connected: min(20*time.Second, 4*s.RepushFirst),
 	}
 	var err error
-	svc.db, err = store.Open(ctx, store.Config{URL: s.DatabaseURL, MaxConns: int32(min(s.DatabaseMaxConns, 1000))}, //nolint:gosec // bounded
+	svc.db, err = store.Open(ctx, store.Config{URL: s.DatabaseURL, MaxConns: int32(min(s.DatabaseMaxConns, 1000))},
 		store.WithEncoder(mdm.Encode), store.WithTiming(timing))
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func (svc *Service) temporalAnswers(ctx context.Context) error {
 func (svc *Service) pusher() (*mdm.Pusher, error) {
 	config := mdm.PushConfig{BaseURL: svc.settings.APNsURL}
 	if file := svc.settings.APNsCAFile; file != "" {
-		pem, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+		pem, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("reading the push service's CA certificates: %w", err)
 		}

@@ -49,7 +49,7 @@ func readSecretFile(f reflect.StructField, values map[string]string) error {
 	if values[name] != "" {
 		return fmt.Errorf("%s and %s_FILE are both set; set one of them", name, name)
 	}
-	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("reading the file that %s_FILE names: %w", name, err)
 	}
