@@ -18,7 +18,8 @@ import (
 )
 
 // asMuster makes this test program behave as muster, so that tests can start, kill and restart what they have built.
-const asMuster = "MUSTER_E2E_AS_MUSTER"
+// It doesn't begin with MUSTER_, so that processes below a rehearsal inherit it.
+const asMuster = "E2E_AS_MUSTER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asMuster) == "" {

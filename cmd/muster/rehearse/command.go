@@ -17,13 +17,12 @@ import (
 )
 
 type options struct {
-	devices    int
-	seed       uint64
-	timeout    time.Duration
-	json       bool
-	keep       bool
-	verbose    bool
-	executable []string // muster itself, unless a test says otherwise
+	devices int
+	seed    uint64
+	timeout time.Duration
+	json    bool
+	keep    bool
+	verbose bool
 }
 
 // Command is `muster rehearse`.
@@ -95,7 +94,7 @@ func (o options) rehearse(ctx context.Context, errOut io.Writer) (report Report,
 	line := newStatusLine(errOut)
 	defer line.done()
 	cfg := environment.Config{
-		Muster: o.executable, Keep: o.keep, Progress: line.say,
+		Keep: o.keep, Progress: line.say,
 		Push: sim.APNsConfig{Seed: o.seed, Faults: sim.PushFaults{Drop: 0.02, Latency: sim.Span{Max: 20 * time.Millisecond}}},
 	}
 	if o.verbose {

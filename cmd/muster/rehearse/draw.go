@@ -140,6 +140,11 @@ func weighted(r *rand.Rand) kind {
 
 func draw(r *rand.Rand, k kind, serial string) Life {
 	l := Life{Serial: serial, Kind: k.name, Events: disturb(r, k.events(r)), Awaits: chance(r, 0.3), Faults: faults(r)}
+	each(l.Events, func(e Event) {
+		if e.Do == CheckOut { // sent once, whatever becomes of it: a lost one would leave no trace to be modelled
+			l.Faults.LoseRequest, l.Faults.LoseAnswer = 0, 0
+		}
+	})
 	if k.refuses != "" {
 		l.Refuses = []string{k.refuses}
 	}
@@ -151,13 +156,14 @@ func disturb(r *rand.Rand, events []Event) []Event {
 	var lived []Event
 	for _, e := range events {
 		lived = append(lived, e)
+		luck := r.Float64()
 		switch {
-		case e.Do == Assign && chance(r, 0.25):
+		case e.Do == Assign && luck < 0.25:
 			e.After = upTo(r, 0.5)
 			lived = append(lived, e)
-		case e.Do == SwitchOn && chance(r, 0.2):
+		case e.Do == SwitchOn && luck < 0.2:
 			lived = append(lived, Event{Do: Reboot, After: upTo(r, 1)})
-		case e.Do == SwitchOn && chance(r, 0.2):
+		case e.Do == SwitchOn && luck < 0.4:
 			lived = append(lived, Event{Do: GoOffline, After: upTo(r, 1), For: time.Second + upTo(r, 3)})
 		}
 	}

@@ -36,7 +36,6 @@ type Expected struct {
 type fate struct {
 	released bool
 
-	known            bool
 	open             bool // Authenticate without TokenUpdate: not an activation (R6)
 	active, ended    bool
 	epoch            int

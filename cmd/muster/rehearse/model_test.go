@@ -37,11 +37,16 @@ func TestModel(t *testing.T) {
 		"released":                {Life{Events: []Event{assign(drivers), on, {Do: Release}}}, "Released", []string{"Released"}, "managed", 1, "", nil},
 		"what is refused, and what waits for it, is missing": {
 			Life{Refuses: []string{requiredApp}, Events: []Event{assign(drivers), on}},
-			"Provisioning", []string{"Provisioning"}, "managed", 1, "stuck", []string{"com.example.wifi", "com.example.app.weather"},
+			"Provisioning",
+			[]string{"Provisioning"},
+			"managed", 1, "stuck",
+			[]string{"com.example.wifi", "com.example.app.weather"},
 		},
 		"nothing waits for best effort": {
 			Life{Refuses: []string{bestEffortApp}, Events: []Event{assign(drivers), on}},
-			"Enrolled", []string{"Enrolled"}, "managed", 1, "", driver[:3],
+			"Enrolled",
+			[]string{"Enrolled"},
+			"managed", 1, "", driver[:3],
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

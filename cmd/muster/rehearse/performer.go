@@ -41,6 +41,7 @@ func (p *performer) perform(ctx context.Context, e Event, before []Event) error 
 	case FactoryReset:
 		p.device.Reset()
 	case CheckOut:
+		p.device.SetOnline(true) // whoever removes the profile ends the offline spell
 		return p.device.CheckOut(ctx)
 	case Reboot:
 		p.device.Reboot()

@@ -43,7 +43,6 @@ type Rehearsal struct {
 	mu      sync.Mutex
 	over    map[string]error // by serial, how each life that is over went
 	right   map[string]bool
-	enrol   int
 	elapsed time.Duration
 }
 

@@ -3,7 +3,6 @@ package rehearse
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -17,9 +16,9 @@ import (
 
 func TestPercentile(t *testing.T) {
 	require.Zero(t, Percentile(nil, 0.5))
-	require.Equal(t, 2.0, Percentile([]float64{3, 1, 2}, 0.5))
-	require.Equal(t, 3.0, Percentile([]float64{3, 1, 2}, 0.99))
-	require.Equal(t, 1.3, Percentile([]float64{1.26}, 0.95))
+	require.InDelta(t, 2, Percentile([]float64{3, 1, 2}, 0.5), 0)
+	require.InDelta(t, 3, Percentile([]float64{3, 1, 2}, 0.99), 0)
+	require.InDelta(t, 1.3, Percentile([]float64{1.26}, 0.95), 1e-9)
 }
 
 func TestReportIsOneObjectWithTheseNames(t *testing.T) {
@@ -41,7 +40,7 @@ func TestWhatMakesARehearsalFail(t *testing.T) {
 	} {
 		require.False(t, bad.Good(), "%+v", bad)
 		var said interface{ AlreadySaid() int }
-		require.True(t, errors.As(error(failure{bad}), &said))
+		require.ErrorAs(t, failure{bad}, &said)
 		require.Equal(t, 1, said.AlreadySaid())
 	}
 }

@@ -45,11 +45,8 @@ type Environment struct {
 
 // Open starts the servers and migrates the database, but none of muster's processes.
 func Open(ctx context.Context, cfg Config) (*Environment, error) {
-	dir, err := os.MkdirTemp("", "muster-rehearsal-")
+	dir, err := newFolder(cfg.Keep)
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for logs: %w", err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's user has to pass through it
 		return nil, err
 	}
 	e := &Environment{cfg: cfg, dir: dir, token: store.NewSecret(), crashed: make(chan error, 1), programs: map[string]*devstack.Program{}}
@@ -57,6 +54,35 @@ func Open(ctx context.Context, cfg Config) (*Environment, error) {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
+}
+
+const (
+	throwAway = "muster-rehearsal-"
+	kept      = "muster-kept-"
+	// abandoned is the age at which a throw-away folder's owner must have been killed.
+	abandoned = 24 * time.Hour
+)
+
+// newFolder makes the folder for logs and keys, and removes what killed rehearsals left behind.
+func newFolder(keep bool) (string, error) {
+	old, _ := filepath.Glob(filepath.Join(os.TempDir(), throwAway+"*"))
+	for _, dir := range old {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > abandoned {
+			_ = os.RemoveAll(dir) // another user's, perhaps
+		}
+	}
+	prefix := throwAway
+	if keep {
+		prefix = kept
+	}
+	dir, err := os.MkdirTemp("", prefix)
+	if err != nil {
+		return "", fmt.Errorf("making a folder for logs: %w", err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's user has to pass through it
+		return "", fmt.Errorf("making a folder for logs: %w", err)
+	}
+	return dir, nil
 }
 
 func (e *Environment) open(ctx context.Context) error {
@@ -178,8 +204,10 @@ func (e *Environment) Crashed() <-chan error { return e.crashed }
 // Dir is the folder with the logs.
 func (e *Environment) Dir() string { return e.dir }
 
-// URL is where devices and customers reach muster; Token is an administrator's.
-func (e *Environment) URL() string   { return e.publicURL }
+// URL is where devices and customers reach muster.
+func (e *Environment) URL() string { return e.publicURL }
+
+// Token is an administrator's.
 func (e *Environment) Token() string { return e.token }
 
 // DatabaseURL is muster's database; the role may create others beside it.
@@ -188,8 +216,10 @@ func (e *Environment) DatabaseURL() string { return e.servers.databaseURL }
 // Push is the virtual push service.
 func (e *Environment) Push() *sim.APNs { return e.push }
 
-// Postgres and Temporal are the private servers; nil where shared ones are used.
+// Postgres is the private PostgreSQL; nil where a shared one is used.
 func (e *Environment) Postgres() *devstack.Postgres { return e.servers.postgres }
+
+// Temporal is the private Temporal; nil where a shared one is used.
 func (e *Environment) Temporal() *devstack.Temporal { return e.servers.temporal }
 
 // Dial connects to Temporal in the environment's namespace.

@@ -122,8 +122,10 @@ func (e *Environment) kill(name string) {
 	}
 }
 
-// API and Worker are the processes that run now.
-func (e *Environment) API() *devstack.Program    { return e.Program(apiName) }
+// API is the latest process that serves REST and devices.
+func (e *Environment) API() *devstack.Program { return e.Program(apiName) }
+
+// Worker is the latest process that runs workflows, relay and pushes.
 func (e *Environment) Worker() *devstack.Program { return e.Program(workerName) }
 
 // Program is the latest process of a name, or nil.

@@ -29,7 +29,7 @@ type servers struct {
 
 	databaseURL         string
 	hostPort, namespace string
-	drop                func(context.Context) error
+	drop                func() error
 }
 
 func startServers(ctx context.Context, cfg Config, dir string) (*servers, error) {
@@ -76,7 +76,9 @@ func (s *servers) ownDatabase(ctx context.Context, server string) error {
 	}
 	u.Path = "/" + name
 	s.databaseURL = u.String()
-	s.drop = func(ctx context.Context) error {
+	s.drop = func() error { // also when ctx has ended
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyPatience)
+		defer cancel()
 		return execute(ctx, server, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
 	}
 	return nil
@@ -150,9 +152,7 @@ func (s *servers) stop() error {
 		errs = append(errs, s.temporal.Stop())
 	}
 	if s.drop != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), readyPatience)
-		defer cancel()
-		errs = append(errs, s.drop(ctx))
+		errs = append(errs, s.drop())
 	}
 	if s.postgres != nil {
 		errs = append(errs, s.postgres.Stop())
