@@ -242,3 +242,34 @@ func TestIdentityTellsHowTheDeviceStands(t *testing.T) {
 	_, err = db.Identity(t.Context(), store.IdentityHash([]byte("foreign")))
 	require.Equal(t, provision.IdentityRefused, provision.CodeOf(err))
 }
+
+func TestCertificatesThatEndAreCounted(t *testing.T) {
+	db, ca := open(t), &certify{t: t}
+	soon := time.Now().Add(2 * time.Hour)
+	none, err := db.IdentitiesEnding(t.Context(), soon)
+	require.NoError(t, err)
+	require.Zero(t, none)
+
+	hashes := map[string]string{}
+	for _, serial := range []string{"C07Q853LG9RA", "C07Q853LG9RB", "C07Q853LG9RC", "C07Q853LG9RD"} {
+		register(t, db, serial)
+		change(t, db, serial, provision.Fact{Kind: provision.Authenticated, Epoch: 1}, provision.Fact{Kind: provision.Activated, Epoch: 1})
+		require.NoError(t, db.AddChallenge(t.Context(), serial, challengeOf(serial), time.Hour))
+		der, err := db.Redeem(t.Context(), challengeOf(serial), challengeOf("key"), ca.issue)
+		require.NoError(t, err)
+		hashes[serial] = store.IdentityHash(der)
+	}
+	change(t, db, "C07Q853LG9RC", provision.Fact{Kind: provision.CheckedOut, Epoch: 1})
+	change(t, db, "C07Q853LG9RD", provision.Fact{Kind: provision.ReleaseRequest}, provision.Fact{Kind: provision.Released})
+	ending, err := db.IdentitiesEnding(t.Context(), soon)
+	require.NoError(t, err)
+	require.Equal(t, 2, ending.Devices, "devices that aren't managed need no certificate")
+	require.Equal(t, "C07Q853LG9RA", ending.First)
+	cert, err := db.Identity(t.Context(), hashes["C07Q853LG9RA"])
+	require.NoError(t, err)
+	require.Equal(t, cert.NotAfter, ending.At)
+
+	earlier, err := db.IdentitiesEnding(t.Context(), time.Now())
+	require.NoError(t, err)
+	require.Zero(t, earlier)
+}

@@ -151,7 +151,7 @@ func TestReleasedAndRevokedDevicesAreRefused(t *testing.T) {
 }
 
 func TestCertificateExpiresUnlessThereIsGrace(t *testing.T) {
-	expired := time.Now().Add(366 * 24 * time.Hour)
+	expired := time.Now().Add(identity.DefaultValidity + 24*time.Hour)
 	e := start(t, func(c *checkin.Config) { c.Now = func() time.Time { return expired } })
 	p := e.phone(serial)
 	require.Equal(t, "400 identity_refused", p.authenticate().code())

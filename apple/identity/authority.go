@@ -32,11 +32,16 @@ type AuthorityConfig struct {
 	KeyBits int
 	// Lifetime of the authority; default 15 years.
 	Lifetime time.Duration
-	// Validity of the certificates it issues; default one year.
+	// Validity of the certificates it issues, but never beyond the authority's own end; default [DefaultValidity].
 	Validity time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
+
+// DefaultValidity of a device's certificate is longer than the device lives. A short life would buy nothing: whether a
+// certificate counts is looked up for every message, so one is revoked at once, and until devices can renew theirs, each
+// that ended would lock its device out of its enrollment for good.
+const DefaultValidity = 10 * 365 * 24 * time.Hour
 
 func (c AuthorityConfig) complete() AuthorityConfig {
 	const day = 24 * time.Hour
@@ -50,7 +55,7 @@ func (c AuthorityConfig) complete() AuthorityConfig {
 		c.Lifetime = 15 * 365 * day
 	}
 	if c.Validity == 0 {
-		c.Validity = 365 * day
+		c.Validity = DefaultValidity
 	}
 	if c.Now == nil {
 		c.Now = time.Now

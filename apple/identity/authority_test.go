@@ -40,8 +40,9 @@ func TestAuthorityKnowsItsOwnOnly(t *testing.T) {
 func TestCertificateOutlivesNeitherItsTimeNorTheAuthority(t *testing.T) {
 	now := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
 	for name, tt := range map[string]struct{ lifetime, validity, want time.Duration }{
-		"its time":      {1000 * time.Hour, 48 * time.Hour, 48 * time.Hour},
-		"the authority": {10 * time.Hour, 48 * time.Hour, 10 * time.Hour},
+		"its time":                         {1000 * time.Hour, 48 * time.Hour, 48 * time.Hour},
+		"the authority":                    {10 * time.Hour, 48 * time.Hour, 10 * time.Hour},
+		"ten years, unless told otherwise": {0, 0, 10 * 365 * 24 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, err := identity.LoadAuthority(t.Context(), &shelf{}, identity.AuthorityConfig{

@@ -76,15 +76,22 @@ func examineDatabase(ctx context.Context, s settings.Serve) []finding {
 		return append(findings, finding{"Schema", fmt.Errorf("%d migrations are pending", pending), "Run muster migrate up."})
 	}
 	findings = append(findings, finding{what: "Schema"})
-	return append(findings, finding{"Push certificate", examinePushCertificate(ctx, s), "Give MUSTER_PUSH_CERT_FILE and MUSTER_PUSH_KEY_FILE a certificate from identity.apple.com."})
+	return append(findings, examineCertificates(ctx, s)...)
 }
 
-func examinePushCertificate(ctx context.Context, s settings.Serve) error {
+func examineCertificates(ctx context.Context, s settings.Serve) []finding {
 	db, err := store.Open(ctx, store.Config{URL: s.DatabaseURL, MaxConns: 2})
 	if err != nil {
-		return err
+		return []finding{{"Database", err, "Set MUSTER_DATABASE_URL as muster serve needs it."}}
 	}
 	defer db.Close()
+	return []finding{
+		{"Push certificate", examinePushCertificate(ctx, db, s), "Give MUSTER_PUSH_CERT_FILE and MUSTER_PUSH_KEY_FILE a certificate from identity.apple.com."},
+		{"Device identities", examineIdentities(ctx, db, s), "Enroll these devices anew before, or raise MUSTER_IDENTITY_GRACE to let them in longer."},
+	}
+}
+
+func examinePushCertificate(ctx context.Context, db *store.DB, s settings.Serve) error {
 	storage, err := mdm.NewStorage(db.NanoMDM(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -102,6 +109,18 @@ func examinePushCertificate(ctx context.Context, s settings.Serve) error {
 		}
 	}
 	return nil
+}
+
+// identityWarning is how long before devices are locked out the doctor warns: enrolling them anew takes hands and weeks.
+const identityWarning = 60 * 24 * time.Hour
+
+func examineIdentities(ctx context.Context, db *store.DB, s settings.Serve) error {
+	ending, err := db.IdentitiesEnding(ctx, time.Now().Add(identityWarning-s.IdentityGrace))
+	if err != nil || ending.Devices == 0 {
+		return err
+	}
+	return fmt.Errorf("enrolled devices whose certificates end within 60 days, which locks them out: %d; the first is %s, on %s",
+		ending.Devices, ending.First, ending.At.Add(s.IdentityGrace).UTC().Format(time.DateOnly))
 }
 
 func examineTemporal(ctx context.Context, s settings.Serve) error {

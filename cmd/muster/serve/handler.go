@@ -48,7 +48,9 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 	if err := svc.storePushCertificate(ctx); err != nil {
 		return nil, err
 	}
-	authority, err := identity.LoadAuthority(ctx, svc.db, identity.AuthorityConfig{Organization: svc.settings.Organization})
+	authority, err := identity.LoadAuthority(ctx, svc.db, identity.AuthorityConfig{
+		Organization: svc.settings.Organization, Validity: svc.settings.IdentityValidity,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,9 @@ func (svc *Service) checkins(authority *identity.Authority, cases *intake.Intake
 	}
 	return checkin.New(
 		checkin.Parts{Store: svc.db, Storage: svc.storage, Authority: authority, Facts: cases},
-		checkin.Config{ClientHeader: svc.settings.ProxyCertHeader, TrustedProxies: proxies, Log: svc.log})
+		checkin.Config{
+			ExpiredGrace: svc.settings.IdentityGrace, ClientHeader: svc.settings.ProxyCertHeader, TrustedProxies: proxies, Log: svc.log,
+		})
 }
 
 func prefixes(texts []string) ([]netip.Prefix, error) {

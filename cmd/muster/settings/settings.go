@@ -71,6 +71,9 @@ type Serve struct {
 	RepushMost            time.Duration   `env:"REPUSH_MOST" envDefault:"6h" help:"longest pause before an unanswered push is repeated"`
 	NotNowPause           time.Duration   `env:"NOT_NOW_PAUSE" envDefault:"1m" help:"pause before a device that answered NotNow is pushed"`
 
+	IdentityValidity time.Duration `env:"IDENTITY_VALIDITY" envDefault:"87600h" help:"how long the certificates last that devices identify themselves by"`
+	IdentityGrace    time.Duration `env:"IDENTITY_GRACE" envDefault:"0s" help:"how long they are let in after that"`
+
 	RatePerSecond int `env:"RATE_PER_SECOND" envDefault:"50" help:"requests a second that one API token may make"`
 	RateBurst     int `env:"RATE_BURST" envDefault:"200" help:"requests that one API token may make at once"`
 
@@ -99,7 +102,24 @@ func (s Serve) Check() error {
 	if s.ProxyCertHeader != "" && len(s.TrustedProxies) == 0 {
 		return fmt.Errorf("%sPROXY_CERT_HEADER needs %sTRUSTED_PROXIES: anybody could send the header otherwise", Prefix, Prefix)
 	}
+	if err := s.checkIdentities(); err != nil {
+		return err
+	}
 	return s.checkWords()
+}
+
+// shortestIdentity leaves a device time to enroll by its certificate at all.
+const shortestIdentity = 24 * time.Hour
+
+// checkIdentities takes a validity of zero, which means the authority's own default.
+func (s Serve) checkIdentities() error {
+	if s.IdentityValidity != 0 && s.IdentityValidity < shortestIdentity {
+		return fmt.Errorf("%sIDENTITY_VALIDITY is %s; a certificate must last 24h at least", Prefix, s.IdentityValidity)
+	}
+	if s.IdentityGrace < 0 {
+		return fmt.Errorf("%sIDENTITY_GRACE is %s; it can't be negative", Prefix, s.IdentityGrace)
+	}
+	return nil
 }
 
 func (s Serve) checkWords() error {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
 
@@ -28,6 +29,8 @@ func TestFlagOverridesVariableOverridesDefault(t *testing.T) {
 	require.Equal(t, "127.0.0.1:8080", s.Listen)
 	require.Equal(t, []string{"api", "mdm", "worker"}, s.Roles)
 	require.Equal(t, 30*time.Minute, s.SetupHold)
+	require.Equal(t, identity.DefaultValidity, s.IdentityValidity)
+	require.Zero(t, s.IdentityGrace)
 
 	var viaFlag settings.Serve
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
@@ -63,6 +66,9 @@ func TestCheckNamesTheSettingAtFault(t *testing.T) {
 		{"MUSTER_ASSIGNMENT_REQUIREMENT=nobody", "MUSTER_ASSIGNMENT_REQUIREMENT"},
 		{"MUSTER_SETUP_HOLD_POLICY=perhaps", "MUSTER_SETUP_HOLD_POLICY"},
 		{"MUSTER_LOG_LEVEL=loud", "MUSTER_LOG_LEVEL"},
+		{"MUSTER_IDENTITY_VALIDITY=1h", "MUSTER_IDENTITY_VALIDITY"},
+		{"MUSTER_IDENTITY_VALIDITY=-87600h", "MUSTER_IDENTITY_VALIDITY"},
+		{"MUSTER_IDENTITY_GRACE=-1h", "MUSTER_IDENTITY_GRACE"},
 	} {
 		s, _, err := bind(t, nil, db, c.variable)
 		require.NoError(t, err)
