@@ -15,13 +15,11 @@ import (
 )
 
 type options struct {
-	quick      bool
-	rows       []string
-	repeats    int
-	json       bool
-	write      string
-	executable []string          // muster itself, unless a test says otherwise
-	variables  map[string]string // for muster's processes
+	quick   bool
+	rows    []string
+	repeats int
+	json    bool
+	write   string
 }
 
 // Command is `muster bench`.

@@ -79,12 +79,7 @@ func openStage(ctx context.Context, o options, say func(string)) (*stage, error)
 	if err := s.keys.Fill(ctx, min(distinct, s.enrolling)); err != nil {
 		return nil, err
 	}
-	cfg := environment.Config{Muster: o.executable, Private: true, Durable: true, Variables: map[string]string{}, Progress: say}
-	for _, more := range []map[string]string{variables, o.variables} {
-		for name, value := range more {
-			cfg.Variables[name] = value
-		}
-	}
+	cfg := environment.Config{Private: true, Durable: true, Variables: variables, Progress: say}
 	say("Starting PostgreSQL, Temporal and muster …")
 	var err error
 	if s.env, err = environment.Start(ctx, cfg); err != nil {
