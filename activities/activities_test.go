@@ -28,6 +28,11 @@ func (b *books) Apply(_ context.Context, serial string, after int64, round int, 
 	return provision.Device{Serial: serial}, b.err
 }
 
+// Device implements activities.Keeper.
+func (b *books) Device(_ context.Context, serial string) (provision.Device, error) {
+	return provision.Device{Serial: serial}, b.err
+}
+
 // Carry implements activities.Keeper.
 func (b *books) Carry(_ context.Context, serial string, _ provision.Step) (provision.Device, error) {
 	return provision.Device{Serial: serial}, b.err

@@ -8,6 +8,8 @@ import (
 
 // Keeper records decisions and facts.
 type Keeper interface {
+	// Device returns what is recorded of the device.
+	Device(ctx context.Context, serial string) (provision.Device, error)
 	// Carry checks under the device's lock that the step still applies.
 	Carry(ctx context.Context, serial string, step provision.Step) (provision.Device, error)
 	// RecordByHand checks that the groups and people that the fact names exist. The same key is recorded once.
@@ -16,6 +18,12 @@ type Keeper interface {
 
 // Records is what PostgreSQL keeps of devices. Its activities are single short transactions, run as local activities.
 type Records struct{ Keeper Keeper }
+
+// Look returns the device as it is recorded. It changes nothing.
+func (r *Records) Look(ctx context.Context, serial string) (provision.Device, error) {
+	d, err := r.Keeper.Device(ctx, serial)
+	return d, permanent(err)
+}
 
 // Carry carries out a step that is one transaction: a conclusion, a nudge, the way out of Setup Assistant, the release. A
 // retry does no harm: the step no longer applies once it was carried out.

@@ -164,6 +164,11 @@ func (d Device) MayAct() bool {
 	return d.Active() && !d.Leaving() && !d.OnHold && d.ABM.State != ABMConflict
 }
 
+// Began reports whether a fact came in that begins a device's workflow: one should run until the device is released.
+func (d Device) Began() bool {
+	return d.ABMMark.set() || d.AssignmentMark.set() || d.Activation.Activated.set() || d.Activation.Epoch > 1
+}
+
 // Leaving reports whether the device was released or its release was asked for.
 func (d Device) Leaving() bool { return d.Released.set() || d.ReleaseAsked.set() }
 

@@ -63,8 +63,8 @@ func Signals() []Kind {
 	}
 }
 
-// Begins reports whether a fact of this kind may start a device's workflow. Any other must find one running, so that
-// nothing late revives a released device.
+// Begins reports whether a fact of this kind may start a device's workflow. Any other starts one only where one was lost:
+// see [Device.Began].
 func (k Kind) Begins() bool { return k == ABMSeen || k == Assigned || k == Activated }
 
 // InEpoch reports whether a fact of this kind is about one enrollment, so that one that names none means the current.

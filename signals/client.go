@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/muster-mdm/muster/provision"
@@ -34,22 +36,69 @@ func New(c client.Client, taskQueue string, options ...Option) *Client {
 	return n
 }
 
-// Deliver gives a fact to its device's workflow, which it begins if a fact of this kind may. A workflow that isn't there
-// means that the device was released: the fact has nowhere to go and counts as delivered.
+// Deliver gives a fact to its device's workflow, which it begins if a fact of this kind may. Where no workflow is there
+// although one should be, because it was terminated or Temporal lost it, any fact begins it anew. Otherwise the device
+// was released or never began: the fact has nowhere to go and counts as delivered.
 func (c *Client) Deliver(ctx context.Context, d provision.Delivery) error {
 	if d.Fact.Kind.Begins() && !d.Over {
-		_, err := c.temporal.SignalWithStartWorkflow(ctx, WorkflowID(d.Serial), string(d.Fact.Kind), d.Fact,
-			c.startOptions(d.Serial), WorkflowType, Start{Device: begin(d), Policy: c.policy})
-		if err != nil {
-			return fmt.Errorf("signalling %s to device %s: %w", d.Fact.Kind, d.Serial, err)
-		}
-		return nil
+		return c.begin(ctx, d, Start{Device: stored(d), Policy: c.policy})
 	}
 	err := c.temporal.SignalWorkflow(ctx, WorkflowID(d.Serial), "", string(d.Fact.Kind), d.Fact)
-	if err == nil || isNotFound(err) {
+	switch {
+	case err == nil:
+		return nil
+	case !isNotFound(err):
+		return fmt.Errorf("signalling %s to device %s: %w", d.Fact.Kind, d.Serial, err)
+	case d.Over || !d.Device.Began():
 		return nil
 	}
-	return fmt.Errorf("signalling %s to device %s: %w", d.Fact.Kind, d.Serial, err)
+	return c.begin(ctx, d, Start{Device: stored(d), Policy: c.policy, Resumed: true})
+}
+
+func (c *Client) begin(ctx context.Context, d provision.Delivery, start Start) error {
+	_, err := c.temporal.SignalWithStartWorkflow(ctx, WorkflowID(d.Serial), string(d.Fact.Kind), d.Fact,
+		c.startOptions(d.Serial), WorkflowType, start)
+	if err != nil {
+		return fmt.Errorf("signalling %s to device %s: %w", d.Fact.Kind, d.Serial, err)
+	}
+	return nil
+}
+
+// Resume begins the workflow of a device anew by what is stored of it; one that runs is left alone.
+func (c *Client) Resume(ctx context.Context, device provision.Device) error {
+	_, err := c.temporal.ExecuteWorkflow(ctx, c.startOptions(device.Serial), WorkflowType,
+		Start{Device: device, Policy: c.policy, Resumed: true})
+	if err != nil {
+		return fmt.Errorf("beginning the workflow of device %s anew: %w", device.Serial, err)
+	}
+	return nil
+}
+
+// Running returns which of the devices have a running workflow, as far as Temporal's search knows: it may be some seconds
+// behind.
+func (c *Client) Running(ctx context.Context, serials []string) (map[string]bool, error) {
+	ids := make([]string, len(serials))
+	for i, serial := range serials {
+		ids[i] = "'" + WorkflowID(serial) + "'"
+	}
+	running := map[string]bool{}
+	var page []byte
+	for len(ids) > 0 {
+		found, err := c.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Query:         "ExecutionStatus = 'Running' AND WorkflowId IN (" + strings.Join(ids, ", ") + ")",
+			NextPageToken: page,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("listing running workflows: %w", err)
+		}
+		for _, w := range found.GetExecutions() {
+			running[SerialOf(w.GetExecution().GetWorkflowId())] = true
+		}
+		if page = found.GetNextPageToken(); len(page) == 0 {
+			break
+		}
+	}
+	return running, nil
 }
 
 func (c *Client) startOptions(serial string) client.StartWorkflowOptions {
@@ -101,8 +150,8 @@ func (c *Client) query(ctx context.Context, serial, name string, answer any) err
 	return nil
 }
 
-// begin is what a workflow begins with: the device as stored, or the bare serial number.
-func begin(d provision.Delivery) provision.Device {
+// stored is what a workflow begins with: the device as stored, or the bare serial number.
+func stored(d provision.Delivery) provision.Device {
 	if d.Device.Serial == "" {
 		return provision.Device{Serial: d.Serial}
 	}

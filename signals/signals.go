@@ -38,6 +38,9 @@ func SerialOf(workflowID string) string {
 type Start struct {
 	Device provision.Device `json:"device"`
 	Policy provision.Policy `json:"policy,omitzero"`
+	// Resumed: an earlier workflow of the device was lost, so the store is asked where the device stands before anything
+	// is done. It may have been released since Device was read.
+	Resumed bool `json:"resumed,omitempty"`
 }
 
 // Search attributes of a device's workflow, upserted once per transition.

@@ -48,6 +48,8 @@ func (d *device) setAlarm(ctx workflow.Context, until time.Time) {
 
 func (d *device) alarmSummary(until time.Time) string {
 	switch {
+	case d.Resumed:
+		return "Look again where the device stands"
 	case until.Equal(d.PausedUntil) && d.Paused.Do != "":
 		return "Take up again: " + string(d.Paused.Do)
 	case d.Device.InSetup() && until.Equal(d.Device.Deadline(d.Policy)):

@@ -25,6 +25,8 @@ type DeviceState struct {
 	// Paused is a step that led to nothing; it isn't taken again before PausedUntil, unless a fact comes.
 	Paused      provision.Step `json:"paused,omitzero"`
 	PausedUntil time.Time      `json:"paused_until,omitzero"`
+	// LookAfter is when a workflow that begins anew asks the store again, after it couldn't be asked.
+	LookAfter time.Time `json:"look_after,omitzero"`
 	// MaxHistory bounds the events of a run; 0 = the default.
 	MaxHistory int `json:"max_history,omitempty"`
 }
@@ -90,6 +92,9 @@ func (d *device) released() bool { return d.Device.Status() == provision.StatusR
 func (d *device) awaitNext(ctx workflow.Context) (provision.Step, error) {
 	for {
 		d.drain(ctx)
+		if err := d.look(ctx); err != nil {
+			return provision.Step{}, err
+		}
 		if err := d.recordByHand(ctx); err != nil {
 			return provision.Step{}, err
 		}
@@ -112,8 +117,12 @@ func (d *device) recordAt(until time.Time) time.Time {
 	return until
 }
 
-// next is [provision.Next], but waits before it repeats a step that led to nothing.
+// next is [provision.Next], but waits before it repeats a step that led to nothing, and for the store's word on where a
+// lost workflow's device stands.
 func (d *device) next(now time.Time) provision.Step {
+	if d.Resumed {
+		return provision.Step{Do: provision.WaitForFacts, Until: d.LookAfter}
+	}
 	step := provision.Next(d.Device, d.Policy, now)
 	if step.Do != provision.WaitForFacts && same(step, d.Paused) && now.Before(d.PausedUntil) {
 		return provision.Step{Do: provision.WaitForFacts, Until: d.PausedUntil}

@@ -183,6 +183,18 @@ var scenarios = map[string]func(*live){
 		l.happen(provision.Fact{Kind: provision.ReleaseRequest, Reason: "end_of_life"})
 		require.NoError(l.t, l.client.GetWorkflow(context.Background(), signals.WorkflowID(device), "").Get(context.Background(), nil))
 	},
+	"resumed": func(l *live) {
+		l.happen(assignedTo("sales"))
+		l.begun()
+		require.NoError(l.t, l.client.TerminateWorkflow(context.Background(), signals.WorkflowID(device), "", "lost"))
+		l.mu.Lock()
+		known := l.row
+		l.mu.Unlock()
+		require.NoError(l.t, l.door.Resume(context.Background(), known))
+		l.begun()
+		l.activate(1, false)
+		l.enrolled()
+	},
 	"continue_as_new": func(l *live) {
 		_, err := l.client.ExecuteWorkflow(context.Background(), startOptions(), signals.WorkflowType, workflows.DeviceState{
 			Start: signals.Start{Device: provision.Device{Serial: device}, Policy: hastyPolicy()}, MaxHistory: 30,

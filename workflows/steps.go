@@ -59,6 +59,30 @@ func (d *device) conclude(ctx workflow.Context, step provision.Step, row provisi
 	}
 }
 
+// look has the store say where the device stands, once, if an earlier workflow of it was lost. Until that succeeds
+// nothing is done: the device may have been released.
+func (d *device) look(ctx workflow.Context) error {
+	if !d.Resumed || workflow.Now(ctx).Before(d.LookAfter) {
+		return nil
+	}
+	d.since = nil
+	options := recordOptions("Begin anew by what is stored")
+	var row provision.Device
+	err := workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, options), records.Look, d.Device.Serial).Get(ctx, &row)
+	if temporal.IsCanceledError(err) {
+		return err
+	}
+	if err != nil {
+		d.LookAfter = workflow.Now(ctx).Add(failurePause)
+		d.Notice = "The device's workflow began anew and waits to learn where the device stands: " + sentenceOf(err)
+		workflow.GetLogger(ctx).Warn("device not looked up", "error", err)
+		return nil
+	}
+	d.Resumed, d.LookAfter, d.Notice = false, time.Time{}, ""
+	d.takeOver(ctx, row)
+	return nil
+}
+
 // takeOver replaces the device by the row, which holds every fact recorded until the transaction. Facts that came since
 // the step began may be newer than that, so they are folded again; the fold doesn't mind those that the row holds already.
 func (d *device) takeOver(ctx workflow.Context, row provision.Device) {

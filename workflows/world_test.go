@@ -128,6 +128,12 @@ func (w *world) Apply(_ context.Context, _ string, after int64, round int, _ str
 	return d, nil
 }
 
+// Device implements activities.Keeper.
+func (w *world) Device(context.Context, string) (d provision.Device, err error) {
+	defer w.enter("look")(&d, &err)
+	return d, w.broken
+}
+
 // Carry implements activities.Keeper as the store does.
 func (w *world) Carry(_ context.Context, _ string, step provision.Step) (d provision.Device, err error) {
 	defer w.enter(string(step.Do))(&d, &err)
@@ -160,7 +166,7 @@ func (w *world) Carry(_ context.Context, _ string, step provision.Step) (d provi
 		}
 	case provision.LeaveSetup:
 		f.Kind = provision.SetupReleased
-		if !row.InSetup() || step.Plan != 0 && (step.Plan != row.Plan.By || !row.PlanCurrent()) {
+		if !row.InSetup() && !row.SetupAskedFor() || step.Plan != 0 && (step.Plan != row.Plan.By || !row.PlanCurrent()) {
 			return d, nil
 		}
 	case provision.ConcludeReleased:

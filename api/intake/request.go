@@ -64,16 +64,11 @@ func (i *Intake) Release(ctx context.Context, by Actor, serial, reason, typed st
 		_, err := c.Record(ctx, fact)
 		return err
 	})
-	if err != nil || d.Released.By != 0 || began(d) {
+	if err != nil || d.Released.By != 0 || d.Began() {
 		return d, err
 	}
 	// No fact ever began a workflow for this device, so nobody else would carry the release out.
 	return i.db.Carry(ctx, serial, provision.Step{Do: provision.ConcludeReleased, Reason: reason})
-}
-
-// began reports whether a fact came in that begins a device's workflow.
-func began(d provision.Device) bool {
-	return d.ABMMark.By != 0 || d.AssignmentMark.By != 0 || d.Activation.Activated.By != 0 || d.Activation.Epoch > 1
 }
 
 // Hold has Muster send a device nothing new. The reason is shown to everybody; holding for the same reason again records
