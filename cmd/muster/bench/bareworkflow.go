@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -54,7 +53,7 @@ func bareWorkerCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := client.DialContext(cmd.Context(), client.Options{
 				HostPort: os.Getenv("MUSTER_TEMPORAL_ADDRESS"), Namespace: os.Getenv("MUSTER_TEMPORAL_NAMESPACE"),
-				Logger: log.NewStructuredLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+				Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 			})
 			if err != nil {
 				return fmt.Errorf("connecting to Temporal: %w", err)

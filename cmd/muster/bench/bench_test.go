@@ -90,7 +90,7 @@ func TestRefusesWhatItCannotMeasure(t *testing.T) {
 	} {
 		var out, said bytes.Buffer
 		code := cli.Main(t.Context(), append([]string{"bench"}, strings.Fields(c.args)...), cli.Streams{Out: &out, Err: &said})
-		require.Equal(t, 1, code, c.args)
+		require.NotZero(t, code, c.args)
 		require.Contains(t, said.String(), c.says)
 		require.Empty(t, out.String())
 	}

@@ -34,7 +34,7 @@ func measureCheckins(ctx context.Context, s *stage, row *Row) (err error) {
 	if err := s.env.Worker().Stop(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.resume(ctx, all)) }()
+	defer func() { err = errors.Join(err, c.resume(ctx)) }()
 	if err := c.moveToBare(ctx, all); err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (c *conversation) talk(ctx context.Context, talking []*talker, to *server) 
 }
 
 // resume starts the worker again, and returns when it has caught up.
-func (c *conversation) resume(ctx context.Context, all []*talker) error {
+func (c *conversation) resume(ctx context.Context) error {
 	if err := c.stage.env.StartWorker(ctx); err != nil {
 		return err
 	}

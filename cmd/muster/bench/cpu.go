@@ -111,7 +111,7 @@ func (c *clock) stop(units int, over time.Time) (run, error) {
 // usage is what each process that runs now has used; empty on a system without /proc.
 func (s *stage) usage() (map[string]time.Duration, error) {
 	totals := map[string]time.Duration{}
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
+	if !tellsTimes() {
 		return totals, nil
 	}
 	for name, pid := range s.pids() {
@@ -121,4 +121,9 @@ func (s *stage) usage() (map[string]time.Duration, error) {
 		}
 	}
 	return totals, nil
+}
+
+func tellsTimes() bool {
+	_, err := os.Stat("/proc/self/stat")
+	return err == nil
 }
