@@ -38,6 +38,8 @@ type Config struct {
 	// Policy is given to workflows begun by this worker's relay; [workflows.DefaultPolicy] when nil. Workflows that run
 	// already keep theirs.
 	Policy *provision.Policy
+	// Reconcile replaces the pause of ten minutes between two looks for devices whose workflow was lost.
+	Reconcile time.Duration
 	// ManagementIdentifier is the payload identifier of the enrollment profile.
 	ManagementIdentifier string
 	// Log and Metrics may be nil.
@@ -82,6 +84,9 @@ func New(c client.Client, db *store.DB, pusher Pusher, config Config) *Worker {
 		policy := workflows.DefaultPolicy()
 		config.Policy = &policy
 	}
+	if config.Reconcile == 0 {
+		config.Reconcile = reconcileEvery
+	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
@@ -94,11 +99,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var running sync.WaitGroup
-	relay := signals.Relay{
-		Outbox: w.store, Door: signals.New(w.temporal, w.config.TaskQueue, signals.WithPolicy(*w.config.Policy)),
-		Log: w.config.Log, Metrics: w.config.Metrics,
-	}
+	door := signals.New(w.temporal, w.config.TaskQueue, signals.WithPolicy(*w.config.Policy))
+	relay := signals.Relay{Outbox: w.store, Door: door, Log: w.config.Log, Metrics: w.config.Metrics}
 	running.Go(func() { relay.Run(ctx) })
+	running.Go(func() { newReconciler(w.store, door, w.config).run(ctx) })
 	running.Go(func() { newDuties(w.store, w.pusher, w.config).run(ctx) })
 	fatal := w.runTemporal(ctx, cancel)
 	cancel(fatal)
