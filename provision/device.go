@@ -79,8 +79,14 @@ type Device struct {
 	Nudges      int     `json:"nudges,omitempty"`
 
 	// SetupReleased: DeviceConfigured was sent in epoch SetupEpoch.
-	SetupReleased  Mark       `json:"setup_released,omitzero"`
-	SetupEpoch     int        `json:"setup_epoch,omitempty"`
+	SetupReleased Mark `json:"setup_released,omitzero"`
+	SetupEpoch    int  `json:"setup_epoch,omitempty"`
+	// SetupDone: the device acknowledged it in epoch SetupDoneIn.
+	SetupDone   Mark `json:"setup_done,omitzero"`
+	SetupDoneIn int  `json:"setup_done_in,omitempty"`
+	// SetupRefused is the newest refusal, the SetupTries-th in a row.
+	SetupRefused   About      `json:"setup_refused,omitzero"`
+	SetupTries     int        `json:"setup_tries,omitempty"`
 	SetupAsked     Mark       `json:"setup_asked,omitzero"`
 	SetupAskedIn   int        `json:"setup_asked_in,omitempty"`
 	SetupDeadline  *time.Time `json:"setup_deadline,omitempty"`
@@ -99,10 +105,17 @@ type Device struct {
 }
 
 // Delivers reports whether the fact must reach the device's workflow. An Authenticate changes a decision only when it
-// ends an enrollment that was active, and the status only then or when the last one was checked out.
+// ends an enrollment that was active, and the status only then or when the last one was checked out. How a device leaves
+// Setup Assistant matters to the workflow when that has failed for good, and when it went well after all; otherwise the
+// next Settled tells it.
 func (d Device) Delivers(f Fact) bool {
-	if f.Kind == Authenticated {
+	switch f.Kind {
+	case Authenticated:
 		return d.Activation.State == Active || d.Activation.State == Ended
+	case SetupRefused:
+		return f.Round >= MostSetupTries
+	case SetupFinished:
+		return d.setupStuck()
 	}
 	return delivered[f.Kind]
 }
@@ -148,16 +161,6 @@ func (d Device) VerdictAt() time.Time {
 	return d.Plan.At
 }
 
-// InSetup reports whether the device is held in Setup Assistant, waiting for DeviceConfigured.
-func (d Device) InSetup() bool {
-	return d.Active() && d.Activation.Awaiting && d.SetupEpoch != d.Activation.Epoch
-}
-
-// SetupAskedFor reports whether an operator asked to let the device out of Setup Assistant and it is still there.
-func (d Device) SetupAskedFor() bool {
-	return d.InSetup() && d.SetupAsked.set() && d.SetupAskedIn == d.Activation.Epoch
-}
-
 // MayAct reports whether anything may be sent to the device or concluded about it now: it is enrolled into MDM, nobody
 // asked for its release, and neither an operator nor Apple Business Manager holds it.
 func (d Device) MayAct() bool {
@@ -173,8 +176,8 @@ func (d Device) Began() bool {
 func (d Device) Leaving() bool { return d.Released.set() || d.ReleaseAsked.set() }
 
 // MayEnroll reports whether every condition of "Enrolled" holds (R1, R80): active, assigned, plan current, nothing
-// required left, and not held in Setup Assistant.
+// required left, and out of Setup Assistant.
 func (d Device) MayEnroll() bool {
-	return d.Active() && d.Assignment.Complete() && d.PlanCurrent() && d.Verdict().RequiredLeft == 0 && !d.InSetup() &&
+	return d.Active() && d.Assignment.Complete() && d.PlanCurrent() && d.Verdict().done() && !d.InSetup() &&
 		!d.Released.set()
 }

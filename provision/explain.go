@@ -23,6 +23,7 @@ const (
 	whoHolder     = "the person who holds the device"
 	whoTechnician = "a technician, with assign"
 	whoOperator   = "an operator, with resume"
+	whoReleaser   = "an operator, with release-from-setup"
 	whoAdmin      = "an administrator: mend the item or the group, then retry"
 	whoABM        = "an administrator of Apple Business Manager"
 )
@@ -81,6 +82,9 @@ func (d Device) explainAwaiting(p Policy, now time.Time) []Wait {
 	if deadline := d.Deadline(p); d.InSetup() && d.MayAct() && now.Before(deadline) {
 		waits = append(waits, Wait{For: "The device is held in Setup Assistant meanwhile.", Since: d.Activation.Activated.At, Who: whoTechnician, Until: &deadline})
 	}
+	if d.setupStuck() {
+		waits = append(waits, d.explainSetupStuck())
+	}
 	if d.stuckNow() {
 		waits = append(waits, Wait{For: sentence("Nothing goes on by itself", d.Stuck.Reason), Since: d.Stuck.At, Who: whoTechnician})
 	}
@@ -107,12 +111,16 @@ func (d Device) explainProvisioning(p Policy, now time.Time) Wait {
 	switch {
 	case d.stuckNow():
 		return Wait{For: sentence("Provisioning can't go on by itself", d.Stuck.Reason), Since: d.Stuck.At, Who: whoAdmin}
+	case d.setupStuck():
+		return d.explainSetupStuck()
 	case !d.PlanCurrent():
 		return Wait{For: "What belongs on the device is being worked out and sent.", Since: d.wantedAt(), Who: whoMuster}
 	case len(v.Failed) > 0:
 		return Wait{For: fmt.Sprintf("Failed: %s. What failed is tried again.", strings.Join(v.Failed, ", ")), Since: d.VerdictAt(), Who: whoMuster, Until: until}
 	case d.InSetup() && v.BeforeReleaseLeft > 0:
 		return Wait{For: fmt.Sprintf("The device is held in Setup Assistant; %d more items must be on it before.", v.BeforeReleaseLeft), Since: d.Activation.Activated.At, Who: whoDevice, Until: until}
+	case v.RequiredLeft == 0 && d.SetupLeft() && !d.InSetup():
+		return Wait{For: "All required items are verified; the device has not left Setup Assistant yet.", Since: d.SetupReleased.At, Who: whoDevice, Until: until}
 	case v.RequiredLeft == 0:
 		return Wait{For: "All required items are verified; enrollment is being concluded.", Since: d.VerdictAt(), Who: whoMuster}
 	}

@@ -27,6 +27,10 @@ const (
 	Settled Kind = "settled"
 	// CatalogChanged: a group of this device, or something in it, was edited.
 	CatalogChanged Kind = "catalog_changed"
+	// SetupFinished: the device acknowledged DeviceConfigured.
+	SetupFinished Kind = "setup_finished"
+	// SetupRefused: the device refused DeviceConfigured.
+	SetupRefused Kind = "setup_refused"
 )
 
 // Requests by operators. They are facts too: that somebody asked.
@@ -59,7 +63,7 @@ var delivered = map[Kind]bool{
 func Signals() []Kind {
 	return []Kind{
 		ABMSeen, ABMGone, Activated, Authenticated, CheckedOut, Assigned, Unassigned, Settled, CatalogChanged,
-		ReleaseRequest, HoldRequest, ResumeRequest, RetryItem, ExtendHold, ReleaseFromSetup,
+		ReleaseRequest, HoldRequest, ResumeRequest, RetryItem, ExtendHold, ReleaseFromSetup, SetupFinished, SetupRefused,
 	}
 }
 
@@ -118,7 +122,7 @@ type Fact struct {
 	Plan int64 `json:"plan,omitempty"`
 	// For is the newest fact that a Provisioning took into account: see [Device.Wanted].
 	For int64 `json:"for,omitempty"`
-	// Round counts the tries of one plan, from 1.
+	// Round counts the tries of one plan, or the refusals of DeviceConfigured, from 1.
 	Round   int      `json:"round,omitempty"`
 	Verdict *Verdict `json:"verdict,omitempty"`
 	// Until is a new deadline (ExtendHold), the one whose passing led to a Stuck, or when to nudge again at the earliest.
@@ -185,12 +189,17 @@ type Verdict struct {
 	RemovalsLeft int `json:"removals_left,omitempty"`
 	// Failed names the required items that failed and were not tried again yet.
 	Failed []string `json:"failed,omitempty"`
+	// SetupLeft: the device has not left Setup Assistant.
+	SetupLeft bool `json:"setup_left,omitempty"`
 }
+
+// done reports whether nothing is left that "Enrolled" waits for.
+func (v Verdict) done() bool { return v.RequiredLeft == 0 && !v.SetupLeft }
 
 // Equal reports whether two verdicts say the same.
 func (v Verdict) Equal(o Verdict) bool {
 	if v.Total != o.Total || v.BeforeReleaseLeft != o.BeforeReleaseLeft || v.RequiredLeft != o.RequiredLeft ||
-		v.RemovalsLeft != o.RemovalsLeft || len(v.Failed) != len(o.Failed) {
+		v.RemovalsLeft != o.RemovalsLeft || v.SetupLeft != o.SetupLeft || len(v.Failed) != len(o.Failed) {
 		return false
 	}
 	for i := range v.Failed {

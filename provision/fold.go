@@ -16,8 +16,10 @@ func Fold(d Device, f Fact) Device {
 		d.foldWanted(f)
 	case HoldRequest, ResumeRequest, ReleaseRequest, ReleaseFromSetup, ExtendHold:
 		d.foldRequest(f)
-	case Provisioning, Settled, Enrolled, Stuck, Nudged, SetupReleased, Released:
+	case Provisioning, Settled, Enrolled, Stuck, Nudged, Released:
 		d.foldProgress(f)
+	case SetupReleased, SetupFinished, SetupRefused:
+		d.foldSetup(f)
 	case Registered:
 	}
 	return d
@@ -142,10 +144,21 @@ func (d *Device) foldProgress(f Fact) {
 		if d.Nudged.about(f) {
 			d.Nudges = f.Round
 		}
-	case SetupReleased:
-		d.SetupReleased.newerIn(&d.SetupEpoch, f)
 	case Released:
 		d.Released.first(f)
+	}
+}
+
+func (d *Device) foldSetup(f Fact) {
+	switch f.Kind {
+	case SetupReleased:
+		d.SetupReleased.newerIn(&d.SetupEpoch, f)
+	case SetupFinished:
+		d.SetupDone.newerIn(&d.SetupDoneIn, f)
+	case SetupRefused:
+		if d.SetupRefused.within(f) {
+			d.SetupTries = f.Round
+		}
 	}
 }
 
@@ -159,10 +172,12 @@ func (a *About) about(f Fact) bool {
 }
 
 // within takes the newest word of the newest enrollment, whatever plan it is about.
-func (a *About) within(f Fact) {
-	if f.Epoch > a.Epoch || f.Epoch == a.Epoch && f.ID > a.By {
-		*a = aboutOf(f)
+func (a *About) within(f Fact) bool {
+	if f.Epoch < a.Epoch || f.Epoch == a.Epoch && f.ID <= a.By {
+		return false
 	}
+	*a = aboutOf(f)
+	return true
 }
 
 func aboutOf(f Fact) About {

@@ -122,6 +122,7 @@ func (h *history) verdict() *provision.Verdict {
 	v := &provision.Verdict{Total: 3, RequiredLeft: rapid.IntRange(0, 2).Draw(h.t, "left")}
 	v.BeforeReleaseLeft = rapid.IntRange(0, v.RequiredLeft).Draw(h.t, "before release")
 	v.RemovalsLeft = rapid.IntRange(0, 1).Draw(h.t, "removals")
+	v.SetupLeft = rapid.Bool().Draw(h.t, "in setup")
 	if v.RequiredLeft > 0 && rapid.Bool().Draw(h.t, "failed") {
 		v.Failed = []string{"app/mail"}
 	}
@@ -139,7 +140,7 @@ func (h *history) conclude() {
 	if rapid.Bool().Draw(h.t, "of the newest") {
 		f.Plan = h.plans[len(h.plans)-1]
 	}
-	switch h.pick("concludes", "settled", "settled", "enrolled", "enrolled", "stuck", "alert", "nudged", "setup released") {
+	switch h.pick("concludes", "settled", "settled", "enrolled", "enrolled", "stuck", "alert", "nudged", "setup released", "setup finished", "setup refused") {
 	case "settled":
 		f.Kind, f.Verdict = provision.Settled, h.verdict()
 	case "enrolled":
@@ -153,6 +154,10 @@ func (h *history) conclude() {
 		f.Kind, f.Round = provision.Nudged, rapid.IntRange(1, 3).Draw(h.t, "nudge")
 	case "setup released":
 		f = provision.Fact{Kind: provision.SetupReleased, Epoch: h.epoch}
+	case "setup finished":
+		f = provision.Fact{Kind: provision.SetupFinished, Epoch: h.epoch}
+	case "setup refused":
+		f = provision.Fact{Kind: provision.SetupRefused, Epoch: h.epoch, Round: rapid.IntRange(1, provision.MostSetupTries).Draw(h.t, "refusal"), Reason: "no"}
 	}
 	h.add(f)
 }
@@ -173,7 +178,7 @@ func (h *history) request() {
 // late adds a fact of an enrollment that is over.
 func (h *history) late(epoch int) {
 	f := provision.Fact{Epoch: epoch}
-	switch h.pick("late", "authenticated", "activated", "checked out", "settled", "enrolled", "stuck", "nudged", "setup released", "let out", "extend") {
+	switch h.pick("late", "authenticated", "activated", "checked out", "settled", "enrolled", "stuck", "nudged", "setup released", "setup finished", "setup refused", "let out", "extend") {
 	case "authenticated":
 		f.Kind = provision.Authenticated
 	case "activated":
@@ -190,6 +195,10 @@ func (h *history) late(epoch int) {
 		f.Kind, f.Plan, f.Round = provision.Nudged, h.oldPlan(), 2
 	case "setup released":
 		f.Kind = provision.SetupReleased
+	case "setup finished":
+		f.Kind = provision.SetupFinished
+	case "setup refused":
+		f.Kind, f.Round, f.Reason = provision.SetupRefused, provision.MostSetupTries, "long ago"
 	case "let out":
 		f.Kind = provision.ReleaseFromSetup
 	case "extend":

@@ -209,14 +209,14 @@ func Judge(items []PlanItem) Verdict {
 }
 
 // Matters reports whether a new verdict may change what is done next, so that a Settled fact is due: everything
-// required is there, everything that precedes the release from Setup Assistant is there, the last removal is done, or
-// another required item failed.
+// required is there and the device out of Setup Assistant, everything that precedes its release from there is done, the
+// last removal is done, or another required item failed.
 func (d Device) Matters(v Verdict) bool {
 	last := d.Verdict()
 	switch {
 	case v.Equal(last):
 		return false
-	case v.RequiredLeft == 0 && last.RequiredLeft > 0:
+	case v.done() && !last.done():
 		return true
 	case v.RemovalsLeft == 0 && last.RemovalsLeft > 0:
 		return true

@@ -18,7 +18,7 @@ func newWorld(t *rapid.T) *world {
 	for _, g := range drawGroups(t) {
 		w.groups[g.Name] = g
 	}
-	for _, n := range []string{"a", "b", "list a"} {
+	for _, n := range []string{"a", "b", "list a", provision.SetupRelease} {
 		w.dislikes[n] = rapid.SampledFrom([]int{0, 0, 0, 1, 2, -1}).Draw(t, n+" is refused")
 	}
 	w.busy = rapid.IntRange(0, 4).Draw(t, "NotNow")
@@ -30,6 +30,7 @@ func (w *world) boot() {
 	epoch := w.d.NextEpoch()
 	w.record(provision.Fact{Kind: provision.Authenticated, Epoch: epoch})
 	w.items, w.queue, w.asked, w.sent = nil, nil, provision.Queries{}, map[string]bool{}
+	w.configured = 0
 	w.record(provision.Fact{Kind: provision.Activated, Epoch: epoch, AwaitingConfiguration: rapid.Bool().Draw(w.t, "awaiting")})
 }
 
@@ -113,7 +114,7 @@ func TestTheLoopAlwaysEnds(t *testing.T) {
 
 func (w *world) mustHaveEnded() {
 	d := w.d
-	enrolled, stuck := d.Status() == provision.StatusEnrolled, d.BlockedBy() == "stuck" && d.Stuck.Reason != ""
+	enrolled, stuck := d.Status() == provision.StatusEnrolled, d.BlockedBy() == "stuck" && d.Stuck.Reason+d.SetupRefused.Reason != ""
 	if !enrolled && !stuck {
 		w.t.Fatalf("it ends %s, not enrolled and not stuck: %+v\nitems %+v\nqueue %+v", d.Status(), d, w.items, w.queue)
 	}

@@ -165,7 +165,7 @@ func nextPlan(d Device, p Policy, now time.Time) Step {
 		return Step{Do: ConcludeEnrolled, Plan: d.Plan.By}
 	case len(v.Failed) > 0:
 		return nextRetry(d, p, now)
-	case v.RequiredLeft == 0 && v.RemovalsLeft == 0:
+	case v.RequiredLeft == 0 && v.RemovalsLeft == 0 && (!v.SetupLeft || d.InSetup() || d.setupStuck()):
 		return Step{Do: WaitForFacts}
 	}
 	return nextNudge(d, p, now)

@@ -94,7 +94,7 @@ func (d Device) BlockedBy() string {
 		return "on_hold"
 	case d.ABM.State == ABMConflict:
 		return "abm_conflict"
-	case d.stuckNow():
+	case d.stuckNow(), d.setupStuck() && d.underWay():
 		return "stuck"
 	}
 	return ""
@@ -109,6 +109,11 @@ func (d Device) stuckNow() bool {
 	if s.Until != nil && (!d.InSetup() || d.SetupExtendsIn == s.Epoch && d.SetupExtended.By > s.By) {
 		return false // it was about the time in Setup Assistant, and that is over or has begun anew
 	}
+	return d.underWay()
+}
+
+// underWay reports whether something is still to come before the enrolled device is Enrolled.
+func (d Device) underWay() bool {
 	status := d.Status()
 	return status == StatusProvisioning || status == StatusAwaiting && d.Active()
 }

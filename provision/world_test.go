@@ -26,6 +26,8 @@ type world struct {
 	queue  []provision.Command
 	sent   map[string]bool
 	pollAt time.Time
+	// configured counts the DeviceConfigured of this enrollment.
+	configured int
 
 	dislikes map[string]int // how often the device refuses an item; -1 = always
 	busy     int            // how often it answers NotNow
@@ -36,7 +38,11 @@ type world struct {
 func (w *world) record(f provision.Fact) {
 	w.id++
 	f.ID, f.At = w.id, w.now.Add(w.skew)
+	could := w.d.MayAct()
 	w.d = provision.Fold(w.d, f)
+	if !could && w.d.MayAct() {
+		w.pollAt = w.now // what was held back goes on
+	}
 }
 
 // carry does one step as the store does.
@@ -47,6 +53,7 @@ func (w *world) carry(s provision.Step) {
 		w.apply(s)
 	case provision.LeaveSetup:
 		w.record(provision.Fact{Kind: provision.SetupReleased, Epoch: epoch, Reason: s.Reason})
+		w.leaveSetup()
 	case provision.ConcludeEnrolled:
 		w.record(provision.Fact{Kind: provision.Enrolled, Epoch: epoch, Plan: s.Plan})
 	case provision.ConcludeStuck:
@@ -79,14 +86,42 @@ func (w *world) apply(s provision.Step) {
 		}
 	}
 	w.items = provision.Reconcile(want, w.items)
-	verdict := provision.Judge(w.items)
+	verdict := w.d.Judge(w.items)
 	w.record(provision.Fact{Kind: provision.Provisioning, Epoch: w.d.Activation.Epoch, For: w.d.Wanted(), Round: s.Round, Verdict: &verdict})
 	w.advance()
 }
 
+// leaveSetup sends DeviceConfigured, unless one is under way.
+func (w *world) leaveSetup() {
+	if slices.ContainsFunc(w.queue, func(c provision.Command) bool { return c.Type == provision.DeviceConfigured }) {
+		return
+	}
+	w.configured++
+	w.queue = append(w.queue, provision.Command{
+		Type: provision.DeviceConfigured, Item: provision.ItemKey{Kind: provision.BuiltinItem, Name: provision.SetupRelease}, Attempt: w.configured,
+	})
+}
+
+func minutes(n int) time.Duration { return time.Duration(n) * minute }
+
 func (w *world) advance() {
-	commands, poll := provision.Advance(w.items, w.asked, func(n int) time.Duration { return time.Duration(n) * minute }, w.now)
-	w.pollAt = poll
+	w.pollAt = time.Time{}
+	if w.d.MayAct() {
+		w.send()
+	}
+	if v := w.d.Judge(w.items); w.d.PlanCurrent() && w.d.Matters(v) {
+		w.record(provision.Fact{Kind: provision.Settled, Epoch: w.d.Activation.Epoch, Plan: w.d.Plan.By, Verdict: &v})
+	}
+}
+
+func (w *world) send() {
+	var commands []provision.Command
+	commands, w.pollAt = provision.Advance(w.items, w.asked, minutes, w.now)
+	if again := w.d.SetupRetryAt(minutes); !again.IsZero() && !again.After(w.now) {
+		w.leaveSetup()
+	} else if !again.IsZero() && (w.pollAt.IsZero() || again.Before(w.pollAt)) {
+		w.pollAt = again
+	}
 	for _, c := range commands {
 		uuid := fmt.Sprint(c.Type, c.Item, c.Version, c.Attempt)
 		if w.sent[uuid] {
@@ -101,9 +136,6 @@ func (w *world) advance() {
 			w.asked.Apps = provision.Asked{Count: c.Attempt, Outstanding: true}
 		default:
 		}
-	}
-	if v := provision.Judge(w.items); w.d.PlanCurrent() && w.d.Matters(v) {
-		w.record(provision.Fact{Kind: provision.Settled, Epoch: w.d.Activation.Epoch, Plan: w.d.Plan.By, Verdict: &v})
 	}
 }
 
@@ -120,7 +152,7 @@ func (w *world) answer() bool {
 		w.busy--
 		a.Status = provision.AnswerNotNow
 		w.queue = append(w.queue, c) // it gets it again after the others
-	case w.dislikes[c.Item.Name] != 0 && c.Item.Kind != provision.BuiltinItem:
+	case w.dislikes[c.Item.Name] != 0 && (c.Item.Kind != provision.BuiltinItem || c.Type == provision.DeviceConfigured):
 		w.dislikes[c.Item.Name]--
 		a.Status, a.Detail = provision.AnswerError, "no"
 	case c.Type == provision.ProfileList:
@@ -129,6 +161,9 @@ func (w *world) answer() bool {
 	case c.Type == provision.ManagedApplicationList:
 		w.asked.Apps.Outstanding = false
 		a.Apps = w.apps(c.Identifiers)
+	}
+	if f, news := w.d.SetupAnswer(a); news {
+		w.record(f)
 	}
 	before := slices.Clone(w.items)
 	provision.Take(w.items, a, w.now)

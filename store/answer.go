@@ -105,6 +105,9 @@ func (c *Change) answer(ctx context.Context, commandUUID string, answer provisio
 	}
 	answer.Command = a.sent.Command
 	provision.Take(a.plan.items, answer, c.now)
+	if err := c.setupAnswered(ctx, answer); err != nil {
+		return false, 0, err
+	}
 	if queued, err = c.advance(ctx, &a.plan); err != nil {
 		return false, 0, err
 	}

@@ -40,8 +40,8 @@ func (c *Change) apply(ctx context.Context, want []provision.Item, round int) er
 		return err
 	}
 	p.items = provision.Reconcile(want, p.items)
-	verdict := provision.Judge(p.items)
 	d := c.Device
+	verdict := d.Judge(p.items)
 	_, err = c.Record(ctx, provision.Fact{
 		Kind: provision.Provisioning, Epoch: d.Activation.Epoch, For: d.Wanted(), Round: round, Verdict: &verdict,
 		Source: provision.FromWorkflow,

@@ -162,7 +162,11 @@ func (c *Change) record(ctx context.Context, f provision.Fact, deliver bool) (pr
 	if err != nil {
 		return f, fmt.Errorf("recording %s: %w", f.Kind, err)
 	}
+	was := c.Device
 	c.Device = provision.Fold(c.Device, f)
+	if was.Active() && !was.MayAct() && c.Device.MayAct() {
+		c.pollAt(c.now) // what was held back goes on
+	}
 	c.facts++
 	c.deliver = c.deliver || deliver
 	return f, nil

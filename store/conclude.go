@@ -108,23 +108,6 @@ func (c *Change) nudge(ctx context.Context, step provision.Step) error {
 	return nil
 }
 
-func (c *Change) leaveSetup(ctx context.Context, step provision.Step) error {
-	d := c.Device
-	if !d.InSetup() || step.Plan != 0 && (step.Plan != d.Plan.By || !d.PlanCurrent()) {
-		return nil
-	}
-	_, err := c.Record(ctx, provision.Fact{Kind: provision.SetupReleased, Epoch: d.Activation.Epoch, Reason: step.Reason, Source: provision.FromWorkflow})
-	if err != nil {
-		return err
-	}
-	leave := provision.Command{Type: provision.DeviceConfigured, Item: provision.ItemKey{Kind: provision.BuiltinItem, Name: provision.SetupRelease}, Attempt: 1}
-	if _, err := c.queueCommands(ctx, []provision.Command{leave}); err != nil {
-		return err
-	}
-	c.pushIn(0)
-	return nil
-}
-
 const revokeIdentities = `
 UPDATE identities
 SET revoked_at = $2

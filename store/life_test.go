@@ -44,7 +44,7 @@ func TestALife(t *testing.T) {
 	p := f.boot(serial, "U1", true)
 	d = f.apply(serial, 0, 1)
 	require.Equal(t, provision.StatusProvisioning, d.Status())
-	require.Equal(t, provision.Verdict{Total: 5, BeforeReleaseLeft: 1, RequiredLeft: 4}, d.Verdict())
+	require.Equal(t, provision.Verdict{Total: 5, BeforeReleaseLeft: 1, RequiredLeft: 4, SetupLeft: true}, d.Verdict())
 	require.Equal(t, 1, f.count(`devices WHERE push_at IS NOT NULL`), "the device is to be woken")
 
 	require.Equal(t, "DeviceInformation device_information", p.obey())
@@ -71,7 +71,7 @@ func TestALife(t *testing.T) {
 	require.Equal(t, provision.StatusEnrolled, d.Status())
 	require.Equal(t, d, f.carry(serial, step))
 	require.Equal(t, []string{
-		"assigned", "authenticated", "activated", "provisioning", "settled", "setup_released", "settled", "enrolled",
+		"assigned", "authenticated", "activated", "provisioning", "settled", "setup_released", "setup_finished", "settled", "enrolled",
 	}, f.kinds(serial))
 	require.Equal(t, f.refolded(serial), d)
 	require.Zero(t, f.count(`devices WHERE push_at IS NOT NULL OR poll_at IS NOT NULL`), "nothing is owed to it")

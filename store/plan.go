@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -137,9 +138,12 @@ func (c *Change) queueItems(p *plan) error {
 }
 
 // advance sends what is due of a plan, has its items and commands written with the device, and records a Settled fact if
-// the verdict matters.
+// the verdict matters. A device that nothing may be sent to goes on when that has changed: see [Change.record].
 func (c *Change) advance(ctx context.Context, p *plan) (sent int, err error) {
-	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.Poll, c.now)
+	commands, poll, err := c.due(ctx, p)
+	if err != nil {
+		return 0, err
+	}
 	c.pollAt(poll)
 	left, err := c.queueCommands(ctx, commands)
 	if err != nil {
@@ -156,9 +160,22 @@ func (c *Change) advance(ctx context.Context, p *plan) (sent int, err error) {
 	return len(commands) - len(left), c.settle(ctx, p)
 }
 
+// due returns the commands to send now, and when to look again; zero when there is no need.
+func (c *Change) due(ctx context.Context, p *plan) ([]provision.Command, time.Time, error) {
+	if !c.Device.MayAct() {
+		return nil, time.Time{}, nil
+	}
+	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.Poll, c.now)
+	leave, again, err := c.leaveAgain(ctx)
+	if poll.IsZero() || !again.IsZero() && again.Before(poll) {
+		poll = again
+	}
+	return append(commands, leave...), poll, err
+}
+
 // settle records a Settled fact if the plan's verdict matters.
 func (c *Change) settle(ctx context.Context, p *plan) error {
-	verdict := provision.Judge(p.items)
+	verdict := c.Device.Judge(p.items)
 	if !c.Device.PlanCurrent() || !c.Device.Matters(verdict) {
 		return nil
 	}
