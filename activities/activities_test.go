@@ -95,7 +95,10 @@ func TestFactsByHand(t *testing.T) {
 		Assignment: &provision.Assignment{UserID: "p1", Groups: []string{" sales "}}, AwaitingConfiguration: true,
 		ABM: &provision.ABMFact{Server: "school", State: provision.ABMPresent}, Verdict: &provision.Verdict{Total: 1},
 	}
-	refused := map[provision.Kind]bool{provision.Activated: true, provision.Authenticated: true, provision.Settled: true}
+	refused := map[provision.Kind]bool{
+		provision.Activated: true, provision.Authenticated: true, provision.Settled: true, provision.SetupFinished: true,
+		provision.SetupRefused: true,
+	}
 	for _, kind := range provision.Signals() {
 		b := &books{}
 		f := full
