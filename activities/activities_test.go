@@ -1,13 +1,18 @@
 package activities_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
 
 	"github.com/muster-mdm/muster/activities"
 	"github.com/muster-mdm/muster/provision"
@@ -44,36 +49,74 @@ func (b *books) RecordByHand(_ context.Context, serial, key string, f provision.
 	return provision.Device{Serial: serial}, b.err
 }
 
-func TestErrorsOfTheRulesAreNotRetried(t *testing.T) {
+// performed runs an activity as the SDK does and returns the error that goes into the history, and what was logged.
+func performed(t *testing.T, b *books, run any, args ...any) (err error, logged string) {
+	t.Helper()
+	var out bytes.Buffer
+	suite := testsuite.WorkflowTestSuite{}
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(&out, nil))))
+	env := suite.NewTestActivityEnvironment()
+	env.RegisterActivity(&activities.MDM{Planner: b})
+	env.RegisterActivity(&activities.Records{Keeper: b})
+	_, err = env.ExecuteActivity(run, args...)
+	return err, out.String()
+}
+
+var (
+	mdm     *activities.MDM
+	records *activities.Records
+)
+
+func TestWhatTemporalIsToldOfErrors(t *testing.T) {
+	const secret = "host=db.internal user=muster database=fleet"
 	for _, c := range []struct {
 		err  error
-		code string // "" = retried
+		code string
+		text string // "" = the sentence that gives nothing away, and the activity is retried
 	}{
-		{provision.Errorf(provision.GroupNotFound, "No."), "group_not_found"},
-		{provision.Errorf(provision.DeviceNotFound, "No."), "device_not_found"},
-		{errors.Join(errors.New("wrapped"), provision.Errorf(provision.DeviceReleased, "No.")), "device_released"},
-		{provision.Errorf(provision.StorageUnavailable, "Down."), ""},
-		{errors.New("driver"), ""},
-		{context.DeadlineExceeded, ""},
+		{provision.Errorf(provision.GroupNotFound, "No."), "group_not_found", "No."},
+		{provision.Errorf(provision.DeviceNotFound, "No."), "device_not_found", "No."},
+		{provision.Errorf(provision.DeviceReleased, "No."), "device_released", "No."},
+		{fmt.Errorf("carrying: %w", errors.Join(provision.Errorf(provision.StorageUnavailable, "Down."), errors.New(secret))), "storage_unavailable", ""},
+		{errors.New("failed to connect to `" + secret + "`"), "internal", ""},
+		{fmt.Errorf("%s: %w", secret, context.DeadlineExceeded), "internal", ""},
+		{fmt.Errorf("%s: %w", secret, context.Canceled), "internal", ""},
 	} {
 		b := &books{err: c.err}
-		_, apply := (&activities.MDM{Planner: b}).ApplyGroups(t.Context(), activities.ApplyInput{Serial: "S"})
-		_, carry := (&activities.Records{Keeper: b}).Carry(t.Context(), "S", provision.Step{})
-		_, record := (&activities.Records{Keeper: b}).Record(t.Context(), "S", "k", provision.Fact{Kind: provision.Unassigned})
-		for _, err := range []error{apply, carry, record} {
+		for _, do := range [][]any{
+			{mdm.ApplyGroups, activities.ApplyInput{Serial: "S"}},
+			{records.Look, "S"},
+			{records.Carry, "S", provision.Step{Do: provision.Nudge}},
+			{records.Record, "S", "k", provision.Fact{Kind: provision.Unassigned}},
+		} {
+			err, logged := performed(t, b, do[0], do[1:]...)
 			var app *temporal.ApplicationError
-			if c.code == "" {
-				require.Equal(t, c.err, err)
+			require.ErrorAs(t, err, &app)
+			require.Equal(t, c.code, app.Type())
+			require.Equal(t, c.text != "", app.NonRetryable())
+			if c.text != "" {
+				require.Equal(t, c.text, app.Message())
 				continue
 			}
-			require.ErrorAs(t, err, &app)
-			require.True(t, app.NonRetryable())
-			require.Equal(t, c.code, app.Type())
+			require.Equal(t, "the store is out of order; the worker's log says more", app.Message())
+			require.NoError(t, errors.Unwrap(app), "a cause would go into the history, too")
+			require.NotContains(t, err.Error(), "muster")
+			require.Contains(t, logged, secret, "the log has it all")
+			require.Contains(t, logged, "code="+c.code)
 		}
 	}
 	d, err := (&activities.MDM{Planner: &books{}}).ApplyGroups(t.Context(), activities.ApplyInput{Serial: "S"})
 	require.NoError(t, err)
 	require.Equal(t, "S", d.Serial)
+}
+
+// An activity that was cancelled says so, without the driver's words.
+func TestCancelledActivity(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := &books{err: fmt.Errorf("host=db.internal: %w", context.Canceled)}
+	_, err := (&activities.Records{Keeper: b}).Look(ctx, "S")
+	require.Equal(t, context.Canceled, err)
 }
 
 func TestApplyPassesOnWhatTheWorkflowKnows(t *testing.T) {

@@ -1,6 +1,10 @@
 package activities
 
 import (
+	"context"
+	"errors"
+
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/muster-mdm/muster/provision"
@@ -12,12 +16,22 @@ var transient = map[provision.Code]bool{
 	provision.VersionConflict: true,
 }
 
-// permanent turns an error of the rules into one that Temporal doesn't retry, with the code as its type. Only the sentence
-// for people goes into the history.
-func permanent(err error) error {
+// outOfOrder is all that Temporal's history says of an error that isn't one of the rules: a driver's text names the
+// database's host and user.
+const outOfOrder = "the store is out of order; the worker's log says more"
+
+// told turns an error into what Temporal's history may say of it, with the code as its type. One of the rules keeps its
+// sentence and isn't retried; of any other the detail goes into the worker's log only.
+func told(ctx context.Context, err error) error {
 	code := provision.CodeOf(err)
-	if err == nil || transient[code] {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return context.Canceled // by which the SDK knows that the activity was cancelled
+	case !transient[code]:
+		return temporal.NewNonRetryableApplicationError(err.Error(), string(code), nil)
 	}
-	return temporal.NewNonRetryableApplicationError(err.Error(), string(code), nil)
+	activity.GetLogger(ctx).Warn("activity not carried out", "code", code, "error", err)
+	return temporal.NewApplicationError(outOfOrder, string(code))
 }

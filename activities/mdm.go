@@ -35,5 +35,5 @@ type ApplyInput struct {
 // what the commands are.
 func (m *MDM) ApplyGroups(ctx context.Context, in ApplyInput) (provision.Device, error) {
 	d, err := m.Planner.Apply(ctx, in.Serial, in.After, max(in.Round, 1), m.ManagementIdentifier)
-	return d, permanent(err)
+	return d, told(ctx, err)
 }

@@ -22,14 +22,14 @@ type Records struct{ Keeper Keeper }
 // Look returns the device as it is recorded. It changes nothing.
 func (r *Records) Look(ctx context.Context, serial string) (provision.Device, error) {
 	d, err := r.Keeper.Device(ctx, serial)
-	return d, permanent(err)
+	return d, told(ctx, err)
 }
 
 // Carry carries out a step that is one transaction: a conclusion, a nudge, the way out of Setup Assistant, the release. A
 // retry does no harm: the step no longer applies once it was carried out.
 func (r *Records) Carry(ctx context.Context, serial string, step provision.Step) (provision.Device, error) {
 	d, err := r.Keeper.Carry(ctx, serial, step)
-	return d, permanent(err)
+	return d, told(ctx, err)
 }
 
 // Record records a fact that an operator signalled by hand, if it is one that an operator can witness and all that it
@@ -37,8 +37,8 @@ func (r *Records) Carry(ctx context.Context, serial string, step provision.Step)
 func (r *Records) Record(ctx context.Context, serial, key string, f provision.Fact) (provision.Device, error) {
 	f, err := checkByHand(f)
 	if err != nil {
-		return provision.Device{}, permanent(err)
+		return provision.Device{}, told(ctx, err)
 	}
 	d, err := r.Keeper.RecordByHand(ctx, serial, key, f)
-	return d, permanent(err)
+	return d, told(ctx, err)
 }

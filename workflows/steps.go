@@ -139,7 +139,7 @@ func sentenceOf(err error) string {
 	if errors.As(err, &timeout) {
 		return "it took too long."
 	}
-	return "the store or the device's plan is out of order; the history and the worker's log say more."
+	return "the store or the device's plan is out of order; the worker's log says more."
 }
 
 func (d *device) applySummary(step provision.Step) string {
