@@ -6,13 +6,19 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/muster-mdm/muster/provision"
 )
 
 // Config says how to reach PostgreSQL.
@@ -102,7 +108,7 @@ func Open(ctx context.Context, c Config, options ...Option) (*DB, error) {
 func open(ctx context.Context, c Config, schema string) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("reading the database URL: %w", err)
+		return nil, errUnreadableURL
 	}
 	switch mode := config.ConnConfig.DefaultQueryExecMode; mode {
 	case pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec:
@@ -122,9 +128,23 @@ func open(ctx context.Context, c Config, schema string) (*pgxpool.Pool, error) {
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("connecting to PostgreSQL: %w", err)
+		return nil, unreachable(config.ConnConfig, err)
 	}
 	return pool, nil
+}
+
+// errUnreadableURL doesn't repeat the URL: it holds a password.
+var errUnreadableURL = provision.Errorf(provision.Invalid,
+	"The database URL can't be read; it looks like postgres://user:password@host:5432/name?sslmode=require.")
+
+// unreachable says in a sentence where nobody answered, or who refused us.
+func unreachable(c *pgx.ConnConfig, err error) error {
+	at := net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) {
+		return provision.Errorf(provision.StorageUnavailable, "PostgreSQL at %s refuses the connection: %s (%s).", at, refusal.Message, refusal.Code)
+	}
+	return provision.Errorf(provision.StorageUnavailable, "PostgreSQL at %s can't be reached. Start it, or mend the database URL.", at)
 }
 
 // Close closes all connections.

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
 
 type options struct {
@@ -68,11 +70,11 @@ func (o options) check() error {
 		return fmt.Errorf("--repeats is %d; it must be at least 1", o.repeats)
 	}
 	if len(o.rows) == 0 {
-		return errors.New("--rows names no row; take some of " + strings.Join(rowKeys, ","))
+		return settings.Misused("--rows names no row; take some of %s", strings.Join(rowKeys, ","))
 	}
 	for _, r := range o.rows {
 		if !slices.Contains(rowKeys, r) {
-			return fmt.Errorf("--rows: there is no row %q; take some of %s", r, strings.Join(rowKeys, ","))
+			return settings.Misused("--rows: there is no row %q; take some of %s", r, strings.Join(rowKeys, ","))
 		}
 	}
 	return nil

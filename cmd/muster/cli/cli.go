@@ -13,6 +13,7 @@ import (
 	"github.com/muster-mdm/muster/cmd/muster/bench"
 	"github.com/muster-mdm/muster/cmd/muster/dev"
 	"github.com/muster-mdm/muster/cmd/muster/rehearse"
+	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
 
 // Streams are what a command reads and writes.
@@ -37,8 +38,8 @@ func Main(ctx context.Context, args []string, s Streams) int {
 	if err == nil {
 		return 0
 	}
-	var usage *usageError
-	if errors.As(err, &usage) {
+	var misuse *settings.Misuse
+	if errors.As(err, &misuse) {
 		_, _ = fmt.Fprintf(s.Err, "muster: %v\nSee muster --help.\n", err)
 		return 2
 	}
@@ -50,34 +51,36 @@ func Main(ctx context.Context, args []string, s Streams) int {
 	return 1
 }
 
-// usageError is a call that can't be understood.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
 func command(s Streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "muster",
 		Short:         `Takes every Apple device of an organisation to "Enrolled".`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          noArgs,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return settings.AsMisuse(err) })
 	root.AddCommand(
 		serveCommand(s), dev.Command(), migrateCommand(), tokenCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
 		rehearse.Command(), bench.Command(),
 	)
+	strict(root)
 	return root
+}
+
+// strict lets no command pass over words that it doesn't know: a misspelled "migrate up" must not look like success.
+func strict(cmd *cobra.Command) {
+	cmd.Args = noArgs
+	if !cmd.Runnable() {
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())}
-	}
-	if cmd.HasSubCommands() {
-		return cmd.Help()
+		return settings.Misused("%q is no command of %q", args[0], cmd.CommandPath())
 	}
 	return nil
 }

@@ -18,11 +18,11 @@ import (
 
 func doctorCommand() *cobra.Command {
 	var s settings.Serve
-	cmd := &cobra.Command{Use: "doctor", Short: "Checks what Muster stands on and says what is wrong and what to do.", Args: noArgs}
+	cmd := &cobra.Command{Use: "doctor", Short: "Checks what Muster stands on and says what is wrong and what to do."}
 	bound := settings.Bind(cmd.Flags(), &s, environ())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if bound != nil {
-			return &usageError{bound}
+			return settings.AsMisuse(bound)
 		}
 		return examine(cmd, s)
 	}

@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
 
 func healthcheckCommand() *cobra.Command {
 	var url string
 	cmd := &cobra.Command{
-		Use: "healthcheck", Short: "Asks a running muster whether it is ready; for containers.", Args: noArgs,
+		Use: "healthcheck", Short: "Asks a running muster whether it is ready; for containers.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return healthcheck(cmd.Context(), url) },
 	}
 	cmd.Flags().StringVar(&url, "url", "http://127.0.0.1:8080/readyz", "what to ask")
@@ -25,7 +27,7 @@ func healthcheck(ctx context.Context, url string) error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return &usageError{fmt.Errorf("%q is not a URL: %w", url, err)}
+		return settings.Misused("%q is not a URL: %w", url, err)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 func migrateCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "migrate", Short: "Brings the database's schema up to date.", Args: noArgs}
+	cmd := &cobra.Command{Use: "migrate", Short: "Brings the database's schema up to date."}
 	cmd.AddCommand(
 		withDatabase(&cobra.Command{Use: "up", Short: "Applies the migrations that are pending."}, migrateUp),
 		withDatabase(&cobra.Command{Use: "status", Short: "Lists all migrations, applied and pending."}, migrateStatus),
@@ -23,13 +23,12 @@ func migrateCommand() *cobra.Command {
 func withDatabase(cmd *cobra.Command, run func(*cobra.Command, settings.Database) error) *cobra.Command {
 	var s settings.Database
 	bound := settings.Bind(cmd.Flags(), &s, environ())
-	cmd.Args = noArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if bound != nil {
-			return bound
+			return settings.AsMisuse(bound)
 		}
 		if err := s.Check(); err != nil {
-			return &usageError{err}
+			return settings.AsMisuse(err)
 		}
 		return run(cmd, s)
 	}

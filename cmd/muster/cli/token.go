@@ -11,9 +11,9 @@ import (
 )
 
 func tokenCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "token", Short: "Makes tokens for the API.", Args: noArgs}
+	cmd := &cobra.Command{Use: "token", Short: "Makes tokens for the API."}
 	cmd.AddCommand(tokenCreateCommand(), &cobra.Command{
-		Use: "secret", Short: "Prints a new secret for MUSTER_BOOTSTRAP_TOKEN; nothing is stored.", Args: noArgs,
+		Use: "secret", Short: "Prints a new secret for MUSTER_BOOTSTRAP_TOKEN; nothing is stored.",
 		Run: func(cmd *cobra.Command, _ []string) { _, _ = fmt.Fprintln(cmd.OutOrStdout(), store.NewSecret()) },
 	})
 	return cmd

@@ -38,8 +38,10 @@ func Command() *cobra.Command {
 		Short: "Runs everything on this machine, with virtual devices that enroll.",
 		Long: `Runs a private PostgreSQL, Temporal's development server with its UI, Muster's API, MDM endpoint and worker, a
 virtual Apple push service and two dozen virtual devices that enroll over HTTP. State is kept in the folder given by
---dir, so the next run goes on from there. Ctrl-C stops everything.`,
-		Args: cobra.NoArgs,
+--dir, so the next run goes on from there. Ctrl-C stops everything.
+
+DATABASE_URL, if it is set, names a database to use instead of the private one: the schema and the demonstration's data are
+put into it, so never name one that matters. PG_BIN names the folder of PostgreSQL's programs, if several are installed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.listenGiven = cmd.Flags().Changed("listen")
 			return run(cmd.Context(), o, cmd.OutOrStdout())
@@ -56,7 +58,7 @@ virtual Apple push service and two dozen virtual devices that enroll over HTTP. 
 
 func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if o.until != "" && o.until != "enrolled" {
-		return fmt.Errorf("--until knows only \"enrolled\", not %q", o.until)
+		return settings.Misused("--until knows only \"enrolled\", not %q", o.until)
 	}
 	if err := os.MkdirAll(o.dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's user must pass through
 		return fmt.Errorf("making the folder for the state: %w", err)

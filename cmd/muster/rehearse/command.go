@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/muster-mdm/muster/cmd/muster/rehearse/environment"
+	"github.com/muster-mdm/muster/cmd/muster/settings"
 	"github.com/muster-mdm/muster/sim"
 )
 
@@ -65,7 +66,10 @@ func (f failure) AlreadySaid() int { return 1 }
 
 func (o options) run(ctx context.Context, out, errOut io.Writer) error {
 	if o.devices < 1 {
-		return fmt.Errorf("--devices is %d; it must be at least 1", o.devices)
+		return settings.Misused("--devices is %d; it must be at least 1", o.devices)
+	}
+	if o.timeout <= 0 {
+		return settings.Misused("--timeout is %s; it must be longer than nothing", o.timeout)
 	}
 	report, err := o.rehearse(ctx, errOut)
 	if err != nil {

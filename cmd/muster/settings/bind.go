@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -29,7 +30,7 @@ func Bind(flags *pflag.FlagSet, target any, environ []string) error {
 		}
 	}
 	if err := env.ParseWithOptions(target, env.Options{Environment: values, Prefix: Prefix}); err != nil {
-		return fmt.Errorf("reading the settings: %w", err)
+		return readable(err, fields, values)
 	}
 	for _, f := range fields {
 		addFlag(flags, f, reflect.ValueOf(target).Elem().FieldByIndex(f.Index).Addr().Interface())
@@ -80,4 +81,39 @@ func addFlag(flags *pflag.FlagSet, f reflect.StructField, field any) {
 	if f.Tag.Get("secret") == "true" {
 		flags.Lookup(name).DefValue = "" // --help must not show it
 	}
+}
+
+// readable names the variables at fault, where the library names fields of ours.
+func readable(err error, fields []reflect.StructField, values map[string]string) error {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return fmt.Errorf("reading the settings: %w", err)
+	}
+	var sentences []error
+	for _, one := range all.Errors {
+		var parse env.ParseError
+		if !errors.As(one, &parse) {
+			sentences = append(sentences, one)
+			continue
+		}
+		at := slices.IndexFunc(fields, func(f reflect.StructField) bool { return f.Name == parse.Name })
+		name := Prefix + fields[at].Tag.Get("env")
+		sentences = append(sentences, fmt.Errorf("%s is %q; give %s", name, values[name], form(fields[at].Type)))
+	}
+	return errors.Join(sentences...)
+}
+
+// form says what a setting's value looks like.
+func form(t reflect.Type) string {
+	switch reflect.Zero(t).Interface().(type) {
+	case time.Duration:
+		return "a time such as 30m or 6h"
+	case []time.Duration:
+		return "times such as 1m,5m,1h"
+	case int:
+		return "a number"
+	case bool:
+		return "true or false"
+	}
+	return "another value"
 }

@@ -81,6 +81,8 @@ func TestCheckNamesTheSettingAtFault(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Check())
 
-	_, _, err = bind(t, nil, "MUSTER_SETUP_HOLD=soon")
-	require.ErrorContains(t, err, "SetupHold")
+	_, _, err = bind(t, nil, "MUSTER_SETUP_HOLD=soon", "MUSTER_RATE_BURST=many", "MUSTER_RETRY_AFTER=1m,x")
+	require.EqualError(t, err, `MUSTER_SETUP_HOLD is "soon"; give a time such as 30m or 6h
+MUSTER_RETRY_AFTER is "1m,x"; give times such as 1m,5m,1h
+MUSTER_RATE_BURST is "many"; give a number`)
 }
