@@ -32,6 +32,8 @@ func TestGroups(t *testing.T) {
 	s.put("/v1/groups/DRIVERS%20%26%20co", in).fails(409, provision.AlreadyExists)
 	twice := body{"items": []body{{"kind": "app", "name": "routes"}, {"kind": "app", "name": "routes"}}}
 	require.Equal(t, []string{"items[1].name"}, fields(s.put("/v1/groups/twice", twice).fails(422, provision.Invalid)))
+	unknown := body{"items": []body{{"kind": "app", "name": "routes"}, {"kind": "app", "name": "none"}}}
+	require.Equal(t, []string{"items[1].name"}, fields(s.put("/v1/groups/x", unknown).fails(422, provision.ItemNotFound)))
 	missing := body{"items": []body{{"kind": "app", "name": "routes", "depends_on": []body{{"kind": "app", "name": "none"}}}}}
 	require.Equal(t, []string{"items[0].depends_on[0]"}, fields(s.put("/v1/groups/x", missing).fails(422, provision.DependencyMissing)))
 	circle := body{"items": []body{{"kind": "app", "name": "routes", "depends_on": []body{{"kind": "app", "name": "routes"}}}}}

@@ -22,6 +22,7 @@ const (
 	GroupNameInvalid    Code = "group_name_invalid"
 	TechnicianNotFound  Code = "technician_not_found"
 	AssignmentEmpty     Code = "assignment_empty"
+	ItemNotFound        Code = "item_not_found"
 	ItemConflict        Code = "item_conflict"
 	DependencyCycle     Code = "dependency_cycle"
 	DependencyMissing   Code = "dependency_missing"

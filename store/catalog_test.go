@@ -165,7 +165,7 @@ func TestEditThatFailsTellsNobody(t *testing.T) {
 	put(t, db, "all")
 	change(t, db, serial, provision.Fact{Kind: provision.Assigned, Assignment: &provision.Assignment{Groups: []string{"all"}}})
 	_, _, err := db.PutGroup(t.Context(), store.Group{Name: "all", Items: []provision.Item{{Key: provision.ItemKey{Kind: provision.AppItem, Name: "none"}}}}, edit)
-	require.Equal(t, provision.NotFound, provision.CodeOf(err))
+	require.Equal(t, provision.ItemNotFound, provision.CodeOf(err))
 	stale := edit
 	stale.If = store.Condition{Given: true, Versions: []int64{7}}
 	_, _, err = db.PutGroup(t.Context(), store.Group{Name: "all", Description: "x"}, stale)
@@ -176,4 +176,19 @@ func TestEditThatFailsTellsNobody(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, events, 1, "not even a new description is a matter of devices")
 	require.Equal(t, provision.InUse, provision.CodeOf(db.DeleteGroup(t.Context(), "all", store.Condition{})))
+}
+
+func TestWhatIsInUseIsCounted(t *testing.T) {
+	db := open(t)
+	upload(t, db, "wifi", "one")
+	wifi := provision.Item{Key: provision.ItemKey{Kind: provision.ConfigurationItem, Name: "wifi"}, Stage: provision.Required}
+	for n, sentences := range [][2]string{
+		{`configuration/wifi is in group "group 0"; take it out of it first.`, `Group "group 0" is assigned to a device; assign it otherwise first.`},
+		{`configuration/wifi is in 2 groups, such as "group 0"; take it out of them first.`, `Group "group 0" is assigned to 2 devices; assign them otherwise first.`},
+	} {
+		put(t, db, fmt.Sprintf("group %d", n), wifi)
+		change(t, db, fmt.Sprintf("C07Q853LG9R%d", n), provision.Fact{Kind: provision.Assigned, Assignment: &provision.Assignment{Groups: []string{"group 0"}}})
+		require.EqualError(t, db.DeleteConfiguration(t.Context(), "wifi", store.Condition{}), sentences[0])
+		require.EqualError(t, db.DeleteGroup(t.Context(), "group 0", store.Condition{}), sentences[1])
+	}
 }

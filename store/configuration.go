@@ -185,10 +185,13 @@ func (e *catalogEdit) checkUnused(ctx context.Context, item provision.ItemKey) e
 	if err != nil {
 		return err
 	}
-	if len(names) > 0 {
-		return provision.Errorf(provision.InUse, "%s is in %d groups, such as %q; take it out of them first.", item, len(names), names[0])
+	switch len(names) {
+	case 0:
+		return nil
+	case 1:
+		return provision.Errorf(provision.InUse, "%s is in group %q; take it out of it first.", item, names[0])
 	}
-	return nil
+	return provision.Errorf(provision.InUse, "%s is in %d groups, such as %q; take it out of them first.", item, len(names), names[0])
 }
 
 // DeleteConfiguration deletes a configuration with all its contents. It fails with [provision.NotFound], and with

@@ -92,8 +92,8 @@ SET description = EXCLUDED.description,
     updated_at = EXCLUDED.updated_at`
 
 // PutGroup creates a group or replaces what it holds. When its items change, every device of the group learns it in the
-// same transaction; an edit that changes nothing makes no new version. It fails with [provision.NotFound] and the field
-// when an item does not exist, and as [provision.Compose] does.
+// same transaction; an edit that changes nothing makes no new version. It fails with [provision.ItemNotFound] and the
+// field when an item does not exist, and as [provision.Compose] does.
 func (db *DB) PutGroup(ctx context.Context, g Group, edit Edit) (saved Group, created bool, err error) {
 	err = db.editCatalog(ctx, "editing a group", edit, func(ctx context.Context, e *catalogEdit) error {
 		was, err := readGroup(ctx, e.tx, g.Name)
@@ -153,7 +153,7 @@ func (e *catalogEdit) checkItems(ctx context.Context, g *Group) error {
 		it := &g.Items[i]
 		found, ok := known[it.Key]
 		if !ok {
-			return provision.Errorf(provision.NotFound, "%s does not exist; upload it first.", it.Key).At(fmt.Sprintf("items[%d].name", i))
+			return provision.Errorf(provision.ItemNotFound, "%s does not exist; upload it first.", it.Key).At(fmt.Sprintf("items[%d].name", i))
 		}
 		it.Version, it.Identifier = found.Version, found.Identifier
 		in := *it
@@ -258,9 +258,16 @@ func (db *DB) DeleteGroup(ctx context.Context, name string, condition Condition)
 			return err
 		}
 		if devices > 0 {
-			return provision.Errorf(provision.InUse, "Group %q is assigned to %d devices; assign them otherwise first.", name, devices)
+			return groupInUse(name, devices)
 		}
 		_, err = e.tx.Exec(ctx, `DELETE FROM groups WHERE name = $1`, name)
 		return err
 	})
+}
+
+func groupInUse(name string, devices int) error {
+	if devices == 1 {
+		return provision.Errorf(provision.InUse, "Group %q is assigned to a device; assign it otherwise first.", name)
+	}
+	return provision.Errorf(provision.InUse, "Group %q is assigned to %d devices; assign them otherwise first.", name, devices)
 }
