@@ -6,6 +6,8 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -80,11 +82,12 @@ func withProvider(url string, do func(*goose.Provider) ([]Migration, error)) ([]
 	return do(p)
 }
 
+// name is the file's without its ending; the one that is written in Go has no file.
 func name(s *goose.Source) string {
 	if s.Path == "" {
 		return "00001_nanomdm"
 	}
-	return s.Path
+	return strings.TrimSuffix(path.Base(s.Path), ".sql")
 }
 
 // createNanoMDM gives NanoMDM's tables a schema of their own, because their names (devices, users, commands) are the

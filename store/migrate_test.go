@@ -58,6 +58,7 @@ func TestMigrateUpTwiceDownAndUp(t *testing.T) {
 	require.Len(t, status, all)
 	for _, m := range status {
 		require.Zero(t, m.AppliedAt, m.Name)
+		require.Regexp(t, `^\d{5}_[a-z_]+$`, m.Name)
 	}
 	applied, err := store.Migrate(t.Context(), at)
 	require.NoError(t, err)
