@@ -38,7 +38,7 @@ endif
 ##@ Use
 
 .PHONY: run
-run: build ## Run everything here: servers, API, console, worker, and virtual devices that enrol (Ctrl-C stops all)
+run: build ## Run everything here: servers, API, worker, and virtual devices that enroll (Ctrl-C stops all)
 	$(BIN)/muster dev $(ARGS)
 
 .PHONY: rehearse
