@@ -607,7 +607,7 @@ type HealthStatus string
 
 // HoldInput defines model for HoldInput.
 type HoldInput struct {
-	// Reason Shown to everybody who asks what the device waits for. No personal data.
+	// Reason Shown to everybody who asks what the device waits for, also in the Temporal UI: no personal data.
 	//
 	// Example: Waits for a replacement display
 	Reason string `json:"reason"`
@@ -700,8 +700,8 @@ type Plan struct {
 type PlanItem struct {
 	Attempt int `json:"attempt"`
 
-	// DependsOn The items, as kind/name, that must be verified before.
-	DependsOn []string `json:"depends_on"`
+	// DependsOn The items that must be verified before.
+	DependsOn []ItemRef `json:"depends_on"`
 
 	// Detail What the device last reported.
 	Detail     string   `json:"detail"`

@@ -106,7 +106,7 @@ func renderPlanItem(it provision.PlanItem) PlanItem {
 	return PlanItem{
 		Kind: string(it.Key.Kind), Name: it.Key.Name, Stage: Stage(it.Stage), State: PlanItemState(it.State),
 		Version: it.Version, Identifier: it.Identifier, Attempt: it.Attempt, Detail: it.Detail,
-		Groups: append([]string{}, it.Groups...), DependsOn: each(it.DependsOn, provision.ItemKey.String), UpdatedAt: it.UpdatedAt,
+		Groups: append([]string{}, it.Groups...), DependsOn: each(it.DependsOn, refOf), UpdatedAt: it.UpdatedAt,
 	}
 }
 

@@ -201,7 +201,11 @@ func TestPlan(t *testing.T) {
 	require.Empty(t, p.Items)
 
 	s.upload("/v1/configurations/wifi", wifi).ok(201)
-	s.put("/v1/groups/drivers", body{"items": []body{{"kind": "configuration", "name": "wifi"}}}).ok(201)
+	s.put("/v1/apps/routes", body{"bundle_id": "com.zylker.routes", "store_id": 361309726}).ok(201)
+	s.put("/v1/groups/drivers", body{"items": []body{
+		{"kind": "configuration", "name": "wifi"},
+		{"kind": "app", "name": "routes", "depends_on": []body{{"kind": "configuration", "name": "wifi"}}},
+	}}).ok(201)
 	s.put(at+"/assignment", body{"user": body{"name": "A", "email": "a@b.co"}, "groups": []string{"drivers"}}).ok(200)
 	s.enroll(serial)
 	d, err := s.db.Apply(t.Context(), serial, 0, 1, "com.muster.mdm")
@@ -209,10 +213,12 @@ func TestPlan(t *testing.T) {
 	require.True(t, d.PlanCurrent())
 	p = read[api.Plan](s.get(at + "/plan").ok(200))
 	require.True(t, p.Current)
-	require.Len(t, p.Items, 3)
+	require.Len(t, p.Items, 4)
 	require.Equal(t, "wifi", p.Items[2].Name)
 	require.Equal(t, "com.zylker.wifi", p.Items[2].Identifier)
 	require.Equal(t, []string{"drivers"}, p.Items[2].Groups)
+	require.Empty(t, p.Items[2].DependsOn)
+	require.Equal(t, []api.ItemRef{{Kind: api.ConfigurationItem, Name: "wifi"}}, p.Items[3].DependsOn, "as in the group")
 	require.Equal(t, api.StatusProvisioning, read[api.Device](s.get(at).ok(200)).Status)
 }
 

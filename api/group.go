@@ -75,11 +75,13 @@ func renderItem(it provision.Item) GroupItem {
 	stage := Stage(it.Stage)
 	out := GroupItem{Kind: ItemKind(it.Key.Kind), Name: it.Key.Name, Stage: &stage}
 	if len(it.DependsOn) > 0 {
-		refs := each(it.DependsOn, func(k provision.ItemKey) ItemRef { return ItemRef{Kind: ItemKind(k.Kind), Name: k.Name} })
+		refs := each(it.DependsOn, refOf)
 		out.DependsOn = &refs
 	}
 	return out
 }
+
+func refOf(k provision.ItemKey) ItemRef { return ItemRef{Kind: ItemKind(k.Kind), Name: k.Name} }
 
 func groupAnswer(g store.Group) GroupJSONResponse {
 	return GroupJSONResponse{Body: renderGroup(g), Headers: GroupResponseHeaders{ETag: etag(g.Version)}}

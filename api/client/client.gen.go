@@ -608,7 +608,7 @@ type HealthStatus string
 
 // HoldInput defines model for HoldInput.
 type HoldInput struct {
-	// Reason Shown to everybody who asks what the device waits for. No personal data.
+	// Reason Shown to everybody who asks what the device waits for, also in the Temporal UI: no personal data.
 	//
 	// Example: Waits for a replacement display
 	Reason string `json:"reason"`
@@ -701,8 +701,8 @@ type Plan struct {
 type PlanItem struct {
 	Attempt int `json:"attempt"`
 
-	// DependsOn The items, as kind/name, that must be verified before.
-	DependsOn []string `json:"depends_on"`
+	// DependsOn The items that must be verified before.
+	DependsOn []ItemRef `json:"depends_on"`
 
 	// Detail What the device last reported.
 	Detail     string   `json:"detail"`
@@ -1444,7 +1444,8 @@ type ClientInterface interface {
 
 	// ReleaseDeviceWithBody Release a device for good
 	//
-	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again.
+	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
+	// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1453,7 +1454,8 @@ type ClientInterface interface {
 
 	// ReleaseDevice Release a device for good
 	//
-	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again.
+	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
+	// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2124,7 +2126,8 @@ func (c *Client) HoldDevice(ctx context.Context, serial Serial, params *HoldDevi
 
 // ReleaseDeviceWithBody Release a device for good
 //
-// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again.
+// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
+// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2143,7 +2146,8 @@ func (c *Client) ReleaseDeviceWithBody(ctx context.Context, serial Serial, param
 
 // ReleaseDevice Release a device for good
 //
-// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again.
+// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
+// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5060,7 +5064,8 @@ type ClientWithResponsesInterface interface {
 
 	// ReleaseDeviceWithBodyWithResponse Release a device for good
 	//
-	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again.
+	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
+	// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5069,7 +5074,8 @@ type ClientWithResponsesInterface interface {
 
 	// ReleaseDeviceWithResponse Release a device for good
 	//
-	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again.
+	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
+	// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7732,7 +7738,8 @@ func (c *ClientWithResponses) HoldDeviceWithResponse(ctx context.Context, serial
 
 // ReleaseDeviceWithBodyWithResponse Release a device for good
 //
-// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again.
+// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
+// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7747,7 +7754,8 @@ func (c *ClientWithResponses) ReleaseDeviceWithBodyWithResponse(ctx context.Cont
 
 // ReleaseDeviceWithResponse Release a device for good
 //
-// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again.
+// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
+// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
