@@ -32,14 +32,21 @@ func (db *DB) AddChallenge(ctx context.Context, serial string, challenge [sha256
 	return translate(db.pool.SendBatch(ctx, batch).Close(), "keeping an enrollment challenge")
 }
 
-// The device is locked, too, so that its release can't overlook a certificate that is being issued.
+// The device is locked, too, so that its release can't overlook a certificate that is being issued; and before the
+// challenge, as a device that enrolls does.
+const lockDeviceOfChallenge = `
+SELECT d.serial
+FROM devices d
+WHERE d.serial = (SELECT c.serial FROM enrollment_challenges c WHERE c.sha256 = $1)
+FOR UPDATE`
+
 const lockChallenge = `
 SELECT c.serial, c.expires_at, c.key_sha256, i.certificate, i.revoked_at IS NOT NULL, d.status
 FROM enrollment_challenges c
     JOIN devices d ON d.serial = c.serial
     LEFT JOIN identities i ON i.sha256 = c.identity
 WHERE c.sha256 = $1
-FOR UPDATE OF c, d`
+FOR UPDATE OF c`
 
 const keepIdentity = `
 INSERT INTO identities (sha256, serial, serial_number, certificate, issued_at, not_after)
@@ -66,11 +73,7 @@ type challenge struct {
 func (db *DB) Redeem(ctx context.Context, hash, key [sha256.Size]byte, issue func(serial string) (certificate []byte, err error)) ([]byte, error) {
 	var certificate []byte
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		var c challenge
-		err := tx.QueryRow(ctx, lockChallenge, hash[:]).Scan(&c.serial, &c.expires, &c.key, &c.certificate, &c.revoked, &c.status)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return provision.Errorf(provision.ChallengeRefused, "The challenge is unknown. Get a new enrollment profile.")
-		}
+		c, err := lockedChallenge(ctx, tx, hash)
 		if err != nil {
 			return err
 		}
@@ -91,6 +94,20 @@ func (db *DB) Redeem(ctx context.Context, hash, key [sha256.Size]byte, issue fun
 		return nil, translate(err, "redeeming an enrollment challenge")
 	}
 	return certificate, nil
+}
+
+func lockedChallenge(ctx context.Context, tx pgx.Tx, hash [sha256.Size]byte) (challenge, error) {
+	var c challenge
+	batch := &pgx.Batch{}
+	batch.Queue(lockDeviceOfChallenge, hash[:])
+	batch.Queue(lockChallenge, hash[:]).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&c.serial, &c.expires, &c.key, &c.certificate, &c.revoked, &c.status)
+	})
+	err := tx.SendBatch(ctx, batch).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return c, provision.Errorf(provision.ChallengeRefused, "The challenge is unknown. Get a new enrollment profile.")
+	}
+	return c, err
 }
 
 func (c challenge) check(key [sha256.Size]byte, now time.Time) error {
@@ -125,4 +142,23 @@ func keep(ctx context.Context, tx pgx.Tx, serial string, i issued) error {
 	batch.Queue(keepIdentity, id, serial, pgtype.Numeric{Int: cert.SerialNumber, Valid: true}, i.certificate, i.at, cert.NotAfter)
 	batch.Queue(useChallenge, i.hash[:], i.at, i.key[:], id)
 	return tx.SendBatch(ctx, batch).Close()
+}
+
+const expireChallenges = `
+UPDATE enrollment_challenges
+SET expires_at = @now
+WHERE serial = @serial AND used_at IS NULL AND expires_at > @now
+    AND (NOT @repeated OR created_at < (SELECT issued_at FROM identities WHERE sha256 = @identity))`
+
+// ExpireChallenges ends the device's unused challenges when it enrolls by the certificate with the hash: whoever
+// installed a profile fetched earlier would get a newer certificate, and end the enrollment by it. If the device repeats
+// its Authenticate, only those made before its certificate end: a profile fetched meanwhile is meant to renew.
+func (c *Change) ExpireChallenges(ctx context.Context, hash string, repeated bool) error {
+	_, err := c.tx.Exec(ctx, expireChallenges, pgx.NamedArgs{
+		"serial": c.Device.Serial, "identity": hash, "repeated": repeated, "now": c.now,
+	})
+	if err != nil {
+		return fmt.Errorf("ending unused challenges: %w", err)
+	}
+	return nil
 }

@@ -97,6 +97,21 @@ func (db *DB) Identity(ctx context.Context, hash string) (Identity, error) {
 	return i, translate(err, "reading an identity")
 }
 
+const enrolledUnder = `
+SELECT serial
+FROM devices
+WHERE udid = $1 AND management = 'managed' AND status <> 'Released'`
+
+// EnrolledUnder returns the serial number of the device that is managed under a UDID now; "" = none is.
+func (db *DB) EnrolledUnder(ctx context.Context, udid string) (string, error) {
+	var serial string
+	err := db.pool.QueryRow(ctx, enrolledUnder, udid).Scan(&serial)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return serial, translate(err, "looking for the device enrolled under a UDID")
+}
+
 const supersedeIdentities = `
 UPDATE identities
 SET revoked_at = $3

@@ -273,3 +273,34 @@ func TestCertificatesThatEndAreCounted(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, earlier)
 }
+
+// The device is locked by both: whichever comes first, the challenge isn't good for a certificate after the enrollment.
+func TestRedeemingAndEnrollingAtOnceGetInNoOnesWay(t *testing.T) {
+	db, ca := open(t), &certify{t: t}
+	register(t, db, serial)
+	require.NoError(t, db.AddChallenge(t.Context(), serial, challengeOf("first"), time.Hour))
+	der, err := db.Redeem(t.Context(), challengeOf("first"), challengeOf("key"), ca.issue)
+	require.NoError(t, err)
+	for round := range 20 {
+		word := string(rune('a' + round))
+		require.NoError(t, db.AddChallenge(t.Context(), serial, challengeOf(word), time.Hour))
+		var together sync.WaitGroup
+		together.Go(func() {
+			_, err := db.Redeem(context.Background(), challengeOf(word), challengeOf(word), ca.issue)
+			if err != nil && provision.CodeOf(err) != provision.ChallengeRefused {
+				t.Errorf("redeeming: %v", err)
+			}
+		})
+		together.Go(func() {
+			_, err := db.Update(context.Background(), serial, func(ctx context.Context, c *store.Change) error {
+				return c.ExpireChallenges(ctx, store.IdentityHash(der), false)
+			})
+			if err != nil {
+				t.Errorf("enrolling: %v", err)
+			}
+		})
+		together.Wait()
+		_, err := db.Redeem(t.Context(), challengeOf(word), challengeOf("another key"), ca.issue)
+		require.Equal(t, provision.ChallengeRefused, provision.CodeOf(err))
+	}
+}

@@ -245,6 +245,7 @@ func TestMovedBoardTakesItsIdentifierAlong(t *testing.T) {
 	p, other := e.provisioned(serial), e.provisioned("C07Q853LG9RX")
 	p.udid = other.udid
 	p.cert = p.identity()
+	require.Equal(t, 200, other.checkOut().status)
 	require.Equal(t, 200, p.authenticate().status)
 	before := e.counted()
 	a, _ := other.answer(dict{"UDID": other.udid, "Status": "Idle"})

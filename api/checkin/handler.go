@@ -160,6 +160,11 @@ func (h *Handler) checkin(r *nanomdm.Request, id caller, body []byte) ([]byte, e
 	if err := id.mayCheckin(message); err != nil {
 		return nil, err
 	}
+	if m, ok := message.(*nanomdm.Authenticate); ok {
+		if err := h.who.mayTake(r.Context(), id, m); err != nil {
+			return nil, err
+		}
+	}
 	return dispatch(h.service, r, message)
 }
 

@@ -161,6 +161,22 @@ func (c caller) mayAuthenticate(m *nanomdm.Authenticate) error {
 	return nil
 }
 
+// mayTake makes sure that the identifier under which a device enrolls isn't one that another device is managed under:
+// NanoMDM would hand that enrollment over, and lock out whoever has it. A main board may move on when its device has
+// left. Which device it is only the log learns.
+func (d *doorkeeper) mayTake(ctx context.Context, c caller, m *nanomdm.Authenticate) error {
+	wanted := m.Resolved().DeviceChannelID
+	if wanted == c.UDID {
+		return nil
+	}
+	holder, err := d.store.EnrolledUnder(ctx, wanted)
+	if err != nil || holder == "" {
+		return err
+	}
+	return fmt.Errorf("device %s asks for the identifier of device %s: %w", c.Serial, holder,
+		refused("The identifier %.80q belongs to another device, which is enrolled; end its enrollment first.", wanted))
+}
+
 // speaksFor makes sure that the message comes from the enrollment that the certificate's device has, or from a user of it.
 func (c caller) speaksFor(e *nanomdm.Enrollment) error {
 	resolved, err := checkEnrollment(e)

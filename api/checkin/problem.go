@@ -43,7 +43,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case p.Status >= http.StatusInternalServerError:
 		h.log.ErrorContext(r.Context(), "check-in failed", "code", p.Code, "remote", r.RemoteAddr, "error", err)
 	default:
-		h.log.WarnContext(r.Context(), "check-in refused", "code", p.Code, "reason", p.Detail, "remote", r.RemoteAddr)
+		h.log.WarnContext(r.Context(), "check-in refused", "code", p.Code, "reason", err.Error(), "remote", r.RemoteAddr)
 	}
 	body, err := json.Marshal(p)
 	if err != nil {

@@ -18,8 +18,8 @@ type Enrollment struct {
 }
 
 // Authenticated records that a device began to enroll: it opens a new epoch, in which nothing queued or issued for an
-// earlier one counts. A repetition, because the device missed the answer, changes nothing. It fails with
-// [provision.DeviceReleased] for a released device.
+// earlier one counts and no enrollment profile that was fetched before can be installed any more. A repetition, because
+// the device missed the answer, changes nothing. It fails with [provision.DeviceReleased] for a released device.
 func (i *Intake) Authenticated(ctx context.Context, e Enrollment) (provision.Device, error) {
 	return i.db.Update(ctx, e.Serial, func(ctx context.Context, c *store.Change) error {
 		if c.Device.Status() == provision.StatusReleased {
@@ -38,6 +38,9 @@ func (i *Intake) Authenticated(ctx context.Context, e Enrollment) (provision.Dev
 			return err
 		}
 		if err := c.SupersedeIdentities(ctx, e.Identity); err != nil {
+			return err
+		}
+		if err := c.ExpireChallenges(ctx, e.Identity, repeated); err != nil {
 			return err
 		}
 		if repeated {
