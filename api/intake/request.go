@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
@@ -11,6 +12,12 @@ import (
 
 // NotInSetup is the code of requests about a hold in Setup Assistant that a device is not in.
 const NotInSetup provision.Code = "device_not_in_setup"
+
+// InSetup is the code of requests that a device must not be held in Setup Assistant for.
+const InSetup provision.Code = "device_in_setup"
+
+// LongestHoldReason is how many characters the reason of a hold may have: it travels in signals and is shown in one line.
+const LongestHoldReason = 200
 
 // Reasons for which a device may be released (R63).
 const (
@@ -43,7 +50,8 @@ func (i *Intake) Register(ctx context.Context, by Actor, serial string, info sto
 }
 
 // Release asks for a device to be released for good; typed is the serial number as the operator typed it again. Asking
-// twice is asking once.
+// twice is asking once. It fails with [InSetup] for a device that is held in Setup Assistant: nothing is sent to a
+// released device, so it would stay there.
 func (i *Intake) Release(ctx context.Context, by Actor, serial, reason, typed string) (provision.Device, error) {
 	serial, err := provision.ParseSerial(serial)
 	if err != nil {
@@ -59,6 +67,9 @@ func (i *Intake) Release(ctx context.Context, by Actor, serial, reason, typed st
 		if releaseAsked(c.Device) {
 			return nil
 		}
+		if c.Device.InSetup() {
+			return provision.Errorf(InSetup, "Device %s is held in Setup Assistant; let it out first (release-from-setup), then release it.", serial)
+		}
 		fact := by.fact(provision.ReleaseRequest)
 		fact.Reason = reason
 		_, err := c.Record(ctx, fact)
@@ -71,12 +82,15 @@ func (i *Intake) Release(ctx context.Context, by Actor, serial, reason, typed st
 	return i.db.Carry(ctx, serial, provision.Step{Do: provision.ConcludeReleased, Reason: reason})
 }
 
-// Hold has Muster send a device nothing new. The reason is shown to everybody; holding for the same reason again records
-// nothing.
+// Hold has Muster send a device nothing new. The reason, of [LongestHoldReason] characters at most, is shown to everybody;
+// holding for the same reason again records nothing.
 func (i *Intake) Hold(ctx context.Context, by Actor, serial, reason string) (provision.Device, error) {
 	reason = strings.TrimSpace(reason)
 	if reason == "" {
 		return provision.Device{}, provision.Errorf(provision.Invalid, "Give a reason for the hold.").At("reason")
+	}
+	if utf8.RuneCountInString(reason) > LongestHoldReason {
+		return provision.Device{}, provision.Errorf(provision.Invalid, "The reason for the hold is longer than %d characters.", LongestHoldReason).At("reason")
 	}
 	return i.update(ctx, serial, func(ctx context.Context, c *store.Change) error {
 		if c.Device.OnHold && c.Device.HoldReason == reason {
