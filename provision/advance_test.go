@@ -125,12 +125,23 @@ func TestAdvancePollsAppsWithPauses(t *testing.T) {
 	require.Empty(t, commands, "one question at a time")
 	require.Zero(t, poll)
 	provision.Take(items, answer(provision.Command{Type: provision.ManagedApplicationList}, func(a *provision.Answer) {
-		a.Apps = map[string]string{"com.example.mail": "Managed", "com.example.maps": "Installing"}
+		a.Apps = map[string]string{"com.example.mail": "Managed", "com.example.maps": "PromptingForLogin"}
 	}), at(2))
 	require.Equal(t, provision.Verified, find(items, app("mail")).State)
 	q.Apps.Outstanding = false
 	_, poll = provision.Advance(items, q, polls, at(2))
 	require.Equal(t, at(4), poll, "the second pause is longer")
+}
+
+func TestAnAppThatMovesIsAskedAfterSooner(t *testing.T) {
+	items := []provision.PlanItem{planned(item(app("mail")), provision.Acknowledged, 1)}
+	say := func(state string) int {
+		require.True(t, provision.Take(items, answer(provision.Command{Type: provision.ManagedApplicationList}, reports(app("mail"), state)), noon))
+		return items[0].Polls
+	}
+	require.Equal(t, []int{1, 2, 3}, []int{say("Prompting"), say("Prompting"), say("Prompting")})
+	require.Equal(t, []int{1, 2}, []int{say("PromptingForLogin"), say("PromptingForLogin")}, "somebody answered the first")
+	require.Equal(t, 1, say("Installing"))
 }
 
 func TestAdvanceRemoves(t *testing.T) {

@@ -141,10 +141,17 @@ func (i *PlanItem) takeApps(a Answer, failed bool) bool {
 	case slices.Contains(appFailed, state):
 		i.State, i.Detail = Failed, "The device reports the app as "+state+"."
 	default:
-		i.Polls++
-		i.Detail = appDetail(state)
+		i.waitFor(appDetail(state))
 	}
 	return true
+}
+
+// waitFor counts the answers that said nothing new: what moves is asked after sooner than what doesn't.
+func (i *PlanItem) waitFor(detail string) {
+	if i.Detail != detail {
+		i.Polls, i.Detail = 0, detail
+	}
+	i.Polls++
 }
 
 func appDetail(state string) string {

@@ -107,7 +107,7 @@ type Device struct {
 // Delivers reports whether the fact must reach the device's workflow. An Authenticate changes a decision only when it
 // ends an enrollment that was active, and the status only then or when the last one was checked out. How a device leaves
 // Setup Assistant matters to the workflow when that has failed for good, and when it went well after all; otherwise the
-// next Settled tells it.
+// next Settled tells it, of which those are delivered that decide something.
 func (d Device) Delivers(f Fact) bool {
 	switch f.Kind {
 	case Authenticated:
@@ -116,6 +116,8 @@ func (d Device) Delivers(f Fact) bool {
 		return f.Round >= MostSetupTries
 	case SetupFinished:
 		return d.setupStuck()
+	case Settled:
+		return f.Verdict == nil || d.decides(*f.Verdict)
 	}
 	return delivered[f.Kind]
 }

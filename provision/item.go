@@ -92,7 +92,7 @@ type PlanItem struct {
 	Position int
 	// Detail says in words what the device last reported, for people.
 	Detail string
-	// Polls counts how often an acknowledged app was asked after without being there.
+	// Polls counts how often in a row an acknowledged app was asked after without being further.
 	Polls     int
 	UpdatedAt time.Time
 }
@@ -208,10 +208,16 @@ func Judge(items []PlanItem) Verdict {
 	return v
 }
 
-// Matters reports whether a new verdict may change what is done next, so that a Settled fact is due: everything
-// required is there and the device out of Setup Assistant, everything that precedes its release from there is done, the
-// last removal is done, or another required item failed.
+// Matters reports whether a Settled fact is due: a new verdict decides something, or says that everything required is
+// there.
 func (d Device) Matters(v Verdict) bool {
+	return d.decides(v) || v.RequiredLeft == 0 && d.Verdict().RequiredLeft > 0
+}
+
+// decides reports whether a new verdict may change what is done next: everything required is there and the device out of
+// Setup Assistant, everything that precedes its release from there is done, the last removal is done, or another required
+// item failed.
+func (d Device) decides(v Verdict) bool {
 	last := d.Verdict()
 	switch {
 	case v.Equal(last):

@@ -43,11 +43,24 @@ func TestADeviceIsEnrolledOnlyOnceItLeftSetup(t *testing.T) {
 	require.False(t, d.Delivers(f), "the Settled that follows tells it")
 	v := d.Judge(nil)
 	require.True(t, d.Matters(v))
+	require.True(t, d.Delivers(settled(0, 4, v)))
 	d = provision.FoldAll(d, settled(8, 4, v))
 	require.Equal(t, provision.ConcludeEnrolled, provision.Next(d, policy(), at(9)).Do)
 	again, f := take(d, 9, refused("not in Setup Assistant"))
 	require.Zero(t, f, "that it refuses another one is no news")
 	require.Equal(t, d, again)
+}
+
+func TestThatAllIsThereIsRecordedButDecidesNothingBeforeSetupIsLeft(t *testing.T) {
+	d := device(assigned(1, someone()), activated(3, 1, true), provisioning(4, 1, provision.Verdict{Total: 1, RequiredLeft: 1, SetupLeft: true}),
+		inEpoch(1, fact(6, provision.SetupReleased)))
+	v := provision.Verdict{Total: 1, SetupLeft: true}
+	require.True(t, d.Matters(v))
+	require.False(t, d.Delivers(settled(0, 4, v)))
+	d = provision.Fold(d, settled(7, 4, v))
+	require.False(t, d.Matters(v))
+	v.SetupLeft = false
+	require.True(t, d.Delivers(settled(0, 4, v)))
 }
 
 func TestARefusalToLeaveSetupIsTriedAgainAndThenStuck(t *testing.T) {

@@ -41,12 +41,20 @@ FROM plan_items
 WHERE (serial, epoch) = (SELECT serial, epoch FROM device_commands WHERE command_uuid = $1)
 ORDER BY position`
 
+// A query is asked again only when the last was answered, so none but the newest can be outstanding.
 const otherQueriesThan = `
-SELECT request_type, max(attempt), bool_or(status IN ('', 'NotNow') AND (command_uuid <> $1 OR $2))
-FROM device_commands
-WHERE (serial, epoch) = (SELECT serial, epoch FROM device_commands WHERE command_uuid = $1)
-    AND request_type IN ('ProfileList', 'ManagedApplicationList')
-GROUP BY request_type`
+SELECT q.request_type, newest.status IN ('', 'NotNow') AND (newest.command_uuid <> $1 OR $2), newest.attempt
+FROM device_commands answered
+    CROSS JOIN (VALUES ('ProfileList', 'management_profile'), ('ManagedApplicationList', 'ManagedApplicationList')) AS q (request_type, name)
+    CROSS JOIN LATERAL (
+        SELECT c.command_uuid, c.attempt, c.status
+        FROM device_commands c
+        WHERE c.serial = answered.serial AND c.epoch = answered.epoch AND c.request_type = q.request_type
+            AND c.kind = 'builtin' AND c.name = q.name AND c.version = 0
+        ORDER BY c.attempt DESC
+        LIMIT 1
+    ) AS newest
+WHERE answered.command_uuid = $1`
 
 const othersLeft = `
 SELECT count(*)
@@ -55,7 +63,7 @@ WHERE (serial, epoch) = (SELECT serial, epoch FROM device_commands WHERE command
     AND status IN ('', 'NotNow') AND command_uuid <> $1`
 
 // Answer takes a device's answer to a command into its plan: it updates the items, queues what follows, and records a
-// Settled fact when the verdict may change what is done next. A final answer takes the command off the queue. An answer
+// Settled fact when the verdict may change what is done next. A final answer takes the command out of NanoMDM's tables. An answer
 // that comes twice, or late from an earlier epoch, changes nothing. It fails with [provision.UnknownCommand]. info may be
 // nil.
 func (db *DB) Answer(ctx context.Context, commandUUID string, answer provision.Answer, info *Information) (Outcome, error) {
@@ -72,10 +80,11 @@ func (db *DB) Answer(ctx context.Context, commandUUID string, answer provision.A
 	return out, nil
 }
 
+// A command that was answered for good is of no use to NanoMDM, whose queue becomes the slower the more of them it holds.
+// Queue and results go with it.
 const closeCommand = `
-UPDATE nanomdm.enrollment_queue
-SET active = false
-WHERE command_uuid = $1 AND active`
+DELETE FROM nanomdm.commands
+WHERE command_uuid = $1`
 
 // answered is what is known when an answer comes.
 type answered struct {
@@ -132,13 +141,14 @@ func (c *Change) lockForAnswer(ctx context.Context, commandUUID string, answer p
 	return a, nil
 }
 
-// pushAfterAnswer leaves a connected device the time to fetch the rest, and wakes one that said NotNow later.
+// pushAfterAnswer leaves a connected device the time to fetch the rest, and wakes one that said NotNow later. Only a final
+// answer is worth as many pushes as before.
 func (c *Change) pushAfterAnswer(answer provision.Answer, left int) {
 	switch {
 	case left == 0:
 		c.pushIn(-1)
 	case answer.Status == provision.AnswerNotNow:
-		c.pushIn(c.db.timing.NotNow)
+		c.pushBusy()
 	default:
 		c.pushIn(c.db.timing.Connected)
 	}

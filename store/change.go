@@ -36,6 +36,7 @@ type Change struct {
 	was      duties    // as they stood when the device was locked
 	push     *time.Time
 	pushed   bool // push was decided in this change
+	tries    int  // how many pushes the wish counts already
 	poll     *time.Time
 	polled   bool
 }
@@ -185,7 +186,7 @@ SET state = @state,
     technician_id = @technician_id,
     epoch = @epoch,
     push_at = CASE WHEN @pushed THEN @push_at ELSE push_at END,
-    push_tries = CASE WHEN @pushed THEN 0 ELSE push_tries END,
+    push_tries = CASE WHEN @pushed THEN @push_tries ELSE push_tries END,
     poll_at = CASE WHEN @polled THEN @poll_at ELSE poll_at END,
     version = version + 1,
     updated_at = @now
@@ -194,7 +195,7 @@ WHERE serial = @serial`
 const saveDuties = `
 UPDATE devices
 SET push_at = CASE WHEN @pushed THEN @push_at ELSE push_at END,
-    push_tries = CASE WHEN @pushed THEN 0 ELSE push_tries END,
+    push_tries = CASE WHEN @pushed THEN @push_tries ELSE push_tries END,
     poll_at = CASE WHEN @polled THEN @poll_at ELSE poll_at END
 WHERE serial = @serial`
 
@@ -204,7 +205,7 @@ func (c *Change) save(ctx context.Context) error {
 		c.later.Queue(saveDevice, c.columns())
 	case c.pushed || c.polled:
 		c.later.Queue(saveDuties, pgx.NamedArgs{
-			"serial": c.Device.Serial, "pushed": c.pushed, "push_at": c.push, "polled": c.polled, "poll_at": c.poll,
+			"serial": c.Device.Serial, "pushed": c.pushed, "push_at": c.push, "push_tries": c.tries, "polled": c.polled, "poll_at": c.poll,
 		})
 	}
 	// A notification makes its commit wait for every other that has one, so only what is due at once is notified.
@@ -240,7 +241,7 @@ func (c *Change) columns() pgx.NamedArgs {
 		"serial": d.Serial, "state": d, "status": d.Status(), "awaiting": notNil(d.Awaiting()), "management": d.Management(),
 		"blocked_by": d.BlockedBy(), "server": d.ABM.Server, "group_names": notNil(a.Groups), "user_id": orNull(a.UserID),
 		"technician_id": orNull(a.TechnicianID), "epoch": d.Activation.Epoch, "pushed": c.pushed, "push_at": c.push,
-		"polled": c.polled, "poll_at": c.poll, "now": c.now,
+		"push_tries": c.tries, "polled": c.polled, "poll_at": c.poll, "now": c.now,
 	}
 }
 
@@ -252,6 +253,7 @@ func (c *Change) Now() time.Time { return c.now }
 func (c *Change) pushIn(pause time.Duration) {
 	at := c.now.Add(pause)
 	was := c.was
+	c.tries = 0
 	switch {
 	case pause < 0:
 		c.pushed, c.push = was.pushAt != nil || was.pushTries > 0, nil
@@ -260,6 +262,14 @@ func (c *Change) pushIn(pause time.Duration) {
 	default:
 		c.pushed, c.push = true, &at
 	}
+}
+
+// pushBusy has a device that answered NotNow pushed later, and the later the more often it was pushed for nothing: the
+// wish goes on, it doesn't begin anew.
+func (c *Change) pushBusy() {
+	tries := c.was.pushTries
+	c.pushIn(max(c.db.timing.NotNow, c.db.timing.Repush(tries+1)))
+	c.tries = tries
 }
 
 // pollAt has the device asked again at a time; zero takes the wish back.

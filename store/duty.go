@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -78,14 +79,58 @@ UPDATE devices
 SET push_error = left($2, 500)
 WHERE serial = $1 AND push_error <> left($2, 500)`
 
-// Pushed notes why a push failed, for people to see, or that the last one went well (nil).
+// A wish that nobody pushed for yet is newer than this push: the device has sent a new token meanwhile.
+const noteDeadToken = `
+UPDATE devices
+SET push_error = left($2, 500),
+    push_at = CASE WHEN push_tries = 0 THEN push_at END,
+    push_tries = 0
+WHERE serial = $1`
+
+// deadToken is a failure after which pushing again is useless until the device sends a new token.
+type deadToken interface{ TokenDead() bool }
+
+// Pushed notes why a push failed, for people to see, or that the last one went well (nil). When the failure says by a
+// method TokenDead() bool that the push token is dead, the wish ends: see [DB.TokenRenewed].
 func (db *DB) Pushed(ctx context.Context, serial string, failure error) error {
-	text := ""
+	note, text := notePush, ""
 	if failure != nil {
 		text = failure.Error()
 	}
-	_, err := db.pool.Exec(ctx, notePush, serial, text)
+	if dead := deadToken(nil); errors.As(failure, &dead) && dead.TokenDead() {
+		note = noteDeadToken
+	}
+	_, err := db.pool.Exec(ctx, note, serial, text)
 	return translate(err, "noting a push")
+}
+
+const wishAgain = `
+UPDATE devices d
+SET push_at = $2,
+    push_tries = 0,
+    push_error = ''
+WHERE serial = $1 AND (push_at IS NULL OR push_tries > 0)
+    AND EXISTS (
+        SELECT
+        FROM device_commands c
+        WHERE c.serial = d.serial AND c.epoch = d.epoch AND c.status IN ('', 'NotNow')
+    )`
+
+// TokenRenewed has a device pushed that sent a push token again, if commands wait for it: pushes to the old one went
+// astray. A device that waits in Setup Assistant says so with every token, so awaiting false tells that it has left, even
+// if its answer to DeviceConfigured was lost.
+func (db *DB) TokenRenewed(ctx context.Context, serial string, awaiting bool) error {
+	d, err := db.Device(ctx, serial)
+	if err != nil {
+		return err
+	}
+	if !awaiting && d.SetupLeft() && !d.InSetup() {
+		if err := db.leftSetup(ctx, serial); err != nil {
+			return err
+		}
+	}
+	_, err = db.pool.Exec(ctx, wishAgain, serial, db.now())
+	return translate(err, "wishing a push")
 }
 
 const claimPolls = `

@@ -22,15 +22,18 @@ INSERT INTO plan_items (serial, epoch, kind, name, stage, version, position, sta
 SELECT serial, 1, 'configuration', 'c' || n, 'required', 1, n, 'verified', 1, now() FROM devices, generate_series(1, 5) n;
 INSERT INTO device_commands (command_uuid, serial, epoch, request_type, kind, name, attempt, status, created_at)
 SELECT serial || '-' || n, serial, 1, 'InstallProfile', 'configuration', 'c' || n, 1, 'Acknowledged', now() FROM devices, generate_series(1, 5) n;
+INSERT INTO device_commands (command_uuid, serial, epoch, request_type, kind, name, attempt, status, created_at)
+SELECT serial || '-list-' || n, serial, 1, 'ManagedApplicationList', 'builtin', 'ManagedApplicationList', n, CASE WHEN n < 500 THEN 'Acknowledged' ELSE '' END, now()
+FROM devices, generate_series(1, 500) n WHERE serial LIKE 'S0000000_2';
 INSERT INTO identities (sha256, serial, serial_number, certificate, issued_at, not_after)
 SELECT lpad(to_hex(n), 64, '0'), 'S' || lpad(n::text, 9, '0'), n, 'x', now(), now() FROM generate_series(1, 5000) n;
 INSERT INTO configurations (name, content, identifier) SELECT 'c' || n, 1, 'i' || n FROM generate_series(1, 2000) n;
 INSERT INTO configuration_contents (name, content, identifier, payload) SELECT name, 1, identifier, 'x' FROM configurations;
 INSERT INTO nanomdm.devices (id, authenticate, authenticate_at) SELECT 'U' || n, 'x', now() FROM generate_series(1, 5000) n;
 INSERT INTO nanomdm.enrollments (id, device_id, type, topic, push_magic, token_hex, last_seen_at) SELECT id, id, 'Device', 't', 'm', 'x', now() FROM nanomdm.devices;
-INSERT INTO nanomdm.commands (command_uuid, request_type, command) SELECT command_uuid, request_type, '<?xml' FROM device_commands;
-INSERT INTO nanomdm.enrollment_queue (id, command_uuid) SELECT d.udid, c.command_uuid FROM device_commands c JOIN devices d USING (serial);
-INSERT INTO nanomdm.command_results (id, command_uuid, status, result) SELECT id, command_uuid, 'Acknowledged', '<?xml' FROM nanomdm.enrollment_queue;
+INSERT INTO nanomdm.commands (command_uuid, request_type, command) SELECT command_uuid, request_type, '<?xml' FROM device_commands WHERE request_type = 'InstallProfile';
+INSERT INTO nanomdm.enrollment_queue (id, command_uuid) SELECT d.udid, c.command_uuid FROM nanomdm.commands JOIN device_commands c USING (command_uuid) JOIN devices d USING (serial);
+INSERT INTO nanomdm.command_results (id, command_uuid, status, result) SELECT id, command_uuid, 'NotNow', '<?xml' FROM nanomdm.enrollment_queue;
 INSERT INTO nanomdm.cert_auth_associations (id, sha256) SELECT id, lpad(id, 64, '0') FROM nanomdm.devices;
 ANALYZE`
 
@@ -45,6 +48,7 @@ func TestHotQueriesUseIndexes(t *testing.T) {
 		"otherQueriesThan": {command, false}, "answerCommand": {command, "Acknowledged", "", now}, "closeCommand": {command},
 		"supersede": {device, 1, udid, now}, "clearQueue": {udid}, "revokeIdentities": {device, now}, "serialOfUDID": {udid},
 		"holderOfUDID": {udid, device}, "configurations": {[]string{"c1", "c2"}, []int{1, 1}},
+		"newestConfigured": {device, 1}, "wishAgain": {device, now}, "claimPushes": {now, 50, []float64{60, 120}, 2},
 	}
 	queries := map[string]string{
 		"NanoMDM's next command":           `SELECT command_uuid FROM nanomdm.view_queue WHERE id = $1 AND active = TRUE AND (status IS NULL OR status = 'NotNow') LIMIT 1`,
@@ -69,6 +73,23 @@ func TestHotQueriesUseIndexes(t *testing.T) {
 		require.True(t, ok, "no arguments for %s", name)
 		plan := explain(t, f.sql, sql, given)
 		require.NotContains(t, plan, "Seq Scan", "%s reads a whole table:\n%s", name, plan)
+	}
+}
+
+// A device that was asked for years is judged by what is outstanding, not by all that it ever answered.
+func TestOutstandingCommandsAreFoundAmongThousands(t *testing.T) {
+	f := newFleet(t)
+	f.exec(crowd)
+	f.exec(`UPDATE devices SET push_at = now() - interval '1 hour' WHERE serial = 'S000000042'; ANALYZE devices`)
+	for name, args := range map[string][]any{
+		"othersLeft": {"S000000042-3"}, "wishAgain": {"S000000042", time.Now()}, "claimPushes": {time.Now(), 50, []float64{60, 120}, 2},
+	} {
+		plan := explain(t, f.sql, store.HotQueries[name], args)
+		require.Contains(t, plan, "device_commands_outstanding", "%s:\n%s", name, plan)
+	}
+	for name, args := range map[string][]any{"askedQueries": {"S000000042", 1}, "otherQueriesThan": {"S000000042-3", false}} {
+		plan := explain(t, f.sql, store.HotQueries[name], args)
+		require.Contains(t, plan, "Index Scan Backward using device_commands_once", "%s:\n%s", name, plan)
 	}
 }
 

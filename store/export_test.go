@@ -49,4 +49,7 @@ var HotQueries = map[string]string{
 	"serialOfUDID":        serialOfUDID,
 	"holderOfUDID":        holderOfUDID,
 	"configurations":      configurationContents,
+	"newestConfigured":    newestConfigured,
+	"wishAgain":           wishAgain,
+	"claimPushes":         claimPushes,
 }

@@ -46,6 +46,8 @@ func TestALife(t *testing.T) {
 	require.Equal(t, provision.StatusProvisioning, d.Status())
 	require.Equal(t, provision.Verdict{Total: 5, BeforeReleaseLeft: 1, RequiredLeft: 4, SetupLeft: true}, d.Verdict())
 	require.Equal(t, 1, f.count(`devices WHERE push_at IS NOT NULL`), "the device is to be woken")
+	require.Equal(t, 1, f.count(`nanomdm.commands WHERE command LIKE '%wifi one%'`), "the command carries the content")
+	require.Equal(t, 1, f.count(`nanomdm.commands WHERE command LIKE '%https://apps.example.com/mail%'`))
 
 	require.Equal(t, "DeviceInformation device_information", p.obey())
 	require.Equal(t, "InstallProfile wifi", p.obey())
@@ -71,12 +73,13 @@ func TestALife(t *testing.T) {
 	require.Equal(t, provision.StatusEnrolled, d.Status())
 	require.Equal(t, d, f.carry(serial, step))
 	require.Equal(t, []string{
-		"assigned", "authenticated", "activated", "provisioning", "settled", "setup_released", "setup_finished", "settled", "enrolled",
+		"assigned", "authenticated", "activated", "provisioning", "settled", "setup_released", "settled",
+		"setup_finished", "settled", "enrolled",
 	}, f.kinds(serial))
 	require.Equal(t, f.refolded(serial), d)
+	require.Equal(t, 4, f.count(`device_events WHERE deliver`), "the workflow hears of what decides something")
 	require.Zero(t, f.count(`devices WHERE push_at IS NOT NULL OR poll_at IS NOT NULL`), "nothing is owed to it")
-	require.Equal(t, 1, f.count(`nanomdm.commands WHERE command LIKE '%wifi one%'`), "the command carries the content")
-	require.Equal(t, 1, f.count(`nanomdm.commands WHERE command LIKE '%https://apps.example.com/mail%'`))
+	require.Zero(t, f.count(`nanomdm.commands`)+f.count(`nanomdm.enrollment_queue`)+f.count(`nanomdm.command_results`), "what was answered is gone")
 }
 
 func TestApplyTwiceSendsNothingTwice(t *testing.T) {

@@ -246,13 +246,15 @@ func (p *phone) next(skipNotNow bool) (uuid, what string) {
 	return cmd.CommandUUID, string(sent.Command.Type) + " " + sent.Command.Item.Name
 }
 
-// report stores an answer in NanoMDM and then in the store.
+// report stores an answer as check-ins do: NanoMDM is told only of what the device puts off.
 func (p *phone) report(uuid string, a provision.Answer) store.Outcome {
 	p.t.Helper()
-	result := &mdm.CommandResults{CommandUUID: uuid, Status: string(a.Status), Raw: []byte("<?xml")}
-	require.NoError(p.t, p.mdm.StoreCommandReport(p.request(), result))
 	out, err := p.Answer(p.t.Context(), uuid, a, nil)
 	require.NoError(p.t, err)
+	if !a.Status.Final() && !out.Ignored {
+		result := &mdm.CommandResults{CommandUUID: uuid, Status: string(a.Status), Raw: []byte("<?xml")}
+		require.NoError(p.t, p.mdm.StoreCommandReport(p.request(), result))
+	}
 	return out
 }
 

@@ -42,11 +42,18 @@ func collectItems(rows pgx.Rows) ([]provision.PlanItem, error) {
 	})
 }
 
+// The newest of each query is found by the unique index, because a device may have answered thousands.
 const askedQueries = `
-SELECT request_type, max(attempt), bool_or(status IN ('', 'NotNow'))
-FROM device_commands
-WHERE serial = $1 AND epoch = $2 AND request_type IN ('ProfileList', 'ManagedApplicationList')
-GROUP BY request_type`
+SELECT q.request_type, newest.status IN ('', 'NotNow'), newest.attempt
+FROM (VALUES ('ProfileList', 'management_profile'), ('ManagedApplicationList', 'ManagedApplicationList')) AS q (request_type, name)
+    CROSS JOIN LATERAL (
+        SELECT c.attempt, c.status
+        FROM device_commands c
+        WHERE c.serial = $1 AND c.epoch = $2 AND c.request_type = q.request_type
+            AND c.kind = 'builtin' AND c.name = q.name AND c.version = 0
+        ORDER BY c.attempt DESC
+        LIMIT 1
+    ) AS newest`
 
 // plan is a device's items as they were read and as they become.
 type plan struct {
@@ -74,7 +81,7 @@ func (p *plan) collect(rows pgx.Rows) (err error) {
 func (p *plan) collectQueries(rows pgx.Rows) error {
 	var kind provision.RequestType
 	var asked provision.Asked
-	_, err := pgx.ForEachRow(rows, []any{&kind, &asked.Count, &asked.Outstanding}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&kind, &asked.Outstanding, &asked.Count}, func() error {
 		if kind == provision.ProfileList {
 			p.queries.Profiles = asked
 			return nil
@@ -165,7 +172,7 @@ func (c *Change) due(ctx context.Context, p *plan) ([]provision.Command, time.Ti
 	if !c.Device.MayAct() {
 		return nil, time.Time{}, nil
 	}
-	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.Poll, c.now)
+	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.pollAfter, c.now)
 	leave, again, err := c.leaveAgain(ctx)
 	if poll.IsZero() || !again.IsZero() && again.Before(poll) {
 		poll = again

@@ -75,3 +75,22 @@ func (c *Change) setupAnswered(ctx context.Context, answer provision.Answer) err
 	_, err := c.Record(ctx, fact)
 	return err
 }
+
+// leftSetup records that a device has left Setup Assistant without an answer to DeviceConfigured, after it was sent.
+func (db *DB) leftSetup(ctx context.Context, serial string) error {
+	_, err := db.Update(ctx, serial, func(ctx context.Context, c *Change) error {
+		if !c.Device.SetupLeft() || c.Device.InSetup() {
+			return nil
+		}
+		_, err := c.Record(ctx, provision.Fact{Kind: provision.SetupFinished, Epoch: c.Device.Activation.Epoch, Source: provision.FromDevice})
+		if err != nil {
+			return err
+		}
+		p, err := c.loadPlan(ctx)
+		if err != nil {
+			return err
+		}
+		return c.settle(ctx, p)
+	})
+	return err
+}

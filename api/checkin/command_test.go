@@ -59,18 +59,6 @@ func TestLateNotNowBringsNoCommandBack(t *testing.T) {
 	require.Equal(t, "Acknowledged", e.status(first.CommandUUID))
 }
 
-// Of two answers at the same time, NanoMDM may keep the one that we don't.
-func TestAnsweredCommandStaysClosedWhateverNanoMDMKeeps(t *testing.T) {
-	e := start(t, nil)
-	p := e.provisioned(serial)
-	first := p.idle()
-	next := p.report(first.CommandUUID, "Acknowledged")
-	_, err := e.sql.Exec(t.Context(), `UPDATE nanomdm.command_results SET status = 'NotNow' WHERE command_uuid = $1`, first.CommandUUID)
-	require.NoError(t, err)
-	require.Equal(t, next, p.idle())
-	require.Equal(t, next, p.report(first.CommandUUID, "Acknowledged"))
-}
-
 // A device that was restarted meanwhile doesn't repeat its answer, so NanoMDM must not know more of it than we do.
 func TestCommandWhoseAnswerWasNotTakenIsHandedOutAgain(t *testing.T) {
 	e := start(t, nil)

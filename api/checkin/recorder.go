@@ -60,7 +60,12 @@ func (s *recorder) TokenUpdate(r *nanomdm.Request, m *nanomdm.TokenUpdate) error
 	if err := s.CheckinAndCommandService.TokenUpdate(r, m); err != nil {
 		return err
 	}
-	if r.ParentID != "" || !id.Opened() {
+	switch {
+	case r.ParentID != "":
+		return nil
+	case id.Management == provision.Managed:
+		return s.store.TokenRenewed(r.Context(), id.Serial, awaiting)
+	case !id.Opened():
 		return nil
 	}
 	device, err := s.facts.Activated(r.Context(), id.Serial, awaiting)
@@ -120,7 +125,8 @@ func (s *recorder) answered(r *nanomdm.Request, id store.Identity, results *nano
 	}
 	// Ours comes first and takes the command off the queue in the same transaction: if the core came first and we died before
 	// our turn, a device that doesn't repeat its answer, because it was restarted, would leave its item waiting for ever.
-	if _, err := s.facts.Answered(ctx, sent.UUID, answer, (*store.Information)(said)); err != nil {
+	out, err := s.facts.Answered(ctx, sent.UUID, answer, (*store.Information)(said))
+	if err != nil {
 		return nil, err
 	}
 	if answer.Status != provision.AnswerAcknowledged && answer.Status != provision.AnswerNotNow {
@@ -130,8 +136,9 @@ func (s *recorder) answered(r *nanomdm.Request, id store.Identity, results *nano
 	if id.Management != provision.Managed {
 		return nil, nil
 	}
-	// An answer of an enrollment that is over is taken down by us only: NanoMDM knows commands by their newest state.
-	if sent.Epoch != id.Epoch {
+	// The core need only know what the device puts off: what was answered has left its tables, and an answer of an
+	// enrollment that is over would be taken for one of this.
+	if answer.Status.Final() || out.Ignored || sent.Epoch != id.Epoch {
 		results = asIdle(results)
 	}
 	return s.CheckinAndCommandService.CommandAndReportResults(r, results)

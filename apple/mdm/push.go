@@ -42,6 +42,9 @@ type PushError struct {
 // Error names Apple's reason.
 func (e *PushError) Error() string { return "the push service refused: " + e.Reason }
 
+// TokenDead reports whether pushing again is useless until the device sends a new token.
+func (e *PushError) TokenDead() bool { return errors.Is(e, ErrTokenDead) }
+
 // Unwrap returns what the reason amounts to, or nil.
 func (e *PushError) Unwrap() error {
 	switch e.Reason {

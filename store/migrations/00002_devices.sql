@@ -117,6 +117,8 @@ CREATE TABLE device_commands (
     answered_at  timestamptz,
     CONSTRAINT device_commands_once UNIQUE (serial, epoch, request_type, kind, name, version, attempt)
 );
+-- A device that is asked again and again has many answered commands and few others.
+CREATE INDEX device_commands_outstanding ON device_commands (serial, epoch) WHERE status IN ('', 'NotNow');
 
 -- +goose Down
 DROP TABLE device_commands, plan_items, device_events, devices;
