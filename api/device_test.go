@@ -140,6 +140,8 @@ func TestOperatorsRequests(t *testing.T) {
 	s.post(at+":extend-hold", body{"until": time.Now().Add(time.Hour)}).fails(409, "device_not_in_setup")
 
 	s.activate(serial, true)
+	s.post(at+":release", body{"reason": "end_of_life", "serial": serial}).fails(409, "device_in_setup")
+	require.Equal(t, []string{"reason"}, fields(s.post(at+":hold", body{"reason": strings.Repeat("x", 201)}).fails(422, provision.Invalid)))
 	for _, until := range []time.Time{time.Now().Add(-time.Minute), time.Now().Add(31 * 24 * time.Hour)} {
 		require.Equal(t, []string{"until"}, fields(s.post(at+":extend-hold", body{"until": until}).fails(422, provision.Invalid)))
 	}

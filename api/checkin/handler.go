@@ -147,12 +147,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	defer cancel()
 	request := nanomdm.NewRequestWithContext(withIdentity(ctx, id.Identity), id.cert)
 	if checkin {
-		return h.checkin(request, id, body)
+		return h.checkin(ctx, request, id, body)
 	}
 	return h.answer(request, id, body)
 }
 
-func (h *Handler) checkin(r *nanomdm.Request, id caller, body []byte) ([]byte, error) {
+func (h *Handler) checkin(ctx context.Context, r *nanomdm.Request, id caller, body []byte) ([]byte, error) {
 	message, err := readCheckin(body)
 	if err != nil {
 		return nil, err
@@ -161,7 +161,7 @@ func (h *Handler) checkin(r *nanomdm.Request, id caller, body []byte) ([]byte, e
 		return nil, err
 	}
 	if m, ok := message.(*nanomdm.Authenticate); ok {
-		if err := h.who.mayTake(r.Context(), id, m); err != nil {
+		if err := h.who.mayTake(ctx, id, m); err != nil {
 			return nil, err
 		}
 	}
