@@ -49,8 +49,8 @@ func (b *books) RecordByHand(_ context.Context, serial, key string, f provision.
 	return provision.Device{Serial: serial}, b.err
 }
 
-// performed runs an activity as the SDK does and returns the error that goes into the history, and what was logged.
-func performed(t *testing.T, b *books, run any, args ...any) (err error, logged string) {
+// performed runs an activity as the SDK does and returns what was logged, and the error that goes into the history.
+func performed(t *testing.T, b *books, run any, args ...any) (logged string, err error) {
 	t.Helper()
 	var out bytes.Buffer
 	suite := testsuite.WorkflowTestSuite{}
@@ -59,7 +59,7 @@ func performed(t *testing.T, b *books, run any, args ...any) (err error, logged 
 	env.RegisterActivity(&activities.MDM{Planner: b})
 	env.RegisterActivity(&activities.Records{Keeper: b})
 	_, err = env.ExecuteActivity(run, args...)
-	return err, out.String()
+	return out.String(), err
 }
 
 var (
@@ -89,7 +89,7 @@ func TestWhatTemporalIsToldOfErrors(t *testing.T) {
 			{records.Carry, "S", provision.Step{Do: provision.Nudge}},
 			{records.Record, "S", "k", provision.Fact{Kind: provision.Unassigned}},
 		} {
-			err, logged := performed(t, b, do[0], do[1:]...)
+			logged, err := performed(t, b, do[0], do[1:]...)
 			var app *temporal.ApplicationError
 			require.ErrorAs(t, err, &app)
 			require.Equal(t, c.code, app.Type())

@@ -45,7 +45,7 @@ func TestFactBeginsALostWorkflowAnew(t *testing.T) {
 	for i, f := range []provision.Fact{
 		{Kind: provision.HoldRequest, Reason: "repair"},
 		{Kind: provision.ReleaseRequest, Reason: "end_of_life"},
-		{Kind: provision.Settled, Plan: 1, Verdict: &provision.Verdict{Total: 1}},
+		{Kind: provision.Settled, Plan: 1, Verdict: &provision.Verdict{Total: 1, RequiredLeft: 1, Failed: []string{"app/maps"}}},
 		{Kind: provision.RetryItem},
 	} {
 		o.record(serial(i), provision.Interactive, assigned("sales"))
@@ -70,8 +70,10 @@ func TestFactWithNowhereToGoBeginsNothing(t *testing.T) {
 	o.record(serial(0), provision.Interactive, assigned("sales"))
 	_, err := o.db.Update(t.Context(), serial(0), func(ctx context.Context, ch *store.Change) error {
 		for _, f := range []provision.Fact{
-			{Kind: provision.ReleaseRequest, Reason: "end_of_life"}, {Kind: provision.Released, Reason: "end_of_life"},
-			{Kind: provision.HoldRequest, Reason: "late"}, {Kind: provision.CheckedOut, Epoch: 1},
+			{Kind: provision.ReleaseRequest, Reason: "end_of_life"},
+			{Kind: provision.Released, Reason: "end_of_life"},
+			{Kind: provision.HoldRequest, Reason: "late"},
+			{Kind: provision.CheckedOut, Epoch: 1},
 		} {
 			if _, err := ch.Record(ctx, f); err != nil {
 				return err

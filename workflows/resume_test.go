@@ -58,7 +58,7 @@ func TestResumedWorkflowWaitsForTheStore(t *testing.T) {
 				told = s.status(t)
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				require.Equal(t, 1, len(s.calls), "only looked: %v", s.calls)
+				require.Len(t, s.calls, 1, "only looked")
 				require.LessOrEqual(t, s.calls["look"], 13*8)
 				require.GreaterOrEqual(t, s.calls["look"], 12)
 				s.broken = nil
