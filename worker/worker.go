@@ -104,6 +104,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	running.Go(func() { relay.Run(ctx) })
 	running.Go(func() { newReconciler(w.store, door, w.config).run(ctx) })
 	running.Go(func() { newDuties(w.store, w.pusher, w.config).run(ctx) })
+	running.Go(func() { keepPurging(ctx, w.store, w.config.Log) })
 	fatal := w.runTemporal(ctx, cancel)
 	cancel(fatal)
 	running.Wait()

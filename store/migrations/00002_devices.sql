@@ -119,6 +119,7 @@ CREATE TABLE device_commands (
 );
 -- A device that is asked again and again has many answered commands and few others.
 CREATE INDEX device_commands_outstanding ON device_commands (serial, epoch) WHERE status IN ('', 'NotNow');
+CREATE INDEX device_commands_answered_queries ON device_commands (answered_at) WHERE request_type IN ('ProfileList', 'ManagedApplicationList');
 
 -- +goose Down
 DROP TABLE device_commands, plan_items, device_events, devices;

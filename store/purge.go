@@ -1,0 +1,104 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Purged counts what [DB.Purge] deleted.
+type Purged struct {
+	// Queries are answered questions after a device's profiles and apps.
+	Queries int64
+	// Commands are those that NanoMDM will never hand out.
+	Commands int64
+	// Challenges are enrollment challenges, used or expired.
+	Challenges int64
+	// Keys are idempotency keys.
+	Keys int64
+}
+
+// The newest of an enrollment stays: the next question is numbered by it.
+const purgeQueries = `
+DELETE FROM device_commands
+WHERE command_uuid IN (
+    SELECT c.command_uuid
+    FROM device_commands c
+    WHERE c.request_type IN ('ProfileList', 'ManagedApplicationList') AND c.answered_at < $1
+        AND c.status NOT IN ('', 'NotNow') AND EXISTS (
+            SELECT
+            FROM device_commands n
+            WHERE n.serial = c.serial AND n.epoch = c.epoch AND n.request_type = c.request_type AND n.kind = c.kind
+                AND n.name = c.name AND n.version = c.version AND n.attempt > c.attempt
+        )
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)`
+
+// What was superseded, or queued for an enrollment that is over, isn't active. An answer that comes to it all the same
+// is taken down in device_commands, where it stays.
+const purgeCommands = `
+DELETE FROM nanomdm.commands
+WHERE command_uuid IN (
+    SELECT c.command_uuid
+    FROM nanomdm.commands c
+    WHERE c.created_at < $1 AND NOT EXISTS (
+        SELECT
+        FROM nanomdm.enrollment_queue q
+        WHERE q.command_uuid = c.command_uuid AND q.active
+    )
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)`
+
+const purgeChallenges = `
+DELETE FROM enrollment_challenges
+WHERE sha256 IN (
+    SELECT sha256
+    FROM enrollment_challenges
+    WHERE coalesce(used_at, expires_at) < $1
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)`
+
+const purgeKeys = `
+DELETE FROM idempotency_keys
+WHERE (token_id, key) IN (
+    SELECT token_id, key
+    FROM idempotency_keys
+    WHERE created_at < $1
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)`
+
+// purgeBatch bounds a transaction, so that nobody waits long for a row that is being deleted.
+const purgeBatch = 1000
+
+// Purge deletes what ended before a time and nothing refers to any more; idempotency keys are kept as long as their
+// answers ([KeepAnswers]). Several may purge at once, and what an interrupted one left the next takes. Facts, plans and
+// installations are kept: they are the audit trail.
+func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
+	var p Purged
+	for _, part := range []struct {
+		sql    string
+		before time.Time
+		count  *int64
+	}{
+		{purgeQueries, before, &p.Queries},
+		{purgeCommands, before, &p.Commands},
+		{purgeChallenges, before, &p.Challenges},
+		{purgeKeys, db.now().Add(-KeepAnswers), &p.Keys},
+	} {
+		n, err := db.purge(ctx, part.sql, part.before)
+		*part.count = n
+		if err != nil {
+			return p, translate(err, "purging")
+		}
+	}
+	return p, nil
+}
+
+func (db *DB) purge(ctx context.Context, sql string, before time.Time) (total int64, err error) {
+	for {
+		tag, err := db.pool.Exec(ctx, sql, before, purgeBatch)
+		total += tag.RowsAffected()
+		if err != nil || tag.RowsAffected() < purgeBatch {
+			return total, err
+		}
+	}
+}
