@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,7 +39,7 @@ type operation struct {
 	parameters openapi3.Parameters
 	body       *openapi3.RequestBody
 	maxBody    int64
-	produces   []string
+	produces   []string // media types of what succeeds; none = it has no body
 }
 
 func loadContract() (*contract, error) {
@@ -72,11 +73,13 @@ func newOperation(method string, item *openapi3.PathItem, op *openapi3.Operation
 			o.maxBody = intake.MaxConfiguration
 		}
 	}
-	for _, response := range op.Responses.Map() {
-		for media := range response.Value.Content {
-			o.produces = append(o.produces, media)
+	for status, response := range op.Responses.Map() {
+		if strings.HasPrefix(status, "2") { // a problem is sent whatever Accept says
+			o.produces = slices.AppendSeq(o.produces, maps.Keys(response.Value.Content))
 		}
 	}
+	slices.Sort(o.produces)
+	o.produces = slices.Compact(o.produces)
 	return o
 }
 
@@ -88,8 +91,9 @@ const (
 // negotiated refuses bodies and answers of media types that the operation doesn't know.
 func (o *operation) negotiated(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if accept := c.Request().Header.Values("Accept"); len(accept) > 0 && !accepts(strings.Join(accept, ","), o.produces) {
-			return faultf(codeNotAcceptable, "The answer would be %s, which Accept excludes.", o.produces[0])
+		accept := c.Request().Header.Values("Accept")
+		if len(accept) > 0 && len(o.produces) > 0 && !accepts(strings.Join(accept, ","), o.produces) {
+			return faultf(codeNotAcceptable, "The answer would be %s, which Accept excludes.", strings.Join(o.produces, " or "))
 		}
 		if o.body == nil {
 			return next(c)
@@ -97,11 +101,8 @@ func (o *operation) negotiated(next echo.HandlerFunc) echo.HandlerFunc {
 		given := c.Request().Header.Get("Content-Type")
 		media, _, err := mime.ParseMediaType(given)
 		if err != nil || o.body.Content[media] == nil {
-			var known []string
-			for name := range o.body.Content {
-				known = append(known, name)
-			}
-			return faultf(codeUnsupportedMediaType, "The body is sent as %.80q; this address takes %s.", given, strings.Join(known, ", "))
+			known := slices.Sorted(maps.Keys(o.body.Content))
+			return faultf(codeUnsupportedMediaType, "The body is sent as %.80q; this address takes %s.", given, strings.Join(known, " or "))
 		}
 		if c.Request().ContentLength > o.maxBody {
 			return &http.MaxBytesError{Limit: o.maxBody}
@@ -148,38 +149,25 @@ func (o *operation) checked(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 			known[p.Name] = known[p.Name] || p.In == openapi3.ParameterInQuery
 			if p.In == openapi3.ParameterInQuery && len(query[p.Name]) > 1 && !p.Schema.Value.Type.Is("array") {
-				faults = append(faults, fieldFault{p.Name, "is given more than once"})
+				faults = append(faults, fieldFault{p.Name, subject(p.Name) + " is given more than once."})
 				continue
 			}
 			if err := openapi3filter.ValidateParameter(c.Request().Context(), input, p); err != nil {
-				faults = append(faults, fieldFault{p.Name, reason(err)})
+				faults = append(faults, parameterFault(p.Name, err))
 			}
 		}
 		for name := range query {
 			if !known[name] {
-				faults = append(faults, fieldFault{name, "is not a parameter of this address"})
+				faults = append(faults, fieldFault{name, subject(name) + " is not a parameter of this address."})
 			}
 		}
 		if len(faults) > 0 {
-			f := faultf(codeInvalidParameter, "Parameter %s: %s.", faults[0].field, faults[0].detail)
+			f := faultf(codeInvalidParameter, "%s", faults[0].detail)
 			f.fields = faults
 			return f
 		}
 		return next(c)
 	}
-}
-
-// reason is the innermost words of an error of the contract's checker; they never hold the value itself.
-func reason(err error) string {
-	var schema *openapi3.SchemaError
-	var parse *openapi3filter.ParseError
-	switch {
-	case errors.As(err, &schema):
-		return schema.Reason
-	case errors.As(err, &parse) && parse.Reason != "":
-		return parse.Reason
-	}
-	return "has not the form that the contract asks for"
 }
 
 // Bind reads a JSON body, after the contract: malformed JSON is 400, and whatever the contract doesn't allow, unknown
@@ -201,7 +189,7 @@ func (ct *contract) Bind(into any, c echo.Context) error {
 		return faultf(codeInvalidJSON, "The body is not JSON: %v.", err)
 	}
 	if faults := o.violations(value); len(faults) > 0 {
-		f := faultf(provision.Invalid, "%s: %s.", faults[0].field, faults[0].detail)
+		f := faultf(provision.Invalid, "%s", faults[0].detail)
 		f.fields = faults
 		return f
 	}
@@ -224,62 +212,18 @@ func readFault(err error) error {
 func unfit(err error) error {
 	var mismatch *json.UnmarshalTypeError
 	if errors.As(err, &mismatch) {
-		return faultf(provision.Invalid, "%s: can't be read as it is.", mismatch.Field).at(mismatch.Field)
+		return faultf(provision.Invalid, "%s can't be read as it is.", subject(mismatch.Field)).at(mismatch.Field)
 	}
-	return faultf(provision.Invalid, "A value can't be read: %v.", err)
+	return faultf(provision.Invalid, "%s", unreadable(err))
 }
 
 func (o *operation) violations(value any) []fieldFault {
 	var faults []fieldFault
 	if field, found := findNUL(value, ""); found {
-		faults = append(faults, fieldFault{field, "holds a NUL character"})
+		faults = append(faults, fieldFault{field, subject(field) + " holds a NUL character."})
 	}
 	err := o.body.Content.Get("application/json").Schema.Value.VisitJSON(value, openapi3.MultiErrors(), openapi3.EnableFormatValidation())
-	return append(faults, flatten(err)...)
-}
-
-func flatten(err error) []fieldFault {
-	if err == nil {
-		return nil
-	}
-	var faults []fieldFault
-	var schema *openapi3.SchemaError
-	if many, ok := err.(openapi3.MultiError); ok { //nolint:errorlint // the checker's own tree, never wrapped
-		for _, one := range many {
-			faults = append(faults, flatten(one)...)
-		}
-		return faults
-	}
-	if errors.As(err, &schema) {
-		return []fieldFault{fieldOf(schema)}
-	}
-	return []fieldFault{{"body", "has not the form that the contract asks for"}}
-}
-
-// unknownField is how the checker says that a field is not in the contract; it points to the object around it.
-var unknownField = regexp.MustCompile(`^property "(.+)" is unsupported$`)
-
-// fieldOf writes the place as people do: items[2].name.
-func fieldOf(err *openapi3.SchemaError) fieldFault {
-	keys, detail := err.JSONPointer(), err.Reason
-	if match := unknownField.FindStringSubmatch(detail); match != nil {
-		keys, detail = append(keys, match[1]), "is not a field that is known here"
-	}
-	var b strings.Builder
-	for _, key := range keys {
-		if _, notIndex := strconv.Atoi(key); notIndex == nil {
-			b.WriteString("[" + key + "]")
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte('.')
-		}
-		b.WriteString(key)
-	}
-	if b.Len() == 0 {
-		return fieldFault{"body", detail}
-	}
-	return fieldFault{b.String(), detail}
+	return append(faults, violations(err)...)
 }
 
 // findNUL looks for the one character that JSON can hold and PostgreSQL can't.

@@ -135,7 +135,7 @@ func faultOf(err error) *fault {
 		}
 		return f
 	case errors.As(err, &tooLarge):
-		return faultf(provision.PayloadTooLarge, "The request is larger than %d bytes.", tooLarge.Limit)
+		return faultOf(intake.TooLarge("The request", tooLarge.Limit))
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return faultf(codeTimeout, "The request took too long; nothing was changed, or all of it. Try again.").with("Retry-After", "5")
 	case errors.As(err, &fromEcho):

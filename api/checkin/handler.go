@@ -134,7 +134,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, provision.Errorf(provision.PayloadTooLarge, "The message is larger than %d bytes.", limit)
+		return nil, intake.TooLarge("The message", limit)
 	case err != nil:
 		return nil, malformed("The message can't be read to its end.")
 	}

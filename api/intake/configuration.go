@@ -41,7 +41,7 @@ type payload struct {
 // [provision.ConfigurationBad] and the key at fault, or [provision.PayloadTooLarge].
 func CheckConfiguration(raw []byte) (identifier string, err error) {
 	if len(raw) > MaxConfiguration {
-		return "", provision.Errorf(provision.PayloadTooLarge, "The configuration is larger than 5 MiB.")
+		return "", TooLarge("The configuration", MaxConfiguration)
 	}
 	text, err := signedContent(raw)
 	if err != nil {
