@@ -76,7 +76,9 @@ func TestConfigurations(t *testing.T) {
 	s.upload("/v1/configurations/a%2Fb", wifi).fails(422, provision.Invalid)
 	mdm := s.upload("/v1/configurations/mdm", strings.Replace(wifi, "com.apple.wifi.managed", "com.apple.mdm", 1))
 	require.Equal(t, []string{"PayloadContent[0].PayloadType"}, fields(mdm.fails(422, provision.ConfigurationBad)))
-	s.upload("/v1/configurations/junk", "not a profile").fails(422, provision.ConfigurationBad)
+	junk := s.upload("/v1/configurations/junk", "not a profile").fails(422, provision.ConfigurationBad)
+	require.NotContains(t, junk.Detail, "CharData", "the library's words")
+	require.Contains(t, s.log.String(), "CharData")
 	s.upload("/v1/configurations/empty", "").fails(422, provision.ConfigurationBad)
 	s.get("/v1/configurations/junk").fails(404, provision.NotFound)
 }

@@ -200,8 +200,12 @@ type problems struct{ log *slog.Logger }
 func (p problems) write(err error, c echo.Context) {
 	f := faultOf(err)
 	ctx := c.Request().Context()
-	if f.code == provision.Internal || f.code == provision.StorageUnavailable || f.code == codeTimeout {
+	var rule *provision.Error
+	switch {
+	case f.code == provision.Internal || f.code == provision.StorageUnavailable || f.code == codeTimeout:
 		p.log.ErrorContext(ctx, "request failed", "request_id", idOf(c), "route", routeOf(c), "error", err)
+	case errors.As(err, &rule) && err.Error() != rule.Message: // there is a cause that the caller isn't told
+		p.log.InfoContext(ctx, "request refused", "request_id", idOf(c), "route", routeOf(c), "error", err)
 	}
 	c.Set(codeKey, string(f.code))
 	if c.Response().Committed {

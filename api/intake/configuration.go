@@ -51,17 +51,22 @@ func CheckConfiguration(raw []byte) (identifier string, err error) {
 		return "", bad("", "The profile is a binary property list; convert it with: plutil -convert xml1.")
 	}
 	if err := checkXML(text); err != nil {
-		return "", bad("", "The profile is not a property list: %.200s.", err.Error())
+		return "", err
 	}
 	var p profile
 	if err := plist.Unmarshal(text, &p); err != nil {
-		return "", bad("", "The profile is not a configuration profile: %.200s.", err.Error())
+		return "", because(err, "The file is not a configuration profile, which is an XML property list with keys such as PayloadType and PayloadContent.")
 	}
 	return p.PayloadIdentifier, p.check()
 }
 
 func bad(key, format string, args ...any) error {
 	return provision.Errorf(provision.ConfigurationBad, format, args...).At(key)
+}
+
+// because is bad with a cause that a log may show and the caller doesn't see.
+func because(cause error, format string, args ...any) error {
+	return fmt.Errorf("%w %w", bad("", format, args...), cause)
 }
 
 // enrollment is the payload by which a device gives itself into the hands of an MDM server.
@@ -94,6 +99,8 @@ func (p profile) check() error {
 	return nil
 }
 
+const unreadable = "The signed profile can't be read; it may be damaged. Export it again."
+
 // signedContent returns what a CMS-signed profile holds; a plain one as it is. The signature must be sound; who signed is
 // for the devices to judge.
 func signedContent(raw []byte) (content []byte, err error) {
@@ -105,22 +112,22 @@ func signedContent(raw []byte) (content []byte, err error) {
 		return trimmed, nil
 	}
 	if err := checkDepth(raw); err != nil {
-		return nil, bad("", "The signed profile can't be read: %v.", err)
+		return nil, because(err, unreadable)
 	}
 	defer func() {
 		if recover() != nil { // the parser indexes what it did not measure
-			content, err = nil, bad("", "The signed profile can't be read.")
+			content, err = nil, bad("", unreadable)
 		}
 	}()
 	p7, err := pkcs7.Parse(raw)
 	if err != nil {
-		return nil, bad("", "The signed profile can't be read: %.200s.", err.Error())
+		return nil, because(err, unreadable)
 	}
 	if len(p7.Signers) == 0 {
 		return nil, bad("", "The CMS message is not signed.")
 	}
 	if err := p7.Verify(); err != nil {
-		return nil, bad("", "The profile's signature is not sound: %.200s.", err.Error())
+		return nil, because(err, "The profile's signature is not sound: what it holds was changed after it was signed, or a certificate in it is not valid.")
 	}
 	if len(p7.Content) == 0 {
 		return nil, bad("", "The signed profile is empty.")
@@ -136,8 +143,12 @@ func checkXML(text []byte) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil {
-			return err
+		var syntax *xml.SyntaxError
+		switch {
+		case errors.As(err, &syntax):
+			return because(err, "The file is not a property list: its XML is broken or ends early at line %d.", syntax.Line)
+		case err != nil:
+			return because(err, "The file is not a property list.")
 		}
 		switch token.(type) {
 		case xml.StartElement:
@@ -146,7 +157,7 @@ func checkXML(text []byte) error {
 			depth--
 		}
 		if depth > deepestPlist {
-			return fmt.Errorf("it is nested more than %d deep", deepestPlist)
+			return bad("", "The profile is nested more than %d deep.", deepestPlist)
 		}
 	}
 }

@@ -89,6 +89,7 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		require.ErrorAs(t, err, &rule, name)
 		require.Equal(t, provision.ConfigurationBad, rule.Code, name)
 		require.Equal(t, c.field, rule.Field, "%s: %s", name, rule.Message)
+		require.NotRegexp(t, `plist:|xml\.|XML syntax|pkcs7|ber2der|asn1|[^.]$`, rule.Message, "%s: a sentence of our own", name)
 	}
 	_, err := intake.CheckConfiguration(make([]byte, intake.MaxConfiguration+1))
 	require.Equal(t, provision.PayloadTooLarge, provision.CodeOf(err))
