@@ -114,14 +114,15 @@ func (i *Intake) Resume(ctx context.Context, by Actor, serial string) (provision
 	})
 }
 
-// ReleaseFromSetup asks for a device to be let out of Setup Assistant now. It fails with [NotInSetup].
+// ReleaseFromSetup asks for a device to be let out of Setup Assistant now, or once more if it didn't leave when it was told
+// to. It fails with [NotInSetup].
 func (i *Intake) ReleaseFromSetup(ctx context.Context, by Actor, serial string) (provision.Device, error) {
 	return i.update(ctx, serial, func(ctx context.Context, c *store.Change) error {
 		d := c.Device
-		if !d.InSetup() {
+		if !d.SetupLeft() {
 			return notInSetup(d)
 		}
-		if d.SetupAsked.By != 0 && d.SetupAskedIn == d.Activation.Epoch {
+		if d.SetupAskedFor() {
 			return nil
 		}
 		fact := by.fact(provision.ReleaseFromSetup)
