@@ -38,7 +38,7 @@ func Main(ctx context.Context, args []string, s Streams) int {
 	if err == nil {
 		return 0
 	}
-	var misuse *settings.Misuse
+	var misuse *settings.MisuseError
 	if errors.As(err, &misuse) {
 		_, _ = fmt.Fprintf(s.Err, "muster: %v\nSee muster --help.\n", err)
 		return 2

@@ -2,22 +2,22 @@ package settings
 
 import "fmt"
 
-// Misuse is a call that can't be understood or can't work as it stands; commands end with exit code 2.
-type Misuse struct{ err error }
+// MisuseError is a call that can't be understood or can't work as it stands; commands end with exit code 2.
+type MisuseError struct{ err error }
 
-// Misused makes a [Misuse] that says what is wrong with the call.
-func Misused(format string, args ...any) error { return &Misuse{fmt.Errorf(format, args...)} }
+// Misused makes a [MisuseError] that says what is wrong with the call.
+func Misused(format string, args ...any) error { return &MisuseError{fmt.Errorf(format, args...)} }
 
 // AsMisuse marks an error as the caller's; nil stays nil.
 func AsMisuse(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Misuse{err}
+	return &MisuseError{err}
 }
 
 // Error returns the sentence.
-func (m *Misuse) Error() string { return m.err.Error() }
+func (m *MisuseError) Error() string { return m.err.Error() }
 
 // Unwrap returns what was marked.
-func (m *Misuse) Unwrap() error { return m.err }
+func (m *MisuseError) Unwrap() error { return m.err }
