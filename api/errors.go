@@ -20,7 +20,6 @@ const (
 	codeForbidden            provision.Code = "forbidden"
 	codeRateLimited          provision.Code = "rate_limited"
 	codeRouteNotFound        provision.Code = "route_not_found"
-	codeMethodNotAllowed     provision.Code = "method_not_allowed"
 	codeNotAcceptable        provision.Code = "not_acceptable"
 	codeUnsupportedMediaType provision.Code = "unsupported_media_type"
 	codeInvalidJSON          provision.Code = "invalid_json"
@@ -55,7 +54,7 @@ var meanings = map[provision.Code]meaning{
 	provision.GroupNotFound:          {http.StatusNotFound, "Group not found"},
 	provision.UnknownCommand:         {http.StatusNotFound, "Unknown command"},
 	codeAssignmentNotFound:           {http.StatusNotFound, "Nobody assigned"},
-	codeMethodNotAllowed:             {http.StatusMethodNotAllowed, "Method not allowed"},
+	provision.MethodNotAllowed:       {http.StatusMethodNotAllowed, "Method not allowed"},
 	codeNotAcceptable:                {http.StatusNotAcceptable, "Not acceptable"},
 	provision.AlreadyExists:          {http.StatusConflict, "Exists already"},
 	provision.InUse:                  {http.StatusConflict, "In use"},
@@ -88,6 +87,15 @@ var meanings = map[provision.Code]meaning{
 	provision.StorageUnavailable:     {http.StatusServiceUnavailable, "Storage unavailable"},
 	provision.WorkflowUnavailable:    {http.StatusServiceUnavailable, "Workflow engine unavailable"},
 	codeTimeout:                      {http.StatusServiceUnavailable, "Took too long"},
+}
+
+// Title is the title of problems with a code, for whoever else writes problems.
+func Title(code provision.Code) string {
+	m, ok := meanings[code]
+	if !ok {
+		m = meanings[provision.Internal]
+	}
+	return m.title
 }
 
 // fault is an error that names several inputs, or sets headers.
@@ -149,7 +157,7 @@ func faultOfEcho(err *echo.HTTPError) *fault {
 	case http.StatusNotFound:
 		return faultf(codeRouteNotFound, "There is nothing at this address.")
 	case http.StatusMethodNotAllowed:
-		return faultf(codeMethodNotAllowed, "The address does not take this method; see Allow.")
+		return faultf(provision.MethodNotAllowed, "The address does not take this method; see Allow.")
 	case http.StatusRequestEntityTooLarge:
 		return faultf(provision.PayloadTooLarge, "The request is too large.")
 	case http.StatusUnsupportedMediaType:

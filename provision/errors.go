@@ -37,6 +37,7 @@ const (
 	IdentityRefused     Code = "identity_refused"
 	ChallengeRefused    Code = "challenge_refused"
 	CheckinMalformed    Code = "checkin_malformed"
+	MethodNotAllowed    Code = "method_not_allowed"
 	PayloadTooLarge     Code = "payload_too_large"
 	StorageUnavailable  Code = "storage_unavailable"
 	WorkflowUnavailable Code = "workflow_unavailable"

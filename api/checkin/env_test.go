@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/checkin"
 	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/api/intake"
@@ -119,7 +120,7 @@ func (e *env) serve(change func(*checkin.Config)) {
 	if change != nil {
 		change(&c)
 	}
-	endpoint, err := checkin.New(checkin.Parts{Store: e.db, Storage: e.storage, Authority: e.authority, Facts: e.facts}, c)
+	endpoint, err := checkin.New(checkin.Parts{Store: e.db, Storage: e.storage, Authority: e.authority, Facts: e.facts, Title: api.Title}, c)
 	require.NoError(e.t, err)
 	mux := http.NewServeMux()
 	mux.Handle("/mdm", endpoint)

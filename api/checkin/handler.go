@@ -71,6 +71,8 @@ type Parts struct {
 	Storage   *mdm.Storage
 	Authority Authority
 	Facts     Facts
+	// Title is what problems with a code are headed with: the REST interface's table.
+	Title func(provision.Code) string
 }
 
 // Handler is the MDM endpoint, for ServerURL and CheckInURL alike.
@@ -78,6 +80,7 @@ type Handler struct {
 	config  Config
 	who     *doorkeeper
 	service service.CheckinAndCommandService
+	title   func(provision.Code) string
 	log     *slog.Logger
 }
 
@@ -94,6 +97,7 @@ func New(p Parts, c Config) (*Handler, error) {
 		config:  c,
 		who:     &doorkeeper{config: c, authority: p.Authority, store: p.Store},
 		service: mdm.Authorized(recorder, p.Storage, c.Log),
+		title:   p.Title,
 		log:     c.Log,
 	}, nil
 }
@@ -107,7 +111,7 @@ const checkinMedia = "application/x-apple-aspen-mdm-checkin"
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPut && r.Method != http.MethodPost {
 		w.Header().Set("Allow", "PUT, POST")
-		h.refuse(w, r, &service.HTTPStatusError{Status: http.StatusMethodNotAllowed, Err: errors.New("devices use PUT")})
+		h.refuse(w, r, provision.Errorf(provision.MethodNotAllowed, "Devices use PUT."))
 		return
 	}
 	reply, err := h.serve(w, r)

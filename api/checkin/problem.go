@@ -2,6 +2,7 @@ package checkin
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -20,41 +21,58 @@ var statuses = map[provision.Code]int{
 	provision.UnknownCommand:     http.StatusBadRequest,
 	provision.DeviceReleased:     http.StatusBadRequest,
 	provision.NotFound:           http.StatusNotFound,
+	provision.MethodNotAllowed:   http.StatusMethodNotAllowed,
 	provision.PayloadTooLarge:    http.StatusRequestEntityTooLarge,
 	provision.StorageUnavailable: http.StatusServiceUnavailable,
 }
 
-// problem is what a person sees who looks at the traffic; devices ignore it.
+// problem is what a person sees who looks at the traffic, in the form of the REST interface's; devices ignore it.
 type problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
-	Code   string `json:"code"`
+	Type      string         `json:"type"`
+	Title     string         `json:"title"`
+	Status    int            `json:"status"`
+	Detail    string         `json:"detail"`
+	Code      provision.Code `json:"code"`
+	Instance  string         `json:"instance"`
+	RequestID string         `json:"request_id"`
 }
 
 const explained = "https://github.com/muster-mdm/muster/blob/main/docs/troubleshooting.md#"
 
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := describe(err)
+	p.Type, p.Title = explained+string(p.Code), h.title(p.Code)
+	p.RequestID = requestID(w)
+	p.Instance = "urn:muster:request:" + p.RequestID
+	log := h.log.With("request_id", p.RequestID, "remote", r.RemoteAddr)
 	switch {
 	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
-		h.log.DebugContext(r.Context(), "device hung up", "remote", r.RemoteAddr)
+		log.DebugContext(r.Context(), "device hung up")
 	case p.Status >= http.StatusInternalServerError:
-		h.log.ErrorContext(r.Context(), "check-in failed", "code", p.Code, "remote", r.RemoteAddr, "error", err)
+		log.ErrorContext(r.Context(), "check-in failed", "code", p.Code, "error", err)
 	default:
-		h.log.WarnContext(r.Context(), "check-in refused", "code", p.Code, "reason", err.Error(), "remote", r.RemoteAddr)
+		log.WarnContext(r.Context(), "check-in refused", "code", p.Code, "reason", err.Error())
 	}
 	body, err := json.Marshal(p)
 	if err != nil {
-		h.log.ErrorContext(r.Context(), "writing a problem failed", "error", err)
+		log.ErrorContext(r.Context(), "writing a problem failed", "error", err)
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(p.Status)
 	if _, err := w.Write(body); err != nil {
-		h.log.DebugContext(r.Context(), "answer to a device lost", "error", err)
+		log.DebugContext(r.Context(), "answer to a device lost", "error", err)
 	}
+}
+
+// requestID is the one that was given to the request before it came here, or a new one.
+func requestID(w http.ResponseWriter) string {
+	id := w.Header().Get("X-Request-Id")
+	if id == "" {
+		id = rand.Text()
+		w.Header().Set("X-Request-Id", id)
+	}
+	return id
 }
 
 func describe(err error) problem {
@@ -74,5 +92,5 @@ func describe(err error) problem {
 }
 
 func of(status int, code provision.Code, detail string) problem {
-	return problem{Type: explained + string(code), Title: http.StatusText(status), Status: status, Detail: detail, Code: string(code)}
+	return problem{Status: status, Detail: detail, Code: code}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"math/big"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/checkin"
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/provision"
@@ -235,6 +237,37 @@ func TestUnreadableMessagesAreRefusedAndChangeNothing(t *testing.T) {
 			before := e.counted()
 			require.Equal(t, "400 checkin_malformed", p.send(p.request(tt.media, tt.body)).code())
 			require.Equal(t, before, e.counted())
+		})
+	}
+}
+
+// A refusal has the form of the REST interface's problems, so that one reader of logs and traffic fits both.
+func TestRefusalsAreProblemsOfTheContract(t *testing.T) {
+	e := start(t, func(c *checkin.Config) { c.MaxCheckin = 4 << 10 })
+	p := e.enrolled(serial)
+	get := p.request(checkinMedia, nil)
+	get.Method = http.MethodGet
+	for name, c := range map[string]struct {
+		request             *http.Request
+		code, title, detail string
+	}{
+		"method": {get, "method_not_allowed", "Method not allowed", "Devices use PUT."},
+		"size":   {p.request(checkinMedia, make([]byte, 4<<10+1)), "payload_too_large", "Too large", "The message is larger than 4 KiB."},
+		"form":   {p.request(checkinMedia, []byte("junk")), "checkin_malformed", "Malformed check-in", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := p.send(c.request)
+			var got api.Problem
+			decoder := json.NewDecoder(bytes.NewReader(a.body))
+			decoder.DisallowUnknownFields()
+			require.NoError(t, decoder.Decode(&got), "%s", a.body)
+			id := a.header.Get("X-Request-Id")
+			require.NotEmpty(t, id)
+			require.Contains(t, got.Detail, c.detail)
+			require.Equal(t, api.Problem{
+				Type: "https://github.com/muster-mdm/muster/blob/main/docs/troubleshooting.md#" + c.code, Title: c.title,
+				Status: a.status, Detail: got.Detail, Code: c.code, Instance: "urn:muster:request:" + id, RequestId: id,
+			}, got)
 		})
 	}
 }

@@ -86,7 +86,7 @@ func (svc *Service) checkins(authority *identity.Authority, cases *intake.Intake
 		return nil, err
 	}
 	return checkin.New(
-		checkin.Parts{Store: svc.db, Storage: svc.storage, Authority: authority, Facts: cases},
+		checkin.Parts{Store: svc.db, Storage: svc.storage, Authority: authority, Facts: cases, Title: api.Title},
 		checkin.Config{
 			ExpiredGrace: svc.settings.IdentityGrace, ClientHeader: svc.settings.ProxyCertHeader, TrustedProxies: proxies, Log: svc.log,
 		})
