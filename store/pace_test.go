@@ -94,11 +94,11 @@ func TestAnAppThatWaitsForAPersonIsAskedAfterMoreAndMoreRarely(t *testing.T) {
 	require.Equal(t, 5*time.Second, say("Installing"), "somebody has signed in")
 }
 
-// deadPush is what Apple's push service says of a token that it knows no more.
-type deadPush struct{ dead bool }
+// deadPushError is what Apple's push service says of a token that it knows no more.
+type deadPushError struct{ dead bool }
 
-func (deadPush) Error() string     { return "Unregistered" }
-func (d deadPush) TokenDead() bool { return d.dead }
+func (deadPushError) Error() string     { return "Unregistered" }
+func (d deadPushError) TokenDead() bool { return d.dead }
 
 func TestADeadTokenIsPushedNoMoreUntilTheDeviceSendsAnother(t *testing.T) {
 	f := newFleet(t)
@@ -110,10 +110,10 @@ func TestADeadTokenIsPushedNoMoreUntilTheDeviceSendsAnother(t *testing.T) {
 	}
 	renew := func() { require.NoError(t, f.TokenRenewed(t.Context(), serial, false)) }
 	require.Equal(t, 1, claim())
-	require.NoError(t, f.Pushed(t.Context(), serial, deadPush{false}))
+	require.NoError(t, f.Pushed(t.Context(), serial, deadPushError{false}))
 	at, _, _ := f.duties()
 	require.NotNil(t, at, "that may pass")
-	require.NoError(t, f.Pushed(t.Context(), serial, fmt.Errorf("pushing: %w", deadPush{true})))
+	require.NoError(t, f.Pushed(t.Context(), serial, fmt.Errorf("pushing: %w", deadPushError{true})))
 	at, _, _ = f.duties()
 	require.Nil(t, at)
 	f.clock.pass(48 * time.Hour)
@@ -122,7 +122,7 @@ func TestADeadTokenIsPushedNoMoreUntilTheDeviceSendsAnother(t *testing.T) {
 
 	renew()
 	require.Equal(t, 1, f.count(`devices WHERE push_at IS NOT NULL AND push_error = ''`))
-	require.NoError(t, f.Pushed(t.Context(), serial, deadPush{true}))
+	require.NoError(t, f.Pushed(t.Context(), serial, deadPushError{true}))
 	at, _, _ = f.duties()
 	require.NotNil(t, at, "that push went to the token before")
 	require.Equal(t, 1, claim())

@@ -37,7 +37,7 @@ func TestPurgesEveryDay(t *testing.T) {
 		var out bytes.Buffer
 		began := time.Now()
 		go keepPurging(ctx, a, slog.New(slog.NewTextHandler(&out, nil)))
-		time.Sleep(10 * 24 * time.Hour)
+		<-time.After(10 * 24 * time.Hour)
 		cancel()
 		synctest.Wait()
 		require.InDelta(t, 10, len(a.before), 6)
