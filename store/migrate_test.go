@@ -156,10 +156,10 @@ func TestOpenRefusesModesThatCorruptText(t *testing.T) {
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	_, err := store.Open(t.Context(), store.Config{URL: "postgres://%zz"})
-	require.ErrorContains(t, err, "reading the database URL")
+	require.ErrorContains(t, err, "database URL can't be read")
 	socket := filepath.Join(t.TempDir(), "nobody")
 	require.NoError(t, os.Mkdir(socket, 0o700))
 	_, err = store.Open(t.Context(), store.Config{URL: "host=" + socket + " user=muster dbname=muster"})
-	require.ErrorContains(t, err, "connecting to PostgreSQL")
+	require.ErrorContains(t, err, "can't be reached")
 	require.Equal(t, provision.StorageUnavailable, provision.CodeOf(store.Translate(err)))
 }
