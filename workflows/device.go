@@ -80,7 +80,7 @@ func newDevice(ctx workflow.Context, s DeviceState) *device {
 		}
 	}
 	for _, kind := range provision.Signals() {
-		d.inbox = append(d.inbox, workflow.GetSignalChannel(ctx, string(kind)))
+		d.inbox = append(d.inbox, workflow.GetSignalChannelWithOptions(ctx, string(kind), workflow.SignalChannelOptions{Description: meanings[kind]}))
 	}
 	return d
 }

@@ -338,10 +338,7 @@ func TestCurrentDetails(t *testing.T) {
 	l := newLive(t)
 	l.happen(assignedTo("sales"))
 	l.begun()
-	value, err := l.client.QueryWorkflow(t.Context(), signals.WorkflowID(device), "", "__temporal_workflow_metadata")
-	require.NoError(t, err)
-	var metadata sdk.WorkflowMetadata
-	require.NoError(t, value.Get(&metadata))
+	metadata := l.metadata()
 	require.Contains(t, metadata.GetCurrentDetails(), "**Awaiting Device Activation**")
 	require.Contains(t, metadata.GetCurrentDetails(), "Can end it: the person who holds the device")
 	require.Contains(t, metadata.GetCurrentDetails(), "nothing before something happens")
@@ -349,4 +346,21 @@ func TestCurrentDetails(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, e.Waits, 1)
 	require.Equal(t, provision.WaitForFacts, e.Next.Do)
+	for _, s := range metadata.GetDefinition().GetSignalDefinitions() {
+		require.NotEmpty(t, s.GetDescription(), s.GetName())
+	}
+	require.Len(t, metadata.GetDefinition().GetSignalDefinitions(), len(provision.Signals()))
+
+	l.activate(1, false)
+	l.enrolled()
+	require.Regexp(t, `^\*\*Enrolled\*\*\n\nEnrolled since \d{4}-\d\d-\d\d \d\d:\d\d UTC\. Nothing to do\.$`, l.metadata().GetCurrentDetails())
+}
+
+func (l *live) metadata() *sdk.WorkflowMetadata {
+	l.t.Helper()
+	value, err := l.client.QueryWorkflow(l.t.Context(), signals.WorkflowID(device), "", "__temporal_workflow_metadata")
+	require.NoError(l.t, err)
+	var metadata sdk.WorkflowMetadata
+	require.NoError(l.t, value.Get(&metadata))
+	return &metadata
 }

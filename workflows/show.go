@@ -155,6 +155,10 @@ func (d *device) describe(ctx workflow.Context) {
 func (d *device) details(now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "**%s**\n", strings.Join(d.Device.Labels(), "**, **"))
+	enrolled := d.Device.Status() == provision.StatusEnrolled
+	if enrolled {
+		fmt.Fprintf(&b, "\nEnrolled since %s.", stamp(d.Device.Enrolled.At))
+	}
 	for _, w := range d.Device.Explain(d.Policy, now) {
 		fmt.Fprintf(&b, "\n- %s Since %s. Can end it: %s.", w.For, stamp(w.Since), w.Who)
 		if w.Until != nil {
@@ -164,9 +168,11 @@ func (d *device) details(now time.Time) string {
 	switch step := d.next(now); {
 	case d.released():
 	case step.Do != provision.WaitForFacts:
-		fmt.Fprintf(&b, "\n- Next: `%s`.", step.Do)
+		fmt.Fprintf(&b, "\n- Next: %s.", deeds[step.Do])
 	case !step.Until.IsZero():
 		fmt.Fprintf(&b, "\n- Next: looked at again at %s, or when something happens.", stamp(step.Until))
+	case enrolled && d.Device.BlockedBy() == "":
+		b.WriteString(" Nothing to do.")
 	default:
 		b.WriteString("\n- Next: nothing before something happens.")
 	}

@@ -28,7 +28,7 @@ func (d *device) do(ctx workflow.Context, step provision.Step) error {
 	var future workflow.Future
 	if step.Do == provision.Apply {
 		d.publish(ctx)
-		future = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, applyOptions(d.applySummary(step))), mdm.ApplyGroups,
+		future = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, applyOptions(applySummary(d.Device, step))), mdm.ApplyGroups,
 			activities.ApplyInput{Serial: d.Device.Serial, After: d.Device.Plan.By, Round: step.Round})
 	} else {
 		future = workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, recordOptions(carrySummary(step))), records.Carry,
@@ -140,23 +140,4 @@ func sentenceOf(err error) string {
 		return "it took too long."
 	}
 	return "the store or the device's plan is out of order; the worker's log says more."
-}
-
-func (d *device) applySummary(step provision.Step) string {
-	groups := 0
-	if d.Device.Assignment != nil {
-		groups = len(d.Device.Assignment.Groups)
-	}
-	summary := fmt.Sprintf("%d groups, try %d", groups, step.Round)
-	if failed := len(d.Device.Verdict().Failed); failed > 0 && step.Round > 1 {
-		summary = fmt.Sprintf("%s, %d items failed", summary, failed)
-	}
-	return summary
-}
-
-func carrySummary(step provision.Step) string {
-	if step.Reason == "" {
-		return string(step.Do)
-	}
-	return fmt.Sprintf("%s: %s", step.Do, step.Reason)
 }

@@ -1,0 +1,80 @@
+package workflows
+
+import (
+	"fmt"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// meanings say in Temporal's UI what signals are. Those for operators may be sent by hand; the others are facts that
+// Muster alone knows.
+var meanings = map[provision.Kind]string{
+	provision.ABMSeen:          "An Apple Business Manager server lists the device.",
+	provision.ABMGone:          "Its Apple Business Manager server no longer lists the device.",
+	provision.Authenticated:    "The device began to enroll anew.",
+	provision.Activated:        "The device enrolled.",
+	provision.CheckedOut:       "The device said that its management profile was removed.",
+	provision.Assigned:         "A user or technician, and groups, were given. By hand: with assignment.",
+	provision.Unassigned:       "User and groups were taken away. By hand: without a payload.",
+	provision.Settled:          "What was sent to the device came to a verdict.",
+	provision.CatalogChanged:   "A group of the device, or something in it, was edited.",
+	provision.ReleaseRequest:   "For operators: release the device for good, with reason end_of_life or permanently_damaged. It can't be undone.",
+	provision.HoldRequest:      "For operators: do nothing for the device until resume, with a reason.",
+	provision.ResumeRequest:    "For operators: end a hold.",
+	provision.RetryItem:        "For operators: try what failed again now.",
+	provision.ExtendHold:       "For operators: keep the device in Setup Assistant longer, with until.",
+	provision.ReleaseFromSetup: "For operators: let the device out of Setup Assistant now.",
+	provision.SetupFinished:    "The device left Setup Assistant.",
+	provision.SetupRefused:     "The device refused to leave Setup Assistant.",
+}
+
+// deeds say what steps do.
+var deeds = map[provision.Action]string{
+	provision.Apply:            "Send what the device's groups bring",
+	provision.LeaveSetup:       "Let the device out of Setup Assistant",
+	provision.ConcludeEnrolled: "Record that the device is Enrolled",
+	provision.ConcludeStuck:    "Record that the device is stuck",
+	provision.Nudge:            "Push again and ask the device for what is outstanding",
+	provision.ConcludeReleased: "Forget the device and record that it is Released",
+}
+
+// summaryLimit is a little below the size that Temporal allows a summary (400 bytes).
+const summaryLimit = 380
+
+// brief shortens a text to what a summary may hold.
+func brief(text string) string {
+	if encodedLen(text) <= summaryLimit {
+		return text
+	}
+	runes := []rune(text)
+	for encodedLen(string(runes)) > summaryLimit-len("…") {
+		runes = runes[:len(runes)*9/10]
+	}
+	return string(runes) + "…"
+}
+
+func applySummary(d provision.Device, step provision.Step) string {
+	groups := 0
+	if d.Assignment != nil {
+		groups = len(d.Assignment.Groups)
+	}
+	summary := fmt.Sprintf("%s, try %d", counted(groups, "group"), step.Round)
+	if failed := len(d.Verdict().Failed); failed > 0 && step.Round > 1 {
+		summary += fmt.Sprintf(", %s failed", counted(failed, "item"))
+	}
+	return summary
+}
+
+func carrySummary(step provision.Step) string {
+	if step.Reason == "" {
+		return deeds[step.Do]
+	}
+	return brief(deeds[step.Do] + ": " + step.Reason)
+}
+
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
