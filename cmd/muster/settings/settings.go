@@ -63,7 +63,7 @@ type Serve struct {
 	AssignmentRequirement string          `env:"ASSIGNMENT_REQUIREMENT" envDefault:"user" help:"user, or user_or_group"`
 	SetupHold             time.Duration   `env:"SETUP_HOLD" envDefault:"30m" help:"longest hold in Setup Assistant"`
 	SetupHoldPolicy       string          `env:"SETUP_HOLD_POLICY" envDefault:"release" help:"release, release_required_only or keep_and_alert when that time is up"`
-	RetryAfter            []time.Duration `env:"RETRY_AFTER" envDefault:"1m,5m,15m,1h,6h" help:"pauses before failed items are tried again"`
+	RetryAfter            []time.Duration `env:"RETRY_AFTER" envDefault:"1m,5m,15m,1h,6h,24h" help:"pauses before failed items are tried again"`
 	NudgeAfter            []time.Duration `env:"NUDGE_AFTER" envDefault:"15m,1h,6h,24h" help:"pauses before a silent device is pushed again; the last repeats"`
 	PollFirst             time.Duration   `env:"POLL_FIRST" envDefault:"5s" help:"first pause before asking after an installing app; doubles"`
 	PollMost              time.Duration   `env:"POLL_MOST" envDefault:"5m" help:"longest pause before asking after an installing app"`

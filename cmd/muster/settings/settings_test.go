@@ -11,6 +11,8 @@ import (
 
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
+	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/workflows"
 )
 
 func bind(t *testing.T, args []string, environ ...string) (settings.Serve, *pflag.FlagSet, error) {
@@ -40,6 +42,15 @@ func TestFlagOverridesVariableOverridesDefault(t *testing.T) {
 	require.NoError(t, flags.Parse([]string{"--listen=127.0.0.1:2", "--roles=api,worker"}))
 	require.Equal(t, "127.0.0.1:2", viaFlag.Listen)
 	require.Equal(t, []string{"api", "worker"}, viaFlag.Roles)
+}
+
+// A workflow that an operator begins by hand goes by the policy that the settings have by default.
+func TestDefaultsAreTheDefaultPolicy(t *testing.T) {
+	s, _, err := bind(t, nil)
+	require.NoError(t, err)
+	require.Equal(t, workflows.DefaultPolicy(), provision.Policy{
+		SetupHold: s.SetupHold, HoldPolicy: provision.HoldPolicy(s.SetupHoldPolicy), RetryAfter: s.RetryAfter, NudgeAfter: s.NudgeAfter,
+	})
 }
 
 func TestSecretsComeFromFilesAndStayOutOfHelp(t *testing.T) {
