@@ -48,9 +48,10 @@ func TestFlagOverridesVariableOverridesDefault(t *testing.T) {
 func TestDefaultsAreTheDefaultPolicy(t *testing.T) {
 	s, _, err := bind(t, nil)
 	require.NoError(t, err)
-	require.Equal(t, workflows.DefaultPolicy(), provision.Policy{
+	set := provision.Policy{
 		SetupHold: s.SetupHold, HoldPolicy: provision.HoldPolicy(s.SetupHoldPolicy), RetryAfter: s.RetryAfter, NudgeAfter: s.NudgeAfter,
-	})
+	}
+	require.Equal(t, workflows.DefaultPolicy(), set)
 }
 
 func TestSecretsComeFromFilesAndStayOutOfHelp(t *testing.T) {
