@@ -18,6 +18,7 @@ import (
 
 type options struct {
 	quick   bool
+	durable bool
 	rows    []string
 	repeats int
 	json    bool
@@ -49,6 +50,7 @@ measured, not whether its goal was met.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.quick, "quick", false, "tiny runs that prove that every row works and say nothing about rates")
+	f.BoolVar(&o.durable, "durable", false, "have the servers keep every commit on disk: then the disk is measured, too")
 	f.StringSliceVar(&o.rows, "rows", rowKeys, "rows to measure")
 	f.IntVar(&o.repeats, "repeats", 3, "runs of each half of a pair (with --quick: 1)")
 	f.BoolVar(&o.json, "json", false, "print the report as one JSON object")
@@ -114,7 +116,7 @@ func (o options) measure(ctx context.Context, say func(string)) (Report, error) 
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Quick: o.quick, Repeats: o.repeats, Machine: machine}
+	report := Report{Quick: o.quick, Durable: o.durable, Repeats: o.repeats, Machine: machine}
 	watched, release := s.watch(ctx)
 	err = s.describeServers(watched, &report.Machine)
 	for _, key := range rowKeys {

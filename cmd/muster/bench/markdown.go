@@ -109,6 +109,9 @@ func (m Machine) sentence(r Report) string {
 	s := fmt.Sprintf("Measured on %s by muster %s on %d cores of %s, %.1f GiB of memory, %s, with %s, PostgreSQL %s and Temporal %s; load average before the run: %s. "+
 		"Medians of %d runs, in brackets the least and the most.",
 		m.Date.Format(time.DateOnly), m.Muster, m.Cores, m.CPU, m.MemoryGB, m.System, m.Go, m.PostgreSQL, m.Temporal, m.Load, r.Repeats)
+	if r.Durable {
+		s += " The servers kept every commit on disk."
+	}
 	if r.Quick {
 		s += " The runs were quick ones, which say nothing about rates."
 	}

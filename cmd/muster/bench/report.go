@@ -11,8 +11,10 @@ import (
 type Report struct {
 	Machine Machine `json:"machine"`
 	Quick   bool    `json:"quick"`
-	Repeats int     `json:"repeats"`
-	Rows    []Row   `json:"rows"`
+	// Durable: the servers kept every commit on disk.
+	Durable bool  `json:"durable"`
+	Repeats int   `json:"repeats"`
+	Rows    []Row `json:"rows"`
 }
 
 // Row is one comparison. Of the series those are there that the row has.

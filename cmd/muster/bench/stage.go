@@ -79,7 +79,7 @@ func openStage(ctx context.Context, o options, say func(string)) (*stage, error)
 	if err := s.keys.Fill(ctx, min(distinct, s.enrolling)); err != nil {
 		return nil, err
 	}
-	cfg := environment.Config{Private: true, Durable: true, Variables: variables, Progress: say}
+	cfg := environment.Config{Private: true, Durable: o.durable, Variables: variables, Progress: say}
 	say("Starting PostgreSQL, Temporal and muster …")
 	var err error
 	if s.env, err = environment.Start(ctx, cfg); err != nil {
