@@ -13,7 +13,7 @@ func (r Report) Markdown() string {
 	var b strings.Builder
 	b.WriteString(r.Machine.sentence(r) + "\n\n")
 	rates := [][]string{{"row", "what", "Muster", "bare", "ratio", "goal", ""}}
-	costs := [][]string{{"row", "processor time, ms per", "Temporal", "PostgreSQL", "muster api", "muster worker", "bare", "load"}}
+	costs := [][]string{{"row", "processor time, ms per", "Temporal", "PostgreSQL", "API", "worker", "bare", "load"}}
 	for _, row := range r.Rows {
 		rates = append(rates, row.rates())
 		costs = append(costs, row.costs()...)
