@@ -51,8 +51,10 @@ const (
 	// stickyCache is how many workflows stay in memory between their tasks: 21 KB each, and the SDK's default of 10,000
 	// gains nothing for workflows that sleep most of their lives.
 	stickyCache = 500
-	// workflowPollers fetch workflow tasks; half of them serve the sticky queue.
-	workflowPollers = 8
+	// workflowPollers fetch workflow tasks. They scale by themselves because pollers of a fixed number choose between the
+	// common and the sticky queue by the last backlog they saw: after a burst all may sit in a long poll of the sticky queue,
+	// and tasks of the common one wait for the minute that it lasts. Scaling ones serve each queue apart.
+	workflowPollers, fewestPollers, firstPollers = 8, 2, 4
 	// activityPollers fetch regular activities, one per device and plan.
 	activityPollers = 4
 	// activitiesAtOnce bounds the transactions under way, well below the connection pool.
@@ -165,8 +167,10 @@ var setCache = sync.OnceFunc(func() { worker.SetStickyWorkflowCacheSize(stickyCa
 func (w *Worker) assemble(onFatal func(error)) worker.Worker {
 	setCache()
 	t := worker.New(w.temporal, w.config.TaskQueue, worker.Options{
-		Identity:                           w.config.Identity,
-		MaxConcurrentWorkflowTaskPollers:   workflowPollers,
+		Identity: w.config.Identity,
+		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
+			InitialNumberOfPollers: firstPollers, MinimumNumberOfPollers: fewestPollers, MaximumNumberOfPollers: workflowPollers,
+		}),
 		MaxConcurrentActivityTaskPollers:   activityPollers,
 		MaxConcurrentActivityExecutionSize: activitiesAtOnce,
 		// Local activities are single transactions, too; the pool bounds them together with everything else.

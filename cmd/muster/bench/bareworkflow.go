@@ -61,7 +61,10 @@ func bareWorkerCommand() *cobra.Command {
 			defer c.Close()
 			worker.SetStickyWorkflowCacheSize(500)
 			w := worker.New(c, bareQueue, worker.Options{
-				MaxConcurrentWorkflowTaskPollers: 8, MaxConcurrentActivityTaskPollers: 4, MaxConcurrentActivityExecutionSize: 12,
+				WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
+					InitialNumberOfPollers: 4, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 8,
+				}),
+				MaxConcurrentActivityTaskPollers: 4, MaxConcurrentActivityExecutionSize: 12,
 				DisableRegistrationAliasing: true,
 			})
 			w.RegisterWorkflowWithOptions(bareDevice, workflow.RegisterOptions{Name: bareType})
