@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -15,9 +16,22 @@ import (
 // ErrInUse says that another running Muster owns the folder.
 var ErrInUse = errors.New("the folder is in use")
 
+// held keeps the locks of this process reachable. Whoever forgets the server that a lock belongs to would lose it at the next
+// garbage collection, which closes files that nobody refers to, while the server goes on.
+var held sync.Map
+
+// claimed is a folder's lock while it is held.
+type claimed struct{ file *os.File }
+
+// Close gives the lock back.
+func (c *claimed) Close() error {
+	held.Delete(c)
+	return c.file.Close()
+}
+
 // claim takes the folder's lock for one kind of server. The kernel gives it back when this process ends, however it ends, so
 // a server found running below a claimed folder is an orphan.
-func claim(dir, kind string) (*os.File, error) {
+func claim(dir, kind string) (*claimed, error) {
 	f, err := os.OpenFile(filepath.Join(dir, kind+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("claiming %s: %w", dir, err)
@@ -30,7 +44,9 @@ func claim(dir, kind string) (*os.File, error) {
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0) // only for the sentence above
 	}
-	return f, nil
+	c := &claimed{f}
+	held.Store(c, struct{}{})
+	return c, nil
 }
 
 // tail returns the last n lines of a file, looking at its last 64 KiB only.

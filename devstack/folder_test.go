@@ -3,6 +3,7 @@ package devstack
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -42,4 +43,16 @@ func TestSweepRemovesOnlyOldFoldersThatNobodyClaims(t *testing.T) {
 	require.NoDirExists(t, abandoned)
 	require.DirExists(t, claimed)
 	require.DirExists(t, foreign)
+}
+
+// A claim lasts although nobody refers to it any more: its server may still run.
+func TestForgottenClaimIsKept(t *testing.T) {
+	dir := t.TempDir()
+	_, err := claim(dir, kindPostgres)
+	require.NoError(t, err)
+	for range 3 { // a finalizer runs after one collection, and closes before the next
+		runtime.GC()
+	}
+	_, err = claim(dir, kindPostgres)
+	require.ErrorIs(t, err, ErrInUse)
 }
