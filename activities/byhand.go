@@ -16,7 +16,7 @@ func checkByHand(f provision.Fact) (provision.Fact, error) {
 	var err error
 	switch f.Kind {
 	case provision.Unassigned, provision.CatalogChanged, provision.RetryItem, provision.ResumeRequest, provision.ReleaseFromSetup,
-		provision.CheckedOut:
+		provision.CheckedOut, provision.CancelRelease, provision.UnassignFromMDM:
 	case provision.HoldRequest:
 		clean.Reason = f.Reason
 	case provision.ABMSeen, provision.ABMGone:
@@ -37,7 +37,8 @@ func checkByHand(f provision.Fact) (provision.Fact, error) {
 			err = provision.Errorf(provision.Invalid, "extend_hold needs a new deadline: give until.")
 		}
 	case provision.Activated, provision.Authenticated, provision.Settled, provision.Registered, provision.Provisioning,
-		provision.SetupReleased, provision.SetupFinished, provision.SetupRefused, provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released:
+		provision.SetupReleased, provision.SetupFinished, provision.SetupRefused, provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released,
+		provision.CheckedIn, provision.ABMAsked, provision.ABMAnswered, provision.ABMBlocked:
 		err = provision.Errorf(provision.Invalid, "%s can't be signalled by hand: only the device or Muster itself can tell it.", f.Kind)
 	default:
 		err = provision.Errorf(provision.Invalid, "%q is no fact that Muster knows.", fmt.Sprintf("%.40s", f.Kind))

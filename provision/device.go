@@ -99,9 +99,19 @@ type Device struct {
 	HoldReason string `json:"hold_reason,omitempty"`
 	HoldMark   Mark   `json:"hold_mark,omitzero"`
 
-	ReleaseAsked  Mark   `json:"release_asked,omitzero"`
-	ReleaseReason string `json:"release_reason,omitempty"`
-	Released      Mark   `json:"released,omitzero"`
+	ReleaseAsked     Mark   `json:"release_asked,omitzero"`
+	ReleaseReason    string `json:"release_reason,omitempty"`
+	ReleaseCancelled Mark   `json:"release_cancelled,omitzero"`
+	Released         Mark   `json:"released,omitzero"`
+
+	// CheckedIn is when the device was last heard of that was off its server: see [Device.AwaitsCheckIn].
+	CheckedIn     Mark `json:"checked_in,omitzero"`
+	UnassignAsked Mark `json:"unassign_asked,omitzero"`
+	// What Apple was asked for.
+	ABMProfile  ABMRequest `json:"abm_profile,omitzero"`
+	ABMUnassign ABMRequest `json:"abm_unassign,omitzero"`
+	ABMRelease  ABMRequest `json:"abm_release,omitzero"`
+	ABMBlock    Block      `json:"abm_block,omitzero"`
 }
 
 // Delivers reports whether the fact must reach the device's workflow. An Authenticate changes a decision only when it
@@ -118,6 +128,8 @@ func (d Device) Delivers(f Fact) bool {
 		return d.setupStuck()
 	case Settled:
 		return f.Verdict == nil || d.decides(*f.Verdict)
+	case ABMAnswered:
+		return f.ABM != nil && d.request(f.ABM.Verb) != nil && d.request(f.ABM.Verb).delivers(f)
 	}
 	return delivered[f.Kind]
 }
@@ -174,8 +186,8 @@ func (d Device) Began() bool {
 	return d.ABMMark.set() || d.AssignmentMark.set() || d.Activation.Activated.set() || d.Activation.Epoch > 1
 }
 
-// Leaving reports whether the device was released or its release was asked for.
-func (d Device) Leaving() bool { return d.Released.set() || d.ReleaseAsked.set() }
+// Leaving reports whether the device was released or its release was asked for and not cancelled.
+func (d Device) Leaving() bool { return d.Released.set() || d.ReleasePending() }
 
 // MayEnroll reports whether every condition of "Enrolled" holds (R1, R80): active, assigned, plan current, nothing
 // required left, and out of Setup Assistant.

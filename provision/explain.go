@@ -29,16 +29,17 @@ const (
 )
 
 // Explain says what a device that isn't Enrolled waits for, since when and who can unblock it. It is empty only for
-// Released devices and for Enrolled ones that nothing holds.
+// devices that Muster released and for Enrolled ones that nothing holds.
 func (d Device) Explain(p Policy, now time.Time) []Wait {
 	switch {
 	case d.Released.set():
 		return nil
-	case d.ReleaseAsked.set():
-		return []Wait{{For: "The release was asked for and is being carried out.", Since: d.ReleaseAsked.At, Who: whoMuster}}
+	case d.ReleasePending():
+		return d.explainRelease(p, now)
 	}
 	waits := d.explainHeld()
 	held := len(waits) > 0
+	waits = append(waits, d.explainABM(now)...)
 	switch d.Status() {
 	case StatusAwaiting:
 		waits = append(waits, d.explainAwaiting(p, now)...)
@@ -48,9 +49,13 @@ func (d Device) Explain(p Policy, now time.Time) []Wait {
 		}
 	case StatusUnmanaged:
 		waits = append(waits, Wait{For: "The management profile is gone from the device; it must be enrolled again.", Since: d.Activation.Ended.At, Who: whoHolder})
-	case StatusUnassigned, StatusUnassignPending:
-		waits = append(waits, Wait{For: "The device was taken off this server in Apple Business Manager.", Since: d.ABMMark.At, Who: whoABM})
-	case StatusEnrolled, StatusReleased:
+	case StatusUnassignPending:
+		waits = append(waits, Wait{For: "The device was taken off this server in Apple Business Manager; it is Unassigned once it is heard of again: it must be switched on.", Since: d.ABMMark.At, Who: whoHolder})
+	case StatusUnassigned:
+		waits = append(waits, d.explainUnassigned())
+	case StatusReleased:
+		waits = append(waits, Wait{For: "The device was released in Apple Business Manager. Release it here, too, or add it there again.", Since: d.ABMMark.At, Who: "an administrator, with release"})
+	case StatusEnrolled:
 	}
 	return waits
 }
@@ -62,7 +67,7 @@ func (d Device) explainHeld() []Wait {
 		waits = append(waits, Wait{For: sentence("The device is on hold", d.HoldReason), Since: d.HoldMark.At, Who: whoOperator})
 	}
 	if d.ABM.State == ABMConflict {
-		waits = append(waits, Wait{For: "Another organisation's Apple Business Manager still claims the device.", Since: d.ABMMark.At, Who: whoABM})
+		waits = append(waits, Wait{For: d.explainConflict(), Since: d.ABMMark.At, Who: whoABM})
 	}
 	return waits
 }

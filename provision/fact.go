@@ -31,6 +31,12 @@ const (
 	SetupFinished Kind = "setup_finished"
 	// SetupRefused: the device refused DeviceConfigured.
 	SetupRefused Kind = "setup_refused"
+	// CheckedIn: the device talked to us after Apple Business Manager took it off its server (R55).
+	CheckedIn Kind = "checked_in"
+	// ABMAnswered: Apple said what became of something that it was asked for: see [ABMVerb].
+	ABMAnswered Kind = "abm_answered"
+	// ABMBlocked: the Apple Business Manager server that the device waits for stopped working, or works again.
+	ABMBlocked Kind = "abm_blocked"
 )
 
 // Requests by operators. They are facts too: that somebody asked.
@@ -41,6 +47,10 @@ const (
 	RetryItem        Kind = "retry_item"
 	ExtendHold       Kind = "extend_hold"
 	ReleaseFromSetup Kind = "release_from_setup"
+	// CancelRelease takes a release back that was not carried out yet.
+	CancelRelease Kind = "cancel_release"
+	// UnassignFromMDM asks for the device to be taken off this MDM server in Apple Business Manager (R54).
+	UnassignFromMDM Kind = "unassign_from_mdm"
 )
 
 // Decisions of the workflow: recorded, never delivered.
@@ -51,12 +61,14 @@ const (
 	Stuck         Kind = "stuck"
 	Nudged        Kind = "nudged"
 	Released      Kind = "released"
+	// ABMAsked: something is to be asked of Apple for this device.
+	ABMAsked Kind = "abm_asked"
 )
 
 var delivered = map[Kind]bool{
 	ABMSeen: true, ABMGone: true, Activated: true, CheckedOut: true, Assigned: true, Unassigned: true, Settled: true,
 	CatalogChanged: true, ReleaseRequest: true, HoldRequest: true, ResumeRequest: true, RetryItem: true, ExtendHold: true,
-	ReleaseFromSetup: true,
+	ReleaseFromSetup: true, CancelRelease: true, UnassignFromMDM: true, CheckedIn: true, ABMBlocked: true,
 }
 
 // Signals lists the kinds that reach workflows, sorted as documented.
@@ -64,6 +76,7 @@ func Signals() []Kind {
 	return []Kind{
 		ABMSeen, ABMGone, Activated, Authenticated, CheckedOut, Assigned, Unassigned, Settled, CatalogChanged,
 		ReleaseRequest, HoldRequest, ResumeRequest, RetryItem, ExtendHold, ReleaseFromSetup, SetupFinished, SetupRefused,
+		CancelRelease, UnassignFromMDM, CheckedIn, ABMAnswered, ABMBlocked,
 	}
 }
 
@@ -159,25 +172,6 @@ func (a *Assignment) Complete() bool {
 	return a.Requirement == RequireUserOrG && len(a.Groups) > 0
 }
 
-// ABMFact is what an Apple Business Manager server said of a device.
-type ABMFact struct {
-	Server string   `json:"server"`
-	State  ABMState `json:"state"`
-}
-
-// ABMState is how Apple Business Manager stands to a device.
-type ABMState string
-
-// States on the ABM axis.
-const (
-	ABMUnknown    ABMState = ""
-	ABMPresent    ABMState = "present"
-	ABMUnassigned ABMState = "unassigned"
-	ABMReleased   ABMState = "released"
-	ABMMissing    ABMState = "missing"
-	ABMConflict   ABMState = "conflict"
-)
-
 // Verdict sums up the items of a plan.
 type Verdict struct {
 	// Total counts the items wanted on the device.
@@ -214,7 +208,7 @@ func (v Verdict) Equal(o Verdict) bool {
 type Delivery struct {
 	Serial string
 	Fact   Fact
-	// Over: the device was released since, so the fact must not begin a new workflow.
+	// Over: the device was released by us since, so the fact must not begin a new workflow.
 	Over bool
 	// Device is the device as stored when the fact was claimed, for a workflow that begins with it: facts of earlier, such
 	// as a hold of a device that was only registered, found no workflow to go to.

@@ -12,8 +12,10 @@ func Fold(d Device, f Fact) Device {
 	switch f.Kind {
 	case Authenticated, Activated, CheckedOut:
 		d.foldActivation(f)
-	case Assigned, Unassigned, CatalogChanged, RetryItem, ABMSeen, ABMGone:
+	case Assigned, Unassigned, CatalogChanged, RetryItem:
 		d.foldWanted(f)
+	case ABMSeen, ABMGone, ABMAsked, ABMAnswered, ABMBlocked, CheckedIn, UnassignFromMDM, CancelRelease:
+		d.foldABM(f)
 	case HoldRequest, ResumeRequest, ReleaseRequest, ReleaseFromSetup, ExtendHold:
 		d.foldRequest(f)
 	case Provisioning, Settled, Enrolled, Stuck, Nudged, Released:
@@ -88,13 +90,6 @@ func (d *Device) foldWanted(f Fact) {
 		d.Catalog.newer(f)
 	case RetryItem:
 		d.Retry.newer(f)
-	case ABMSeen, ABMGone:
-		if d.ABMMark.newer(f) {
-			d.ABM = ABMFact{}
-			if f.ABM != nil {
-				d.ABM = *f.ABM
-			}
-		}
 	}
 }
 
@@ -105,7 +100,7 @@ func (d *Device) foldRequest(f Fact) {
 			d.OnHold, d.HoldReason = f.Kind == HoldRequest, f.Reason
 		}
 	case ReleaseRequest:
-		if d.ReleaseAsked.first(f) {
+		if d.ReleaseAsked.newer(f) {
 			d.ReleaseReason = f.Reason
 		}
 	case ReleaseFromSetup:

@@ -209,7 +209,7 @@ func drawPolicy(t *rapid.T) provision.Policy {
 		SetupHold:  rapid.SampledFrom(pauses).Draw(t, "setup hold"),
 		HoldPolicy: rapid.SampledFrom([]provision.HoldPolicy{provision.HoldRelease, provision.HoldReleaseRequiredOnly, provision.HoldKeepAndAlert, ""}).Draw(t, "hold policy"),
 		RetryAfter: durations.Draw(t, "retry after"),
-		NudgeAfter: durations.Draw(t, "nudge after"),
+		NudgeAfter: durations.Draw(t, "nudge after"), ReleaseDelay: rapid.SampledFrom(pauses).Draw(t, "release delay"),
 	}
 }
 
@@ -229,7 +229,7 @@ func checkStep(t *rapid.T, s provision.Step, now time.Time) {
 		if s.Round < 1 {
 			t.Fatalf("%s in round %d", s.Do, s.Round)
 		}
-	case provision.LeaveSetup, provision.ConcludeEnrolled, provision.ConcludeReleased:
+	case provision.LeaveSetup, provision.ConcludeEnrolled, provision.ConcludeReleased, provision.AskABM:
 	default:
 		t.Fatalf("unknown step %q", s.Do)
 	}

@@ -26,7 +26,7 @@ func TestFieldsOfHistoriesOnlyGrow(t *testing.T) {
 		now = append(now, fields(typ.Name(), typ)...)
 	}
 	for _, kind := range append(provision.Signals(), provision.Registered, provision.Provisioning, provision.SetupReleased,
-		provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released) {
+		provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released, provision.ABMAsked) {
 		now = append(now, "kind "+string(kind))
 	}
 	if *update {

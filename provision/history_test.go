@@ -56,8 +56,7 @@ func (h *history) step() {
 	case "request":
 		h.request()
 	case "abm":
-		state := rapid.SampledFrom([]provision.ABMState{provision.ABMPresent, provision.ABMPresent, provision.ABMUnassigned, provision.ABMConflict}).Draw(h.t, "state")
-		h.add(provision.Fact{Kind: provision.ABMSeen, ABM: &provision.ABMFact{Server: "main", State: state}})
+		h.abm()
 	case "late":
 		if h.epoch > 1 {
 			h.late(rapid.IntRange(1, h.epoch-1).Draw(h.t, "earlier"))
@@ -65,10 +64,38 @@ func (h *history) step() {
 	case "end":
 		if h.pick("ends", "no", "no", "no", "no", "yes") == "yes" {
 			h.add(provision.Fact{Kind: provision.ReleaseRequest, Reason: "end_of_life"})
-			if rapid.Bool().Draw(h.t, "carried out") {
+			if rapid.Bool().Draw(h.t, "cancelled") {
+				h.add(provision.Fact{Kind: provision.CancelRelease})
+			} else if rapid.Bool().Draw(h.t, "carried out") {
 				h.add(provision.Fact{Kind: provision.Released})
 			}
 		}
+	}
+}
+
+func (h *history) abm() {
+	state := rapid.SampledFrom([]provision.ABMState{
+		provision.ABMPresent, provision.ABMPresent, provision.ABMUnassigned, provision.ABMReleased, provision.ABMMissing, provision.ABMConflict,
+	}).Draw(h.t, "state")
+	said := &provision.ABMFact{Server: h.pick("server", "main", "annex"), State: state}
+	verb := rapid.SampledFrom([]provision.ABMVerb{provision.AssignProfile, provision.UnassignDevice, provision.ReleaseDevice}).Draw(h.t, "verb")
+	switch h.pick("apple", "lists", "lists", "lists", "lists no more", "heard of", "asked", "answered", "blocked", "unassign") {
+	case "lists":
+		h.add(provision.Fact{Kind: provision.ABMSeen, ABM: said})
+	case "lists no more":
+		h.add(provision.Fact{Kind: provision.ABMGone, ABM: said})
+	case "heard of":
+		h.add(provision.Fact{Kind: provision.CheckedIn})
+	case "asked":
+		h.add(provision.Fact{Kind: provision.ABMAsked, ABM: &provision.ABMFact{Verb: verb}})
+	case "answered":
+		outcome := rapid.SampledFrom([]provision.ABMOutcome{provision.ABMDone, provision.ABMRetrying, provision.ABMGuided}).Draw(h.t, "outcome")
+		h.add(provision.Fact{Kind: provision.ABMAnswered, ABM: &provision.ABMFact{Verb: verb, Outcome: outcome, Result: h.pick("result", "SUCCESS", "FAILED")}})
+	case "blocked":
+		cause := rapid.SampledFrom([]provision.BlockCause{"", provision.BlockedTerms}).Draw(h.t, "cause")
+		h.add(provision.Fact{Kind: provision.ABMBlocked, ABM: &provision.ABMFact{Server: said.Server, Cause: cause}})
+	case "unassign":
+		h.add(provision.Fact{Kind: provision.UnassignFromMDM})
 	}
 }
 

@@ -73,15 +73,24 @@ func model(facts []provision.Fact) modelled {
 	if f := newest(facts, kind(provision.HoldRequest, provision.ResumeRequest)); f != nil {
 		m.onHold = f.Kind == provision.HoldRequest
 	}
-	seen := newest(facts, kind(provision.ABMSeen))
-	offServer := seen != nil && seen.ABM.State == provision.ABMUnassigned
+	// R55, R57: off its server, a staged device is Unassigned at once, a managed one when it was heard of since.
+	seen := newest(facts, kind(provision.ABMSeen, provision.ABMGone))
+	state := provision.ABMUnknown
+	if seen != nil {
+		state = seen.ABM.State
+	}
+	offServer := state == provision.ABMUnassigned || state == provision.ABMReleased
+	heard := newest(facts, kind(provision.CheckedIn))
+	pending := offServer && (heard == nil || heard.ID < seen.ID)
 
 	switch {
 	case newest(facts, kind(provision.Released)) != nil:
 		m.status = provision.StatusReleased
+	case state == provision.ABMReleased && (left || booted == nil):
+		m.status = provision.StatusReleased
 	case left:
 		m.status = provision.StatusUnmanaged
-	case offServer && booted != nil:
+	case pending && booted != nil:
 		m.status = provision.StatusUnassignPending
 	case offServer:
 		m.status = provision.StatusUnassigned

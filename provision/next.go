@@ -25,6 +25,8 @@ const (
 	Nudge Action = "nudge"
 	// ConcludeReleased: forget the device and record Released, which ends the workflow.
 	ConcludeReleased Action = "conclude_released"
+	// AskABM: have Apple asked for Step.Verb.
+	AskABM Action = "ask_abm"
 )
 
 // Step is the answer of [Next].
@@ -40,6 +42,8 @@ type Step struct {
 	Round int   `json:"round,omitempty"`
 	// Epoch is the enrollment that the step was decided for.
 	Epoch int `json:"epoch,omitempty"`
+	// Verb is what an AskABM asks for.
+	Verb ABMVerb `json:"verb,omitempty"`
 }
 
 // HoldPolicy says what happens when a device's time in Setup Assistant is up.
@@ -65,6 +69,8 @@ type Policy struct {
 	RetryAfter []time.Duration `json:"retry_after,omitempty"`
 	// NudgeAfter is the pause before each re-push of a device that doesn't answer; the last repeats for ever.
 	NudgeAfter []time.Duration `json:"nudge_after,omitempty"`
+	// ReleaseDelay is how long a release can be cancelled, from when it was asked for.
+	ReleaseDelay time.Duration `json:"release_delay,omitempty"`
 }
 
 // Next decides what to do for a device at a time. It is pure: the same device, policy and time give the same step. A
@@ -76,11 +82,13 @@ func Next(d Device, p Policy, now time.Time) Step {
 }
 
 func next(d Device, p Policy, now time.Time) Step {
-	switch {
-	case d.Released.set():
+	if d.Released.set() {
 		return Step{Do: WaitForFacts}
-	case d.ReleaseAsked.set():
-		return Step{Do: ConcludeReleased, Reason: d.ReleaseReason}
+	}
+	if step, decided := nextABM(d, p, now); decided {
+		return step
+	}
+	switch {
 	case d.SetupAskedFor():
 		return Step{Do: LeaveSetup, Reason: "An operator asked for it."}
 	case !d.MayAct():

@@ -11,7 +11,9 @@ const (
 	StatusUnassignPending Status = "Unassign Pending"
 	StatusUnassigned      Status = "Unassigned"
 	StatusUnmanaged       Status = "Unmanaged"
-	StatusReleased        Status = "Released"
+	// StatusReleased: by us, or by Apple Business Manager while no management profile is on the device. Only the first is for
+	// good: see [Device.Over].
+	StatusReleased Status = "Released"
 )
 
 // The two labels of R2–R4, spelled as people see them.
@@ -35,11 +37,13 @@ func (d Device) Status() Status {
 	switch {
 	case d.Released.set():
 		return StatusReleased
-	case d.Activation.State == Ended:
+	case d.Activation.State == Ended && d.ABM.State != ABMReleased:
 		return StatusUnmanaged
-	case d.ABM.State == ABMUnassigned && d.Active():
+	case d.AwaitsCheckIn():
 		return StatusUnassignPending
-	case d.ABM.State == ABMUnassigned:
+	case d.ABM.State == ABMReleased && !d.Active():
+		return StatusReleased
+	case d.OffABM():
 		return StatusUnassigned
 	case !d.Active() || !d.Assignment.Complete():
 		return StatusAwaiting
@@ -85,7 +89,7 @@ func (d Device) Management() Management {
 }
 
 // BlockedBy names what keeps the device from going on although nothing it waits for is missing: on_hold,
-// abm_conflict or stuck; "" when nothing does.
+// abm_conflict, a [BlockCause] of its Apple Business Manager server, or stuck; "" when nothing does.
 func (d Device) BlockedBy() string {
 	switch {
 	case d.Released.set():
@@ -94,10 +98,16 @@ func (d Device) BlockedBy() string {
 		return "on_hold"
 	case d.ABM.State == ABMConflict:
 		return "abm_conflict"
+	case d.blockedByABM():
+		return string(d.ABMBlock.Cause)
 	case d.stuckNow(), d.setupStuck() && d.underWay():
 		return "stuck"
 	}
 	return ""
+}
+
+func (d Device) blockedByABM() bool {
+	return d.ABMBlock.Cause != "" && d.ABMBlock.Server == d.ABM.Server && d.WaitsForABM()
 }
 
 // stuckNow reports whether the last word on the current plan is that it can't go on alone.

@@ -117,7 +117,7 @@ func TestExplain(t *testing.T) {
 		"provisioning, held":  {after(planning, fact(6, provision.HoldRequest)), []wait{{"on hold.", 6, "an operator", 0}}},
 		"conflict":            {after(both, abm(5, provision.ABMConflict)), []wait{{"still claims the device", 5, "Apple Business Manager", 0}}},
 		"checked out":         {after(enrolled, inEpoch(1, fact(8, provision.CheckedOut))), []wait{{"profile is gone", 8, "the person who holds", 0}}},
-		"off the server":      {after(enrolled, abm(8, provision.ABMUnassigned)), []wait{{"taken off this server", 8, "Apple Business Manager", 0}}},
+		"off the server":      {after(enrolled, abm(8, provision.ABMUnassigned)), []wait{{"taken off this server", 8, "the person who holds", 0}}},
 		"release asked for":   {after(enrolled, fact(8, provision.ReleaseRequest)), []wait{{"being carried out", 8, "Muster", 0}}},
 		"released":            {after(enrolled, fact(8, provision.ReleaseRequest), fact(9, provision.Released)), nil},
 		"alerted, nobody yet": {device(activated(3, 1, true), until(at(5), because("time is up", inEpoch(1, fact(6, provision.Stuck))))), []wait{{"nobody is assigned", 3, "a technician", 0}, {"held in Setup", 3, "a technician", 33}, {"by itself: time is up.", 6, "a technician", 0}}},
@@ -160,11 +160,11 @@ func TestDelivers(t *testing.T) {
 	require.True(t, device(active...).Delivers(authenticated), "it ends an enrollment")
 	require.True(t, after(active, inEpoch(1, fact(4, provision.CheckedOut))).Delivers(authenticated), "the status changes")
 	for _, kind := range provision.Signals() {
-		if kind != provision.Authenticated && kind != provision.SetupFinished && kind != provision.SetupRefused {
+		if kind != provision.Authenticated && kind != provision.SetupFinished && kind != provision.SetupRefused && kind != provision.ABMAnswered {
 			require.True(t, device().Delivers(fact(0, kind)), kind)
 		}
 	}
-	for _, kind := range []provision.Kind{provision.Registered, provision.Provisioning, provision.SetupReleased, provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released} {
+	for _, kind := range []provision.Kind{provision.Registered, provision.Provisioning, provision.SetupReleased, provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released, provision.ABMAsked} {
 		require.False(t, device(active...).Delivers(fact(0, kind)), kind)
 		require.NotContains(t, provision.Signals(), kind)
 		require.False(t, kind.Begins(), kind)

@@ -106,7 +106,7 @@ func (c *Change) answer(ctx context.Context, commandUUID string, answer provisio
 	if answer.Status.Final() {
 		c.later.Queue(closeCommand, commandUUID)
 	}
-	if a.sent.Epoch != c.Device.Activation.Epoch || !c.Device.Active() || c.Device.Leaving() {
+	if a.sent.Epoch != c.Device.Activation.Epoch || !c.Device.Active() || c.Device.Over() {
 		return true, 0, nil
 	}
 	if info != nil {

@@ -37,7 +37,7 @@ func (db *DB) RecordByHand(ctx context.Context, serial, key string, f provision.
 		if err := c.tx.QueryRow(ctx, signalRecorded, serial, key).Scan(&recorded); err != nil || recorded {
 			return err
 		}
-		if c.Device.Status() == provision.StatusReleased {
+		if c.Device.Over() {
 			return provision.Errorf(provision.DeviceReleased, "Device %s was released; nothing more can happen to it.", serial)
 		}
 		fact, err := c.RecordDelivered(ctx, f)

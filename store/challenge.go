@@ -41,7 +41,7 @@ WHERE d.serial = (SELECT c.serial FROM enrollment_challenges c WHERE c.sha256 = 
 FOR UPDATE`
 
 const lockChallenge = `
-SELECT c.serial, c.expires_at, c.key_sha256, i.certificate, i.revoked_at IS NOT NULL, d.status
+SELECT c.serial, c.expires_at, c.key_sha256, i.certificate, i.revoked_at IS NOT NULL, d.state ? 'released'
 FROM enrollment_challenges c
     JOIN devices d ON d.serial = c.serial
     LEFT JOIN identities i ON i.sha256 = c.identity
@@ -64,7 +64,7 @@ type challenge struct {
 	key         []byte
 	certificate []byte
 	revoked     bool
-	status      provision.Status
+	over        bool
 }
 
 // Redeem uses up the challenge with a hash and records the certificate that issue makes for its device, in one
@@ -101,7 +101,7 @@ func lockedChallenge(ctx context.Context, tx pgx.Tx, hash [sha256.Size]byte) (ch
 	batch := &pgx.Batch{}
 	batch.Queue(lockDeviceOfChallenge, hash[:])
 	batch.Queue(lockChallenge, hash[:]).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&c.serial, &c.expires, &c.key, &c.certificate, &c.revoked, &c.status)
+		return row.Scan(&c.serial, &c.expires, &c.key, &c.certificate, &c.revoked, &c.over)
 	})
 	err := tx.SendBatch(ctx, batch).Close()
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -113,7 +113,7 @@ func lockedChallenge(ctx context.Context, tx pgx.Tx, hash [sha256.Size]byte) (ch
 func (c challenge) check(key [sha256.Size]byte, now time.Time) error {
 	used := c.key != nil
 	switch {
-	case c.status == provision.StatusReleased:
+	case c.over:
 		return provision.Errorf(provision.ChallengeRefused, "Device %s was released.", c.serial)
 	case used && !bytes.Equal(c.key, key[:]):
 		return provision.Errorf(provision.ChallengeRefused, "The challenge of device %s was used already, with another key. Get a new enrollment profile.", c.serial)

@@ -37,10 +37,10 @@ func (db *DB) Carry(ctx context.Context, serial string, step provision.Step) (pr
 func (c *Change) stillApplies(step provision.Step) bool {
 	d := c.Device
 	switch {
-	case d.Status() == provision.StatusReleased:
+	case d.Over():
 		return false
 	case step.Do == provision.ConcludeReleased:
-		return d.ReleaseAsked.By != 0
+		return d.ReleasePending()
 	case step.Epoch != 0 && step.Epoch != d.Activation.Epoch || d.Leaving():
 		return false
 	}

@@ -68,7 +68,7 @@ func (c *Change) takeUDID(ctx context.Context, holder, udid string) error {
 	if _, err := c.tx.Exec(ctx, setUDID, holder, ""); err != nil {
 		return err
 	}
-	if d := other.Device; d.Active() && d.Status() != provision.StatusReleased {
+	if d := other.Device; d.Active() && !d.Over() {
 		ended := provision.Fact{
 			Kind: provision.CheckedOut, Epoch: d.Activation.Epoch, Source: provision.FromDevice,
 			Reason: "Device " + c.Device.Serial + " enrolled under this one's UDID.",

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/muster-mdm/muster/provision"
 )
 
 // DuePush is a device to wake by APNs.
@@ -163,7 +161,7 @@ func (db *DB) DuePolls(ctx context.Context, limit int) ([]string, error) {
 // device pushed. Repeated or concurrent calls ask once.
 func (db *DB) Poll(ctx context.Context, serial string) error {
 	_, err := db.Update(ctx, serial, func(ctx context.Context, c *Change) error {
-		if !c.Device.Active() || c.Device.Status() == provision.StatusReleased {
+		if !c.Device.Active() || c.Device.Over() {
 			c.pollAt(time.Time{})
 			return nil
 		}

@@ -81,7 +81,7 @@ func (i Identity) Opened() bool { return i.Epoch > 0 && i.Management == provisio
 // NanoMDM keeps hashes as char(64), which must not be compared as text, or its index is of no use.
 const identity = `
 SELECT i.sha256, i.serial, i.not_after, i.revoked_at IS NOT NULL, coalesce(d.udid, ''), d.epoch, d.management,
-    d.status = 'Released', ARRAY(SELECT a.id FROM nanomdm.cert_auth_associations a WHERE a.sha256 = $1::char(64))
+    d.state ? 'released', ARRAY(SELECT a.id FROM nanomdm.cert_auth_associations a WHERE a.sha256 = $1::char(64))
 FROM identities i
     JOIN devices d ON d.serial = i.serial
 WHERE i.sha256 = $1`

@@ -40,7 +40,7 @@ const claimInIndexOrder = `SET LOCAL enable_sort = off`
 const MaxClaim = 64
 
 const claimedFacts = `
-SELECT e.id, e.payload, d.serial, d.status = 'Released', d.state
+SELECT e.id, e.payload, d.serial, d.state ? 'released', d.state
 FROM unnest($1::text[]) WITH ORDINALITY AS claimed (serial, turn)
     JOIN devices d USING (serial)
     CROSS JOIN LATERAL (

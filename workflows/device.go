@@ -85,7 +85,7 @@ func newDevice(ctx workflow.Context, s DeviceState) *device {
 	return d
 }
 
-func (d *device) released() bool { return d.Device.Status() == provision.StatusReleased }
+func (d *device) released() bool { return d.Device.Over() }
 
 // awaitNext returns the next step, when there is one to take or the run has grown too long. Facts, timers and deadlines
 // all end here.

@@ -20,6 +20,8 @@ func DefaultPolicy() provision.Policy {
 		RetryAfter: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour},
 		// APNs drops pushes to devices that are off: ask again soon at first, then as often as people open lids.
 		NudgeAfter: []time.Duration{15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour},
+		// A release can't be undone at Apple; whoever picked the wrong row notices within minutes.
+		ReleaseDelay: 15 * time.Minute,
 	}
 }
 

@@ -26,6 +26,11 @@ var meanings = map[provision.Kind]string{
 	provision.ReleaseFromSetup: "For operators: let the device out of Setup Assistant now.",
 	provision.SetupFinished:    "The device left Setup Assistant.",
 	provision.SetupRefused:     "The device refused to leave Setup Assistant.",
+	provision.CancelRelease:    "For operators: take a release back that was not carried out yet.",
+	provision.UnassignFromMDM:  "For operators: have Apple Business Manager take the device off this MDM server.",
+	provision.CheckedIn:        "The device was heard of after Apple Business Manager took it off its server.",
+	provision.ABMAnswered:      "Apple answered what it was asked for.",
+	provision.ABMBlocked:       "The device's Apple Business Manager server stopped working, or works again.",
 }
 
 // deeds say what steps do.
@@ -36,6 +41,7 @@ var deeds = map[provision.Action]string{
 	provision.ConcludeStuck:    "Record that the device is stuck",
 	provision.Nudge:            "Push again and ask the device for what is outstanding",
 	provision.ConcludeReleased: "Forget the device and record that it is Released",
+	provision.AskABM:           "Have Apple Business Manager asked",
 }
 
 // summaryLimit is a little below the size that Temporal allows a summary (400 bytes).

@@ -22,7 +22,7 @@ type Enrollment struct {
 // the device missed the answer, changes nothing. It fails with [provision.DeviceReleased] for a released device.
 func (i *Intake) Authenticated(ctx context.Context, e Enrollment) (provision.Device, error) {
 	return i.db.Update(ctx, e.Serial, func(ctx context.Context, c *store.Change) error {
-		if c.Device.Status() == provision.StatusReleased {
+		if c.Device.Over() {
 			return released(e.Serial)
 		}
 		repeated := c.Device.Activation.State == provision.Opened && c.UDID() == e.UDID
@@ -64,7 +64,7 @@ func record(ctx context.Context, c *store.Change, f provision.Fact) error {
 // and are no facts. awaiting says that the device waits in Setup Assistant.
 func (i *Intake) Activated(ctx context.Context, serial string, awaiting bool) (provision.Device, error) {
 	return i.db.Update(ctx, serial, func(ctx context.Context, c *store.Change) error {
-		if c.Device.Status() == provision.StatusReleased {
+		if c.Device.Over() {
 			return released(serial)
 		}
 		if c.Device.Activation.State != provision.Opened {
