@@ -27,6 +27,7 @@ type Change struct {
 
 	db       *DB
 	tx       pgx.Tx
+	many     *Many // that this is a part of, if it is
 	now      time.Time
 	udid     string
 	facts    int
@@ -159,7 +160,11 @@ func (c *Change) record(ctx context.Context, f provision.Fact, deliver bool) (pr
 	if err != nil {
 		return f, fmt.Errorf("writing a fact: %w", err)
 	}
-	err = c.tx.QueryRow(ctx, appendEvent, c.Device.Serial, f.Epoch, f.Kind, payload, f.Actor, f.Source, c.priority, c.now, deliver).Scan(&f.ID)
+	if c.many != nil {
+		f.ID, err = c.many.append(ctx, c, f, payload, deliver)
+	} else {
+		err = c.tx.QueryRow(ctx, appendEvent, c.Device.Serial, f.Epoch, f.Kind, payload, f.Actor, f.Source, c.priority, c.now, deliver).Scan(&f.ID)
+	}
 	if err != nil {
 		return f, fmt.Errorf("recording %s: %w", f.Kind, err)
 	}
@@ -204,9 +209,7 @@ func (c *Change) save(ctx context.Context) error {
 	case c.facts > 0:
 		c.later.Queue(saveDevice, c.columns())
 	case c.pushed || c.polled:
-		c.later.Queue(saveDuties, pgx.NamedArgs{
-			"serial": c.Device.Serial, "pushed": c.pushed, "push_at": c.push, "push_tries": c.tries, "polled": c.polled, "poll_at": c.poll,
-		})
+		c.queueDuties()
 	}
 	// A notification makes its commit wait for every other that has one, so only what is due at once is notified.
 	if c.deliver {
@@ -218,9 +221,15 @@ func (c *Change) save(ctx context.Context) error {
 	return c.flush(ctx)
 }
 
-// flush writes what was put off.
+func (c *Change) queueDuties() {
+	c.later.Queue(saveDuties, pgx.NamedArgs{
+		"serial": c.Device.Serial, "pushed": c.pushed, "push_at": c.push, "push_tries": c.tries, "polled": c.polled, "poll_at": c.poll,
+	})
+}
+
+// flush writes what was put off; what is part of many is written with all.
 func (c *Change) flush(ctx context.Context) error {
-	if c.later.Len() == 0 {
+	if c.later.Len() == 0 || c.many != nil {
 		return nil
 	}
 	batch := c.later

@@ -27,6 +27,8 @@ func (db *DB) Carry(ctx context.Context, serial string, step provision.Step) (pr
 			return c.leaveSetup(ctx, step)
 		case provision.ConcludeReleased:
 			return c.released(ctx, step)
+		case provision.AskABM:
+			return c.askABM(ctx, step)
 		case provision.WaitForFacts, provision.Apply:
 		}
 		return fmt.Errorf("step %q is not one transaction", step.Do)
@@ -40,7 +42,9 @@ func (c *Change) stillApplies(step provision.Step) bool {
 	case d.Over():
 		return false
 	case step.Do == provision.ConcludeReleased:
-		return d.ReleasePending()
+		return d.ReleasePending() && d.ABM.State != provision.ABMPresent
+	case step.Do == provision.AskABM:
+		return true // it says itself whether it is still wanted
 	case step.Epoch != 0 && step.Epoch != d.Activation.Epoch || d.Leaving():
 		return false
 	}
@@ -130,7 +134,12 @@ func (c *Change) released(ctx context.Context, step provision.Step) error {
 	if _, err := c.tx.Exec(ctx, clearQueue, c.udid); err != nil {
 		return fmt.Errorf("clearing the device's queue: %w", err)
 	}
+	c.later.Queue(voidAllDuties, c.Device.Serial)
 	c.pushIn(-1)
 	c.pollAt(time.Time{})
 	return nil
 }
+
+const voidAllDuties = `
+DELETE FROM abm_duties
+WHERE serial = $1`

@@ -27,6 +27,13 @@ var byConstraint = map[string]*provision.Error{
 	"group_items_app":             provision.Errorf(provision.InUse, "A group brings an app that does not exist, or the app is still in a group."),
 	"group_items_once":            provision.Errorf(provision.Invalid, "The group lists the same item twice."),
 	"people_account":              provision.Errorf(provision.AlreadyExists, "A user of that name exists in that domain already."),
+	"device_profiles_pkey":        provision.Errorf(provision.AlreadyExists, "A device profile of that name exists already."),
+	"devices_profile":             provision.Errorf(provision.InUse, "The device profile does not exist, or is still that of a device."),
+	"groups_profile":              provision.Errorf(provision.InUse, "The device profile does not exist, or is still that of a group."),
+	"abm_servers_profile":         provision.Errorf(provision.InUse, "The device profile does not exist, or is still the default of an ABM server."),
+	"abm_servers_consumer":        provision.Errorf(provision.AlreadyExists, "Another ABM server is linked with the same MDM server at Apple already."),
+	"abm_servers_pkey":            provision.Errorf(provision.AlreadyExists, "An ABM server of that name exists already."),
+	"abm_servers_name_form":       provision.Errorf(provision.Invalid, "The name of an ABM server is made of up to 63 lower-case letters, digits and hyphens."),
 	"configuration_contents_size": provision.Errorf(provision.ConfigurationBad, "The configuration is empty or larger than 5 MiB."),
 }
 

@@ -19,13 +19,15 @@ type Group struct {
 	Name        string
 	Description string
 	Items       []provision.Item
-	Version     int64
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	// DeviceProfile is by which the group's devices are set up; "" = their server's default.
+	DeviceProfile string
+	Version       int64
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
 }
 
 const groups = `
-SELECT g.name, g.description, g.version, g.created_at, g.updated_at,
+SELECT g.name, g.description, coalesce(g.device_profile, ''), g.version, g.created_at, g.updated_at,
     coalesce((
         SELECT jsonb_agg(jsonb_build_object('key', jsonb_build_object('kind', i.kind, 'name', i.name), 'stage', i.stage,
             'depends_on', i.depends_on, 'version', coalesce(c.content, a.content),
@@ -39,7 +41,7 @@ WHERE `
 
 func scanGroup(row pgx.CollectableRow) (Group, error) {
 	var g Group
-	err := row.Scan(&g.Name, &g.Description, &g.Version, &g.CreatedAt, &g.UpdatedAt, &g.Items)
+	err := row.Scan(&g.Name, &g.Description, &g.DeviceProfile, &g.Version, &g.CreatedAt, &g.UpdatedAt, &g.Items)
 	for i := range g.Items {
 		if len(g.Items[i].DependsOn) == 0 {
 			g.Items[i].DependsOn = nil
@@ -84,10 +86,11 @@ func noGroup(name string) error {
 }
 
 const saveGroup = `
-INSERT INTO groups (name, description, created_at, updated_at)
-VALUES ($1, $2, $3, $3)
+INSERT INTO groups (name, description, device_profile, created_at, updated_at)
+VALUES ($1, $2, nullif($4, ''), $3, $3)
 ON CONFLICT (name) DO UPDATE
 SET description = EXCLUDED.description,
+    device_profile = EXCLUDED.device_profile,
     version = groups.version + 1,
     updated_at = EXCLUDED.updated_at`
 
@@ -108,12 +111,17 @@ func (db *DB) PutGroup(ctx context.Context, g Group, edit Edit) (saved Group, cr
 			return err
 		}
 		sameItems := reflect.DeepEqual(was.Items, g.Items) || len(was.Items)+len(g.Items) == 0
-		if !created && sameItems && was.Description == g.Description {
+		if !created && sameItems && was.Description == g.Description && was.DeviceProfile == g.DeviceProfile {
 			saved = was
 			return nil
 		}
-		if _, err := e.tx.Exec(ctx, saveGroup, g.Name, g.Description, e.now); err != nil {
+		if _, err := e.tx.Exec(ctx, saveGroup, g.Name, g.Description, e.now, g.DeviceProfile); err != nil {
 			return err
+		}
+		if was.DeviceProfile != g.DeviceProfile {
+			if _, err := e.tx.Exec(ctx, `SELECT pg_notify($1, '')`, ABMChannel); err != nil {
+				return err
+			}
 		}
 		if !sameItems {
 			if err := e.saveItems(ctx, g); err != nil {

@@ -35,6 +35,7 @@ type DB struct {
 	mdmPool *pgxpool.Pool
 	mdm     *sql.DB
 	encode  Encoder
+	sealer  Sealer
 	timing  Timing
 	now     func() time.Time
 }
@@ -79,6 +80,9 @@ type Option func(*DB)
 
 // WithEncoder sets what writes commands as property lists. Without it no command can be queued.
 func WithEncoder(e Encoder) Option { return func(db *DB) { db.encode = e } }
+
+// WithSealer sets what seals secrets. Without it none can be stored or read.
+func WithSealer(s Sealer) Option { return func(db *DB) { db.sealer = s } }
 
 // WithTiming replaces [DefaultTiming].
 func WithTiming(t Timing) Option { return func(db *DB) { db.timing = t } }

@@ -1,0 +1,194 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// DeviceProfile is what Apple tells a device that is switched on (Apple: Profile of the device assignment API). Fields
+// are Apple's, by Apple's names. Each change of them counts Content up.
+type DeviceProfile struct {
+	Name           string
+	Description    string
+	ActivationMode string
+	Fields         json.RawMessage
+	Content        int
+	Version        int64
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+}
+
+const deviceProfiles = `
+SELECT name, description, activation_mode, fields, content, version, created_at, updated_at
+FROM device_profiles
+WHERE `
+
+// DeviceProfiles lists device profiles by name.
+func (db *DB) DeviceProfiles(ctx context.Context, p Page) ([]DeviceProfile, error) {
+	rows, err := db.pool.Query(ctx, deviceProfiles+`name > $1 ORDER BY name LIMIT $2`, p.After, p.Limit)
+	if err != nil {
+		return nil, translate(err, "listing device profiles")
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[DeviceProfile])
+	return list, translate(err, "listing device profiles")
+}
+
+// DeviceProfile returns a device profile. It fails with [provision.NotFound].
+func (db *DB) DeviceProfile(ctx context.Context, name string) (DeviceProfile, error) {
+	p, err := readDeviceProfile(ctx, db.pool, name)
+	return p, translate(err, "reading a device profile")
+}
+
+func readDeviceProfile(ctx context.Context, q querier, name string) (DeviceProfile, error) {
+	rows, err := q.Query(ctx, deviceProfiles+`name = $1`, name)
+	if err != nil {
+		return DeviceProfile{}, err
+	}
+	p, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[DeviceProfile])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return p, provision.Errorf(provision.NotFound, "Device profile %.100q does not exist.", name)
+	}
+	return p, err
+}
+
+const saveDeviceProfile = `
+INSERT INTO device_profiles (name, description, activation_mode, fields, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $5)
+ON CONFLICT (name) DO UPDATE
+SET description = EXCLUDED.description,
+    content = device_profiles.content + CASE
+        WHEN device_profiles.fields = EXCLUDED.fields AND device_profiles.activation_mode = EXCLUDED.activation_mode THEN 0
+        ELSE 1
+    END,
+    activation_mode = EXCLUDED.activation_mode,
+    fields = EXCLUDED.fields,
+    version = device_profiles.version + 1,
+    updated_at = EXCLUDED.updated_at`
+
+// PutDeviceProfile creates or changes a device profile. Devices that have it get the new content assigned.
+func (db *DB) PutDeviceProfile(ctx context.Context, p DeviceProfile, condition Condition) (saved DeviceProfile, created bool, err error) {
+	err = db.editProfiles(ctx, "saving a device profile", func(ctx context.Context, tx pgx.Tx) error {
+		was, err := readDeviceProfile(ctx, tx, p.Name)
+		created = provision.CodeOf(err) == provision.NotFound
+		if err != nil && !created {
+			return err
+		}
+		if err := condition.Check(was.Version); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, saveDeviceProfile, p.Name, p.Description, p.ActivationMode, p.Fields, db.now()); err != nil {
+			return err
+		}
+		saved, err = readDeviceProfile(ctx, tx, p.Name)
+		return err
+	})
+	return saved, created, err
+}
+
+// DeleteDeviceProfile deletes a device profile. It fails with [provision.InUse] while a server, a group or a device has it.
+func (db *DB) DeleteDeviceProfile(ctx context.Context, name string, condition Condition) error {
+	return db.editProfiles(ctx, "deleting a device profile", func(ctx context.Context, tx pgx.Tx) error {
+		p, err := readDeviceProfile(ctx, tx, name)
+		if err != nil {
+			return err
+		}
+		if err := condition.Check(p.Version); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM device_profiles WHERE name = $1`, name)
+		return err
+	})
+}
+
+// editProfiles runs a transaction and has the worker look for what has to be assigned anew. Edits take turns with those
+// of the catalog.
+func (db *DB) editProfiles(ctx context.Context, doing string, edit func(context.Context, pgx.Tx) error) error {
+	return db.editABMServer(ctx, doing, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, catalogLock); err != nil {
+			return err
+		}
+		return edit(ctx, tx)
+	})
+}
+
+const setDeviceProfile = `
+UPDATE devices
+SET device_profile = nullif($2, '')
+WHERE serial = $1`
+
+// SetDeviceProfile has one device set up by another profile than its groups' or its server's; "" takes that back.
+func (db *DB) SetDeviceProfile(ctx context.Context, serial, profile string) error {
+	return db.editProfiles(ctx, "setting the device profile of "+serial, func(ctx context.Context, tx pgx.Tx) error {
+		if profile != "" {
+			if _, err := readDeviceProfile(ctx, tx, profile); err != nil {
+				return err
+			}
+		}
+		tag, err := tx.Exec(ctx, setDeviceProfile, serial, profile)
+		if err == nil && tag.RowsAffected() == 0 {
+			return notKnown(serial)
+		}
+		return err
+	})
+}
+
+// The device's own profile comes before that of its groups, in the order of the assignment, and that before the server's
+// default. A duty that is wanted already keeps its time.
+const sweepWanted = `
+WITH wanted AS (
+    SELECT a.serial, a.profile_uuid, a.profile_status, coalesce(d.device_profile, g.device_profile, s.default_profile) AS profile
+    FROM abm_devices a
+        JOIN abm_servers s ON s.name = a.server
+        JOIN devices d ON d.serial = a.serial AND d.server = a.server
+        LEFT JOIN LATERAL (
+            SELECT g.device_profile
+            FROM groups g
+            WHERE g.name = ANY (d.group_names) AND g.device_profile IS NOT NULL
+            ORDER BY array_position(d.group_names, g.name)
+            LIMIT 1
+        ) g ON true
+    WHERE a.server = $1 AND a.listed AND ($2::text[] IS NULL OR a.serial = ANY ($2)) AND d.status <> 'Released'
+        AND d.blocked_by <> 'abm_conflict'
+        AND NOT EXISTS (SELECT FROM abm_duties r WHERE r.serial = a.serial AND r.verb = 'release')
+)
+INSERT INTO abm_duties (serial, verb, server, profile, content, due_at, created_at)
+SELECT w.serial, 'assign_profile', $1, p.name, p.content, $3, $3
+FROM wanted w
+    JOIN device_profiles p ON p.name = w.profile
+    LEFT JOIN device_profile_definitions f ON f.profile = p.name AND f.content = p.content AND f.server = $1
+WHERE f.uuid IS NULL OR w.profile_uuid <> f.uuid OR w.profile_status NOT IN ('assigned', 'pushed')
+ON CONFLICT (serial, verb) DO UPDATE
+SET server = EXCLUDED.server,
+    profile = EXCLUDED.profile,
+    content = EXCLUDED.content,
+    due_at = EXCLUDED.due_at,
+    tries = 0,
+    result = '',
+    answered_at = NULL,
+    created_at = EXCLUDED.created_at
+WHERE (abm_duties.server, abm_duties.profile, abm_duties.content) <> (EXCLUDED.server, EXCLUDED.profile, EXCLUDED.content)`
+
+// sweepProfiles compares which profile devices should have with what Apple says they have, and makes a duty of each
+// difference; of all devices of the server when serials is nil. It returns how many duties are new.
+func sweepProfiles(ctx context.Context, q interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}, server string, serials []string, now time.Time) (int64, error) {
+	tag, err := q.Exec(ctx, sweepWanted, server, serials, now)
+	if err != nil {
+		return 0, err
+	}
+	return tag.RowsAffected(), nil
+}
+
+// SweepProfiles has every device of a server get the profile that it should have. It returns how many must be asked for.
+func (db *DB) SweepProfiles(ctx context.Context, server string) (int64, error) {
+	n, err := sweepProfiles(ctx, db.pool, server, nil, db.now())
+	return n, translate(err, "comparing device profiles of ABM server "+server)
+}
