@@ -44,6 +44,18 @@ const (
 	DeprovisionInvalid  Code = "deprovision_invalid"
 	// PushCertificateMissing: no device can be woken, so none should enroll.
 	PushCertificateMissing Code = "push_certificate_missing"
+	// KeyringMissing: secrets can be neither stored nor read.
+	KeyringMissing Code = "keyring_missing"
+	// KeyringKeyUnknown: a secret was sealed with a key that the keyring has no more.
+	KeyringKeyUnknown Code = "keyring_key_unknown"
+	// SecretUnreadable: what is stored as a secret can't be opened.
+	SecretUnreadable Code = "secret_unreadable"
+	// ABMTokenInvalid: what was uploaded isn't a server token of Apple Business Manager.
+	ABMTokenInvalid Code = "abm_token_invalid" //nolint:gosec // the name of an error
+	// ABMTokenForeignKey: the server token was made for another server's certificate.
+	ABMTokenForeignKey Code = "abm_token_foreign_key" //nolint:gosec // the name of an error
+	// ABMAccountInvalid: the API account of Apple Business Manager can't be used as it was entered.
+	ABMAccountInvalid Code = "abm_account_invalid"
 )
 
 // Error is an error for people: a stable code and a sentence that says what happened and what to do.
