@@ -33,6 +33,7 @@ const (
 	ReleaseSerial       Code = "release_serial_mismatch"
 	ConfigurationBad    Code = "configuration_invalid"
 	AppBad              Code = "app_invalid"
+	DeviceProfileBad    Code = "device_profile_invalid"
 	UnknownCommand      Code = "unknown_command"
 	IdentityRefused     Code = "identity_refused"
 	ChallengeRefused    Code = "challenge_refused"
@@ -57,6 +58,8 @@ type Error struct {
 	Message string
 	// Field names the input at fault as a JSON path, when there is one.
 	Field string
+	// Others are further problems of the same input, each with its field.
+	Others []*Error
 }
 
 // Error returns the sentence.
