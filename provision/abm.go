@@ -178,6 +178,18 @@ func (d Device) ReleaseBegun() bool {
 	return d.ReleasePending() && d.ABMRelease.Asked.By > d.ReleaseAsked.By && !d.ABMRelease.guided()
 }
 
+// CheckChange says why nothing may be changed about the device: it was released ([DeviceReleased]), or is to be
+// ([ReleasePending]).
+func (d Device) CheckChange() error {
+	switch {
+	case d.Over():
+		return Errorf(DeviceReleased, "Device %s was released; that can't be undone.", d.Serial)
+	case d.ReleasePending():
+		return Errorf(ReleasePending, "The release of device %s was asked for, so nothing else can be asked of it. Cancel the release first (cancel-release), while it can be.", d.Serial)
+	}
+	return nil
+}
+
 // ReleaseDue is when a pending release is carried out.
 func (d Device) ReleaseDue(p Policy) time.Time { return d.ReleaseAsked.At.Add(p.ReleaseDelay) }
 

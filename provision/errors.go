@@ -31,6 +31,7 @@ const (
 	VersionConflict     Code = "version_conflict"
 	ReleaseReason       Code = "release_reason_invalid"
 	ReleaseSerial       Code = "release_serial_mismatch"
+	ReleasePending      Code = "release_pending"
 	ConfigurationBad    Code = "configuration_invalid"
 	AppBad              Code = "app_invalid"
 	DeviceProfileBad    Code = "device_profile_invalid"
