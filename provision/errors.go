@@ -43,6 +43,12 @@ const (
 	WorkflowUnavailable Code = "workflow_unavailable"
 	// PushCertificateMissing: no device can be woken, so none should enroll.
 	PushCertificateMissing Code = "push_certificate_missing"
+	// KeyringMissing: secrets can be neither stored nor read.
+	KeyringMissing Code = "keyring_missing"
+	// KeyringKeyUnknown: a secret was sealed with a key that the keyring has no more.
+	KeyringKeyUnknown Code = "keyring_key_unknown"
+	// SecretUnreadable: what is stored as a secret can't be opened.
+	SecretUnreadable Code = "secret_unreadable"
 )
 
 // Error is an error for people: a stable code and a sentence that says what happened and what to do.
