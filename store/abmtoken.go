@@ -45,10 +45,12 @@ SET phase = 'fetch',
     full_listed = 0
 WHERE name = $1`
 
+// What was put off because the server could not be used goes on at once. What is being asked just now (its lease is shorter
+// than any such pause) isn't asked a second time, and what Apple throttled keeps Apple's time.
 const duesOfServer = `
 UPDATE abm_duties
 SET due_at = $2
-WHERE server = $1 AND due_at > $2 AND activity = ''`
+WHERE server = $1 AND due_at > $2::timestamptz + $3::interval AND activity = '' AND result <> 'THROTTLED'`
 
 // ABMToken is a server token ready to be stored: Secret is the whole of it.
 type ABMToken struct {
@@ -115,7 +117,7 @@ func (db *DB) storeToken(ctx context.Context, tx pgx.Tx, name string, t ABMToken
 			return err
 		}
 	}
-	_, err = tx.Exec(ctx, duesOfServer, name, now)
+	_, err = tx.Exec(ctx, duesOfServer, name, now, dutyLease)
 	return err
 }
 
