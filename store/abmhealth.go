@@ -81,7 +81,8 @@ func ignoreNoRows(err error) error {
 
 func readStanding(ctx context.Context, q interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}, server, lock string) (s standing, err error) {
+}, server, lock string,
+) (s standing, err error) {
 	err = q.QueryRow(ctx, healthOf+lock, server).Scan(&s.health, &s.detail, &s.failing)
 	return s, err
 }

@@ -17,6 +17,7 @@ FROM abm_servers
 WHERE name = $1
 FOR UPDATE`
 
+//nolint:gosec // a statement, not a credential
 const storeToken = `
 UPDATE abm_servers
 SET token = $2,
@@ -92,7 +93,7 @@ func (db *DB) LinkABM(ctx context.Context, name string, force bool, open func(ce
 }
 
 // ABMTokenOther is the code of a token that belongs to another account than the one before.
-const ABMTokenOther provision.Code = "abm_token_other_account"
+const ABMTokenOther provision.Code = "abm_token_other_account" //nolint:gosec // a code, not a credential
 
 // brief shows enough of a consumer key to tell it from another.
 func brief(key string) string {
@@ -190,6 +191,7 @@ type ABMSecrets struct {
 	BusinessKey []byte
 }
 
+//nolint:gosec // a statement, not a credential
 const abmSecrets = `
 SELECT token, business_key
 FROM abm_servers

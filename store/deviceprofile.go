@@ -183,7 +183,8 @@ WHERE (abm_duties.server, abm_duties.profile, abm_duties.content) <> (EXCLUDED.s
 // difference; of all devices of the server when serials is nil. It returns how many duties are new.
 func sweepProfiles(ctx context.Context, q interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}, server string, serials []string, now time.Time) (int64, error) {
+}, server string, serials []string, now time.Time,
+) (int64, error) {
 	tag, err := q.Exec(ctx, sweepWanted, server, serials, now)
 	if err != nil {
 		return 0, err
