@@ -71,6 +71,8 @@ type Identity struct {
 	Epoch      int
 	Management provision.Management
 	Released   bool
+	// AwaitsCheckIn: the next word from the device changes its status; see [provision.Device.AwaitsCheckIn].
+	AwaitsCheckIn bool
 	// Enrollments are the ids that NanoMDM associates with the certificate.
 	Enrollments []string
 }
@@ -81,7 +83,7 @@ func (i Identity) Opened() bool { return i.Epoch > 0 && i.Management == provisio
 // NanoMDM keeps hashes as char(64), which must not be compared as text, or its index is of no use.
 const identity = `
 SELECT i.sha256, i.serial, i.not_after, i.revoked_at IS NOT NULL, coalesce(d.udid, ''), d.epoch, d.management,
-    d.state ? 'released', ARRAY(SELECT a.id FROM nanomdm.cert_auth_associations a WHERE a.sha256 = $1::char(64))
+    d.state ? 'released', d.status = 'Unassign Pending', ARRAY(SELECT a.id FROM nanomdm.cert_auth_associations a WHERE a.sha256 = $1::char(64))
 FROM identities i
     JOIN devices d ON d.serial = i.serial
 WHERE i.sha256 = $1`
@@ -90,7 +92,7 @@ WHERE i.sha256 = $1`
 func (db *DB) Identity(ctx context.Context, hash string) (Identity, error) {
 	var i Identity
 	err := db.pool.QueryRow(ctx, identity, hash).Scan(&i.Hash, &i.Serial, &i.NotAfter, &i.Revoked, &i.UDID, &i.Epoch,
-		&i.Management, &i.Released, &i.Enrollments)
+		&i.Management, &i.Released, &i.AwaitsCheckIn, &i.Enrollments)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return i, provision.Errorf(provision.IdentityRefused, "The certificate was not issued to any device here.")
 	}
