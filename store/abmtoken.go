@@ -105,7 +105,7 @@ func brief(key string) string {
 }
 
 func (db *DB) storeToken(ctx context.Context, tx pgx.Tx, name string, t ABMToken, another bool) error {
-	sealed, err := db.seal(t.Secret, placeOf(name, "token"))
+	sealed, err := db.sealer.Seal(t.Secret, placeOf(name, "token"))
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (db *DB) abmKeys(ctx context.Context, q querier, name string) (certificate,
 	if certificate == nil {
 		return nil, nil, noABMServer(name)
 	}
-	key, err = db.unseal(sealed, placeOf(name, "private_key"))
+	key, err = db.sealer.Open(sealed, placeOf(name, "private_key"))
 	return certificate, key, err
 }
 
@@ -152,7 +152,7 @@ func (db *DB) RenewABMKeys(ctx context.Context, name string, makeKeys func() (ce
 	if err != nil {
 		return ABMServer{}, err
 	}
-	sealed, err := db.seal(key, placeOf(name, "private_key"))
+	sealed, err := db.sealer.Seal(key, placeOf(name, "private_key"))
 	if err != nil {
 		return ABMServer{}, err
 	}
@@ -173,7 +173,7 @@ func (db *DB) PutABMBusiness(ctx context.Context, name, clientID, keyID string, 
 	var sealed []byte
 	if clientID != "" {
 		var err error
-		if sealed, err = db.seal(privateKeyPEM, placeOf(name, "business_key")); err != nil {
+		if sealed, err = db.sealer.Seal(privateKeyPEM, placeOf(name, "business_key")); err != nil {
 			return ABMServer{}, err
 		}
 	} else {
@@ -209,12 +209,12 @@ func (db *DB) ABMSecrets(ctx context.Context, name string) (ABMSecrets, error) {
 		return out, translate(err, "reading the secrets of ABM server "+name)
 	}
 	if token != nil {
-		if out.Token, err = db.unseal(token, placeOf(name, "token")); err != nil {
+		if out.Token, err = db.sealer.Open(token, placeOf(name, "token")); err != nil {
 			return out, fmt.Errorf("opening the token of ABM server %s: %w", name, err)
 		}
 	}
 	if business != nil {
-		if out.BusinessKey, err = db.unseal(business, placeOf(name, "business_key")); err != nil {
+		if out.BusinessKey, err = db.sealer.Open(business, placeOf(name, "business_key")); err != nil {
 			return out, fmt.Errorf("opening the Business API key of ABM server %s: %w", name, err)
 		}
 	}

@@ -26,8 +26,11 @@ const keepAuthority = `
 INSERT INTO authorities (certificate, private_key, created_at)
 VALUES ($1, $2, $3)`
 
+// authorityPlace is where the authority's key is sealed for.
+const authorityPlace = "authorities/private_key"
+
 // Authority returns the certificate authority's certificate and key. If there is none, it keeps what create makes; of
-// several callers at once, in any process, one creates and all get the same.
+// several callers at once, in any process, one creates and all get the same. With a keyring the key is kept sealed.
 func (db *DB) Authority(ctx context.Context, create func() (certificate, key []byte, err error)) (certificate, key []byte, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, authority).Scan(&certificate, &key)
@@ -44,13 +47,18 @@ func (db *DB) Authority(ctx context.Context, create func() (certificate, key []b
 		if certificate, key, err = create(); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, keepAuthority, certificate, key, db.now())
+		kept, err := db.sealIfPossible(key, authorityPlace)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, keepAuthority, certificate, kept, db.now())
 		return err
 	})
 	if err != nil {
 		return nil, nil, translate(err, "reading the certificate authority")
 	}
-	return certificate, key, nil
+	key, err = db.openIfSealed(key, authorityPlace)
+	return certificate, key, err
 }
 
 // IdentityHash names a certificate by its DER.
