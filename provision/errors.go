@@ -49,6 +49,12 @@ const (
 	KeyringKeyUnknown Code = "keyring_key_unknown"
 	// SecretUnreadable: what is stored as a secret can't be opened.
 	SecretUnreadable Code = "secret_unreadable"
+	// ABMTokenInvalid: what was uploaded isn't a server token of Apple Business Manager.
+	ABMTokenInvalid Code = "abm_token_invalid" //nolint:gosec // the name of an error
+	// ABMTokenForeignKey: the server token was made for another server's certificate.
+	ABMTokenForeignKey Code = "abm_token_foreign_key" //nolint:gosec // the name of an error
+	// ABMAccountInvalid: the API account of Apple Business Manager can't be used as it was entered.
+	ABMAccountInvalid Code = "abm_account_invalid"
 )
 
 // Error is an error for people: a stable code and a sentence that says what happened and what to do.
