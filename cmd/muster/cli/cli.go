@@ -60,7 +60,7 @@ func command(s Streams) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return settings.AsMisuse(err) })
 	root.AddCommand(
-		serveCommand(s), dev.Command(), migrateCommand(), tokenCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
+		serveCommand(s), dev.Command(), migrateCommand(), tokenCommand(), keyringCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
 		rehearse.Command(), bench.Command(),
 	)
 	strict(root)
