@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/muster-mdm/muster/api/client"
+	"github.com/muster-mdm/muster/cmd/muster/rehearse"
 	"github.com/muster-mdm/muster/sim"
+	"github.com/muster-mdm/muster/sim/abm"
 )
 
 // demo plays an organisation: its catalog, its people, and its devices. It speaks to Muster as a customer does, by REST,
@@ -19,6 +21,7 @@ import (
 type demo struct {
 	api    *client.ClientWithResponses
 	fleet  *sim.Fleet
+	portal *abm.Organization
 	keeper *keeper
 	seed   uint64
 	spread time.Duration
@@ -40,7 +43,7 @@ func newDemo(ctx context.Context, o options, st *stack, say func(string, ...any)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client: %w", err)
 	}
-	d := &demo{api: api, seed: o.seed, spread: o.spread, failed: map[string]error{}}
+	d := &demo{api: api, portal: st.portal, seed: o.seed, spread: o.spread, failed: map[string]error{}}
 	d.fleet, err = sim.NewFleet(sim.FleetConfig{
 		Size: o.devices, Seed: o.seed,
 		Device: sim.Config{
@@ -59,7 +62,14 @@ func newDemo(ctx context.Context, o options, st *stack, say func(string, ...any)
 		return nil, err
 	}
 	d.keeper.loadAll(d.fleet.Devices(), say)
-	return d, d.seedOnce(ctx, st.path("seeded"), st.fingerprint())
+	if err := d.seedOnce(ctx, st.path("seeded"), st.fingerprint()); err != nil {
+		return nil, err
+	}
+	customer, err := rehearse.NewCustomer(st.muster.URL(), st.token)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.linkOnce(ctx, customer)
 }
 
 // model gives the i-th device a product; every third waits in Setup Assistant to be released.
@@ -70,8 +80,11 @@ func model(i int, c *sim.Config) {
 	p := products[i%len(products)]
 	c.ProductName, c.Model, c.ModelName, c.OSVersion, c.BuildVersion = p.product, p.model, p.name, "18.1", "22B83"
 	c.DeviceName = fmt.Sprintf("%s %02d", p.name, i+1)
-	c.AutomatedEnrollment, c.Await = true, i%3 == 0
+	c.AutomatedEnrollment, c.Await = true, awaits(i)
 }
+
+// awaits tells whether the i-th device is held in Setup Assistant.
+func awaits(i int) bool { return i%3 == 0 }
 
 // play lets the devices live until the context ends: known to the organisation, assigned and switched on in mixed order.
 func (d *demo) play(ctx context.Context) {
@@ -118,7 +131,7 @@ func (d *demo) live(ctx context.Context, i int, dev *sim.Device) error {
 	pause := func(share float64) time.Duration { return time.Duration(share * float64(d.spread)) }
 	past := d.keeper.record(dev.Serial())
 	if !past.Registered {
-		if err := d.register(ctx, dev); err != nil {
+		if err := d.arrive(ctx, i, dev); err != nil {
 			return err
 		}
 	}
@@ -145,15 +158,15 @@ func after(ctx context.Context, pause time.Duration, wanted bool, do func() erro
 	}
 }
 
-func (d *demo) register(ctx context.Context, dev *sim.Device) error {
-	name := dev.Snapshot().Name
-	res, err := d.api.RegisterDeviceWithResponse(ctx, nil, client.NewDevice{Serial: dev.Serial(), Name: &name})
-	if err != nil {
-		return fmt.Errorf("registering: %w", err)
-	}
-	// Conflict: known from an earlier run, which was killed before it could note that.
-	if err := wanted("registering", res.StatusCode(), res.Body, http.StatusCreated, http.StatusConflict); err != nil {
+// arrive waits until Apple Business Manager's list has brought the device, and says how it is set up.
+func (d *demo) arrive(ctx context.Context, i int, dev *sim.Device) error {
+	if err := d.listed(ctx, dev.Serial()); err != nil {
 		return err
+	}
+	if awaits(i) {
+		if err := d.held(ctx, dev.Serial()); err != nil {
+			return err
+		}
 	}
 	return d.keeper.done(dev, func(r *record) { r.Registered = true })
 }

@@ -97,10 +97,11 @@ func interrupted(ctx context.Context, err error) error {
 func watch(ctx context.Context, o options, st *stack, d *demo, out io.Writer) error {
 	living, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan error, 4)
+	ended := make(chan error, 5)
 	go func() { ended <- st.children.Wait(living) }()
 	go func() { ended <- st.muster.Wait(living) }()
 	go func() { ended <- d.keeper.saveNowAndThen(living, d.fleet.Devices()) }()
+	go func() { ended <- st.keepPortalNowAndThen(living) }()
 	go func() { ended <- d.show(living, newView(out, o, st), o) }()
 	d.play(living)
 	err := interrupted(ctx, st.blame(ctx, <-ended))
@@ -119,6 +120,7 @@ Muster is up after %s.
   API          %s/v1/devices
   API contract %s/openapi.json
   Temporal UI  %s
+  ABM portal   %s/admin/state   (a virtual Apple Business Manager; see docs/quickstart.md)
   PostgreSQL   %s
   Token        %s   (an admin's; also in %s)
   Logs         %s
@@ -127,7 +129,7 @@ Try:
   curl -H "Authorization: Bearer %s" %s/v1/devices?limit=5
 
 %s Ctrl-C stops everything.
-`, took.Round(100*time.Millisecond), st.muster.URL(), st.muster.URL(), st.temporal.UIURL(), st.database,
+`, took.Round(100*time.Millisecond), st.muster.URL(), st.muster.URL(), st.temporal.UIURL(), st.portalAt.URL, st.database,
 		st.token, filepath.Join(o.dir, "token"), filepath.Join(o.dir, "muster.log"), st.token, st.muster.URL(), devices)
 }
 
@@ -144,7 +146,9 @@ func serveSettings(st *stack) settings.Serve {
 		RetryAfter: []time.Duration{5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute},
 		NudgeAfter: []time.Duration{time.Minute, 5 * time.Minute, time.Hour},
 		PollFirst:  time.Second, PollMost: 15 * time.Second, RepushFirst: 5 * time.Second, RepushMost: time.Minute,
-		NotNowPause: 5 * time.Second, RatePerSecond: 1000, RateBurst: 2000, BootstrapToken: st.token,
+		NotNowPause: 5 * time.Second, ReleaseDelay: 30 * time.Second,
+		Secrets: settings.Secrets{Keyring: st.keyring},
+		ABMURL:  st.portalAt.URL, ABMBusinessURL: st.portalAt.URL, ABMTokenURL: st.portalAt.URL, ABMMissingAfter: time.Hour, RatePerSecond: 1000, RateBurst: 2000, BootstrapToken: st.token,
 	}
 }
 

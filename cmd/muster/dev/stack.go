@@ -18,6 +18,7 @@ import (
 	"github.com/muster-mdm/muster/devstack"
 	"github.com/muster-mdm/muster/signals"
 	"github.com/muster-mdm/muster/sim"
+	"github.com/muster-mdm/muster/sim/abm"
 	"github.com/muster-mdm/muster/store"
 )
 
@@ -31,6 +32,9 @@ type stack struct {
 	temporal *devstack.Temporal
 	children *devstack.Supervisor
 	apns     *sim.APNs
+	portal   *abm.Organization
+	portalAt *abm.Listener
+	keyring  string
 	muster   *serve.Service
 	log      *os.File
 }
@@ -68,7 +72,13 @@ func startStack(ctx context.Context, o options, say func(string, ...any)) (st *s
 	if st.token, err = st.keepToken(); err != nil {
 		return st, err
 	}
+	if st.keyring, err = st.keepKeyring(); err != nil {
+		return st, err
+	}
 	if err := st.startAPNs(ctx); err != nil {
+		return st, err
+	}
+	if err := st.startPortal(ctx, o.seed); err != nil {
 		return st, err
 	}
 	return st, st.startMuster(ctx, progress)
@@ -219,6 +229,9 @@ func (st *stack) stop() error {
 	var errs []error
 	if st.muster != nil {
 		errs = append(errs, st.muster.Stop())
+	}
+	if st.portalAt != nil {
+		errs = append(errs, st.portalAt.Close(), st.keepPortal())
 	}
 	if st.apns != nil {
 		errs = append(errs, st.apns.Close())

@@ -15,7 +15,7 @@ import (
 func TestLivesOfEveryKindEndAsModelled(t *testing.T) {
 	const seed = 7
 	env := start(t, environment.Config{Push: sim.APNsConfig{Seed: seed, Faults: sim.PushFaults{Drop: 0.05, Latency: sim.Span{Max: 20 * time.Millisecond}}}})
-	report := rehearsal(t, env, rehearse.Config{Lives: rehearse.Draw(seed, 26), Seed: seed})
+	report := rehearsal(t, env, rehearse.Config{Lives: rehearse.Draw(seed, 30), Seed: seed})
 	require.True(t, report.Good(), report.Summary())
 	// The thrift that DESIGN promises of a device's way from unknown to Enrolled.
 	assert.LessOrEqual(t, report.SignalsPerDevice, 4.0)

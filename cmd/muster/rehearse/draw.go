@@ -14,7 +14,9 @@ type kind struct {
 	weight int
 	// refuses is what the device never installs.
 	refuses string
-	events  func(r *rand.Rand) []Event
+	// calm devices have no bad luck: when they talk to the server decides how they end.
+	calm   bool
+	events func(r *rand.Rand) []Event
 }
 
 func assign(groups ...string) Event {
@@ -87,6 +89,18 @@ var kinds = []kind{
 	{name: "released", weight: 1, events: func(r *rand.Rand) []Event {
 		return []Event{assign(anyGroups(r)...), {Do: SwitchOn}, {Do: Settle}, {Do: Release}}
 	}},
+	{name: "released before it is switched on", weight: 1, events: func(*rand.Rand) []Event {
+		return []Event{{Do: Buy}, assign(sales), {Do: Release}}
+	}},
+	{name: "taken off its server before it is switched on", weight: 1, events: func(*rand.Rand) []Event {
+		return []Event{{Do: Buy}, assign(sales), {Do: TakeOff}}
+	}},
+	{name: "taken off its server when enrolled", weight: 1, calm: true, events: func(*rand.Rand) []Event {
+		return []Event{{Do: Buy}, assign(sales), {Do: SwitchOn}, {Do: Settle}, {Do: TakeOff}}
+	}},
+	{name: "taken off its server in the portal, then rebooted", weight: 1, calm: true, events: func(*rand.Rand) []Event {
+		return []Event{{Do: Buy}, assign(kiosk), {Do: SwitchOn}, {Do: Settle}, {Do: TakenOff}, {Do: Settle}, {Do: Reboot}}
+	}},
 }
 
 // perSecond is how many devices begin their lives in a second, so that a small machine is busy but not flooded.
@@ -139,7 +153,15 @@ func weighted(r *rand.Rand) kind {
 }
 
 func draw(r *rand.Rand, k kind, serial string) Life {
-	l := Life{Serial: serial, Kind: k.name, Events: disturb(r, k.events(r)), Awaits: chance(r, 0.3), Faults: faults(r)}
+	l := Life{Serial: serial, Kind: k.name, Events: k.events(r), Awaits: chance(r, 0.3), Faults: faults(r)}
+	if k.calm {
+		l.Faults = sim.Faults{}
+	} else {
+		l.Events = disturb(r, l.Events)
+	}
+	if l.Bought = has(l.Events, Buy) || chance(r, 0.75); l.Bought {
+		l.Events = bought(r, l.Events)
+	}
 	each(l.Events, func(e Event) {
 		if e.Do == CheckOut { // sent once, whatever becomes of it: a lost one would leave no trace to be modelled
 			l.Faults.LoseRequest, l.Faults.LoseAnswer = 0, 0
@@ -149,6 +171,31 @@ func draw(r *rand.Rand, k kind, serial string) Life {
 		l.Refuses = []string{k.refuses}
 	}
 	return l
+}
+
+func has(events []Event, verb Verb) bool {
+	found := false
+	each(events, func(e Event) { found = found || e.Do == verb })
+	return found
+}
+
+// bought has Apple Business Manager list the device at some time before it is switched on, instead of a technician
+// registering it: that may be before or after somebody assigned it.
+func bought(r *rand.Rand, events []Event) []Event {
+	if has(events, Buy) {
+		return events
+	}
+	for i, e := range events {
+		if e.Do == Register {
+			events[i].Do = Buy
+			return events
+		}
+	}
+	on := slices.IndexFunc(events, func(e Event) bool { return e.Do == SwitchOn || e.Do == BeginActivation || e.Do == Together })
+	if on < 0 {
+		on = len(events)
+	}
+	return slices.Insert(events, r.IntN(on+1), Event{Do: Buy})
 }
 
 // disturb repeats assignments and lets devices reboot and lose their network, which must change nothing in the end.

@@ -25,7 +25,7 @@ func TestDrawBringsEveryKindToEndsOfEverySort(t *testing.T) {
 	for _, k := range kinds {
 		require.True(t, seen[k.name], "no device is %q", k.name)
 	}
-	for _, status := range []string{statusAwaiting, statusProvisioning, statusEnrolled, statusUnmanaged, statusReleased} {
+	for _, status := range []string{statusAwaiting, statusProvisioning, statusEnrolled, statusUnmanaged, statusReleased, statusUnassigned, statusUnassignPending} {
 		require.True(t, ends[status], "no device ends %s", status)
 	}
 }
@@ -40,7 +40,7 @@ func TestDisturbancesChangeNoEnd(t *testing.T) {
 		for _, l := range Draw(seed, 24) {
 			var calm []Event
 			for _, e := range l.Events {
-				if e.Do != Reboot && e.Do != GoOffline {
+				if e.Do != Reboot && e.Do != GoOffline || has(l.Events, TakenOff) {
 					calm = append(calm, e)
 				}
 			}

@@ -15,6 +15,11 @@ const (
 	Assign   Verb = "assign"
 	Unassign Verb = "unassign"
 	Release  Verb = "release"
+	// Buy has the device listed by the organisation's Apple Business Manager, and ends when Muster knows that.
+	Buy Verb = "buy"
+	// TakeOff has Muster take the device off its MDM server there; TakenOff is that somebody did so in Apple's portal.
+	TakeOff  Verb = "take_off"
+	TakenOff Verb = "taken_off"
 
 	// SwitchOn boots the device and enrolls it.
 	SwitchOn Verb = "switch_on"
@@ -54,6 +59,8 @@ type Life struct {
 	Events []Event
 	// Awaits: the device stays in Setup Assistant until it is told to go on.
 	Awaits bool
+	// Bought: Apple Business Manager lists the device, so it learns from Apple where to enroll.
+	Bought bool
 	// Refuses are the identifiers that the device will never install.
 	Refuses []string
 	Faults  sim.Faults

@@ -12,7 +12,11 @@ const (
 	statusProvisioning = "Provisioning"
 	statusEnrolled     = "Enrolled"
 	statusUnmanaged    = "Unmanaged"
-	statusReleased     = "Released"
+
+	statusUnassignPending = "Unassign Pending"
+	statusUnassigned      = "Unassigned"
+
+	statusReleased = "Released"
 
 	staged    = "staged"
 	managed   = "managed"
@@ -35,6 +39,8 @@ type Expected struct {
 // fate is what a life amounts to; only the newest word on each axis counts, whatever the order (R5).
 type fate struct {
 	released bool
+
+	off, heardOf bool // taken off its server in Apple Business Manager, and in touch with Muster since
 
 	open             bool // Authenticate without TokenUpdate: not an activation (R6)
 	active, ended    bool
@@ -68,7 +74,11 @@ func (f *fate) take(e Event) {
 		f.open, f.active = false, true
 	case CheckOut:
 		f.active, f.ended = false, true
-	case Register, FactoryReset, Reboot, GoOffline, Settle, Together:
+	case TakeOff, TakenOff:
+		f.off, f.heardOf = true, false
+	case Reboot:
+		f.heardOf = true
+	case Register, Buy, FactoryReset, GoOffline, Settle, Together:
 		// Registering, a reset or an outage tells nothing about any axis.
 	}
 }
@@ -99,6 +109,16 @@ func (f *fate) expected(c catalog, l Life) Expected {
 	case f.ended:
 		e.Status = statusUnmanaged
 		e.Labels = []string{statusUnmanaged}
+		return e
+	case f.off:
+		e.Status = statusUnassigned // R57: a staged device with the next sync
+		if f.active && !f.heardOf {
+			e.Status = statusUnassignPending // R55: a managed one when it is heard of
+		}
+		e.Labels = []string{e.Status}
+		if f.active {
+			e.Holds = holds(c, c.members(f.groups), nil, l)
+		}
 		return e
 	case !f.active || !f.complete():
 		e.Status = statusAwaiting

@@ -32,6 +32,8 @@ func (p *performer) perform(ctx context.Context, e Event, before []Event) error 
 		return customer.Unassign(ctx, serial)
 	case Release:
 		return customer.Release(ctx, serial)
+	case Buy, TakeOff, TakenOff:
+		return p.atApple(ctx, e.Do)
 	case SwitchOn:
 		return p.persist(ctx, p.switchOn)
 	case BeginActivation:
@@ -86,6 +88,9 @@ func (p *performer) persist(ctx context.Context, enroll func(context.Context) er
 }
 
 func (p *performer) begin(ctx context.Context) error {
+	if err := p.known(ctx); err != nil {
+		return err
+	}
 	profile, err := p.rehearsal.customer.EnrollmentProfile(ctx, p.life.Serial)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type Rehearsal struct {
 	catalog  catalog
 	customer *Customer
 	fleet    *sim.Fleet
+	server   string // at Apple
 	begun    time.Time
 
 	mu      sync.Mutex
@@ -55,6 +56,9 @@ func Run(ctx context.Context, env *environment.Environment, cfg Config) (Report,
 	}
 	r := &Rehearsal{cfg: cfg, env: env, catalog: rehearsalCatalog(), customer: customer, over: map[string]error{}, right: map[string]bool{}}
 	if err := customer.furnish(ctx, r.catalog); err != nil {
+		return Report{}, err
+	}
+	if err := r.link(ctx); err != nil {
 		return Report{}, err
 	}
 	if r.fleet, err = r.newFleet(); err != nil {

@@ -35,6 +35,8 @@ type Config struct {
 	Front func(http.Handler) http.Handler
 	// Push is the virtual push service.
 	Push sim.APNsConfig
+	// PortalSeed decides what the virtual Apple Business Manager leaves to chance.
+	PortalSeed uint64
 	// Logs receives what muster's processes log; nil: only their files do.
 	Logs     io.Writer
 	Progress devstack.Progress
@@ -60,5 +62,6 @@ func settings() map[string]string {
 		"MUSTER_REPUSH_FIRST":  "2s",
 		"MUSTER_REPUSH_MOST":   "10s",
 		"MUSTER_NOT_NOW_PAUSE": "1s",
+		"MUSTER_RELEASE_DELAY": "1s",
 	}
 }

@@ -21,7 +21,9 @@ import (
 
 	"github.com/muster-mdm/muster/devstack"
 	"github.com/muster-mdm/muster/sim"
+	"github.com/muster-mdm/muster/sim/abm"
 	"github.com/muster-mdm/muster/store"
+	"github.com/muster-mdm/muster/store/keyring"
 )
 
 // Environment is a running Muster with all that surrounds it. Its methods are safe for concurrent use.
@@ -30,6 +32,9 @@ type Environment struct {
 	dir          string
 	servers      *servers
 	push         *sim.APNs
+	portal       *abm.Organization
+	portalAt     *abm.Listener
+	keyring      string
 	front        *http.Server
 	listen       string
 	workerListen string
@@ -49,7 +54,7 @@ func Open(ctx context.Context, cfg Config) (*Environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Environment{cfg: cfg, dir: dir, token: store.NewSecret(), crashed: make(chan error, 1), programs: map[string]*devstack.Program{}}
+	e := &Environment{cfg: cfg, dir: dir, token: store.NewSecret(), keyring: keyring.NewKey(), crashed: make(chan error, 1), programs: map[string]*devstack.Program{}}
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -91,6 +96,9 @@ func (e *Environment) open(ctx context.Context) error {
 		return err
 	}
 	if err := e.startPush(ctx); err != nil {
+		return err
+	}
+	if err := e.startPortal(ctx); err != nil {
 		return err
 	}
 	if err := e.address(ctx); err != nil {
@@ -140,6 +148,16 @@ func (e *Environment) startPush(ctx context.Context) error {
 	return nil
 }
 
+// startPortal founds an organisation at a virtual Apple Business Manager, which does at once what Apple takes minutes for.
+func (e *Environment) startPortal(ctx context.Context) error {
+	e.portal = abm.New(abm.Config{Seed: e.cfg.PortalSeed, Lifetime: abm.Lifetimes{Activity: 300 * time.Millisecond}})
+	var err error
+	if e.portalAt, err = e.portal.Listen(context.WithoutCancel(ctx), "127.0.0.1:0"); err != nil {
+		return fmt.Errorf("starting the virtual Apple Business Manager: %w", err)
+	}
+	return nil
+}
+
 // address chooses where muster listens and what devices are told, which must stay the same when processes come back.
 func (e *Environment) address(ctx context.Context) error {
 	for _, to := range []*string{&e.listen, &e.workerListen} {
@@ -185,6 +203,9 @@ func (e *Environment) Close() error {
 	if e.push != nil {
 		errs = append(errs, e.push.Close())
 	}
+	if e.portalAt != nil {
+		errs = append(errs, e.portalAt.Close())
+	}
 	if e.servers != nil {
 		errs = append(errs, e.servers.stop())
 	}
@@ -215,6 +236,9 @@ func (e *Environment) DatabaseURL() string { return e.servers.databaseURL }
 
 // Push is the virtual push service.
 func (e *Environment) Push() *sim.APNs { return e.push }
+
+// Portal is the organisation's Apple Business Manager.
+func (e *Environment) Portal() *abm.Organization { return e.portal }
 
 // Postgres is the private PostgreSQL; nil where a shared one is used.
 func (e *Environment) Postgres() *devstack.Postgres { return e.servers.postgres }

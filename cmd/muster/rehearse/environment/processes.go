@@ -26,6 +26,10 @@ func (e *Environment) musterEnviron(more map[string]string) []string {
 		"MUSTER_PUSH_CERT_FILE":     filepath.Join(e.dir, "push-cert.pem"),
 		"MUSTER_PUSH_KEY_FILE":      filepath.Join(e.dir, "push-key.pem"),
 		"MUSTER_BOOTSTRAP_TOKEN":    e.token,
+		"MUSTER_KEYRING":            e.keyring,
+		"MUSTER_ABM_URL":            e.portalAt.URL,
+		"MUSTER_ABM_BUSINESS_URL":   e.portalAt.URL,
+		"MUSTER_ABM_TOKEN_URL":      e.portalAt.URL,
 	})
 	maps.Copy(all, e.cfg.Variables)
 	maps.Copy(all, more)
