@@ -24,6 +24,7 @@ type header struct {
 	cells []string
 	// places are where the format's columns stand; -1 = nowhere.
 	places   []int
+	result   bool // they are those of a ResultWriter
 	problems []Problem
 }
 
@@ -66,6 +67,10 @@ func (h *header) read(s *scanner, f Format) error {
 	if r.why > atEnd {
 		h.problems = append(h.problems, mangled(r, fmt.Sprintf("column %d", r.fault+1)))
 		return nil
+	}
+	if isResult(h.cells) {
+		h.result = true
+		unguardAll(h.cells)
 	}
 	h.find(f)
 	_, err = s.next()
@@ -155,12 +160,11 @@ func (h *header) find(f Format) {
 		h.places[i] = -1
 	}
 	var unknown []string
-	result := isResult(h.cells)
 	for at, cell := range h.cells {
 		name := fold(cell)
 		i := slices.IndexFunc(columns, func(c column) bool { return fold(c.name) == name })
 		switch {
-		case i < 0 && result && slices.Contains(resultColumns, strings.TrimSpace(cell)):
+		case i < 0 && h.result && slices.Contains(resultColumns, strings.TrimSpace(cell)):
 		case i < 0:
 			unknown = append(unknown, h.ignore(at, cell))
 		case h.places[i] >= 0:
@@ -169,7 +173,7 @@ func (h *header) find(f Format) {
 			h.places[i] = at
 		}
 	}
-	if result {
+	if h.result {
 		h.notice(ResultFile, "The file is the result of an import; what that added to it is left aside.")
 	}
 	for i, c := range columns {

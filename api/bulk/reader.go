@@ -17,7 +17,6 @@ type Reader struct {
 	format  Format
 	header  header
 	layout  Layout
-	result  bool // the file came from a ResultWriter
 	blanks  blankLines
 }
 
@@ -45,7 +44,6 @@ func Open(source io.Reader, f Format) (*Reader, error) {
 		return nil, err
 	}
 	r.layout = Layout{Delimiter: rune(r.scanner.delimiter), BOM: e.mark > 0}
-	r.result = isResult(r.header.cells)
 	r.scanner.serial = r.header.places[0]
 	r.scanner.columns = make([]bool, len(r.header.cells))
 	for place := range r.header.cells {
@@ -90,10 +88,8 @@ func (r *Reader) Next() (Row, error) {
 
 func (r *Reader) row(rec record) Row {
 	row := Row{Line: rec.line, Record: rec.cells, Verdict: OK}
-	if r.result {
-		for i, c := range row.Record {
-			row.Record[i] = unguard(c)
-		}
+	if r.header.result {
+		unguardAll(row.Record)
 	}
 	switch {
 	case rec.why > atEnd:

@@ -104,10 +104,11 @@ func guard(cell string) string {
 	return cell
 }
 
-// unguard undoes guard.
-func unguard(cell string) string {
-	if rest, ok := strings.CutPrefix(cell, "'"); ok && formula(strings.TrimLeft(rest, "'")) {
-		return rest
+// unguardAll undoes guard.
+func unguardAll(cells []string) {
+	for i, cell := range cells {
+		if rest, ok := strings.CutPrefix(cell, "'"); ok && formula(strings.TrimLeft(rest, "'")) {
+			cells[i] = rest
+		}
 	}
-	return cell
 }

@@ -71,7 +71,7 @@ func (r *Reader) long(row *Row) {
 
 // mangled says what is wrong with a record that can't be understood from a column on.
 func mangled(r record, column string) Problem {
-	p := fileProblem(r.line, Fault, RowTooLong, "The row is longer than %d KiB; it wasn't read beyond %s.", MaxRow>>10, column)
+	p := fileProblem(r.line, Fault, RowTooLong, "The row is longer than %d MiB; it wasn't read beyond %s.", MaxRow>>20, column)
 	switch r.why {
 	case unclosed:
 		p = fileProblem(r.faultLine, Fault, QuoteUnclosed, "The quote that begins in line %d at %s isn't closed, or not where it should be; reading went on with the next line.",
