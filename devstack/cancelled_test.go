@@ -60,14 +60,16 @@ func ordinaryCalls(c client.Client, namespace string) []call {
 	}
 }
 
-// cancelMidway makes a few hundred calls at the same time and gives each of them up after at most some milliseconds, which is
-// when most of them are being worked on. Most callers keep to one call.
+// cancelMidway makes about a thousand calls, eight at a time, and gives each of them up after at most some milliseconds, which is when
+// most of them are being worked on. Most callers keep to one call. A slow machine makes fewer calls instead of taking longer.
 func cancelMidway(ctx context.Context, favourite call, others []call, seed uint64) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
 	var group sync.WaitGroup
 	for caller := range uint64(8) {
 		group.Go(func() {
 			random := rand.New(rand.NewPCG(seed, caller))
-			for range 150 {
+			for made := 0; made < 150 && ctx.Err() == nil; made++ {
 				chosen := favourite
 				if caller%4 == 0 {
 					chosen = others[random.IntN(len(others))]
