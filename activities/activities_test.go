@@ -140,7 +140,7 @@ func TestFactsByHand(t *testing.T) {
 	}
 	refused := map[provision.Kind]bool{
 		provision.Activated: true, provision.Authenticated: true, provision.Settled: true, provision.SetupFinished: true,
-		provision.SetupRefused: true,
+		provision.SetupRefused: true, provision.CheckedIn: true, provision.ABMAnswered: true, provision.ABMBlocked: true,
 	}
 	for _, kind := range provision.Signals() {
 		b := &books{}
