@@ -41,6 +41,7 @@ const (
 	PayloadTooLarge     Code = "payload_too_large"
 	StorageUnavailable  Code = "storage_unavailable"
 	WorkflowUnavailable Code = "workflow_unavailable"
+	DeprovisionInvalid  Code = "deprovision_invalid"
 	// PushCertificateMissing: no device can be woken, so none should enroll.
 	PushCertificateMissing Code = "push_certificate_missing"
 	// KeyringMissing: secrets can be neither stored nor read.

@@ -37,6 +37,7 @@ type DB struct {
 	mdm     *sql.DB
 	encode  Encoder
 	sealer  Sealer
+	profile string // see WithManagementIdentifier
 	timing  Timing
 	now     func() time.Time
 }
@@ -81,6 +82,9 @@ type Option func(*DB)
 
 // WithEncoder sets what writes commands as property lists. Without it no command can be queued.
 func WithEncoder(e Encoder) Option { return func(db *DB) { db.encode = e } }
+
+// WithManagementIdentifier sets the payload identifier of the enrollment profile, whose removal ends a device's management.
+func WithManagementIdentifier(identifier string) Option { return func(db *DB) { db.profile = identifier } }
 
 // WithSealer sets what seals secrets. Without it no secret of an ABM server can be stored or read, and others are stored in
 // clear.
