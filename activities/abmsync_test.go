@@ -61,6 +61,9 @@ func TestFaultsLoseAndDoubleNothing(t *testing.T) {
 		for _, quirks := range []sim.Quirks{{}, {ExhaustedWhenIdle: true, ReturnAsModified: true, QuotedErrors: true}} {
 			t.Run(name, func(t *testing.T) {
 				w := newWorld(t, sim.Config{Seed: 7, Quirks: quirks})
+				if name == "slow" {
+					w.timeout = 500 * time.Millisecond
+				}
 				w.server(school)
 				all := w.addNew(school, 40)
 				w.org.SetFaults(f)

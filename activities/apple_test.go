@@ -50,6 +50,7 @@ type world struct {
 	mu      sync.Mutex
 	clients map[string]*dep.Client
 	carrier *http.Transport
+	timeout time.Duration // of a request to Apple
 }
 
 func migrate(ctx context.Context, url string) error {
@@ -59,7 +60,7 @@ func migrate(ctx context.Context, url string) error {
 
 func newWorld(t *testing.T, cfg sim.Config) *world {
 	t.Helper()
-	w := &world{t: t, clock: &clock{}, servers: map[string]string{}, clients: map[string]*dep.Client{}, carrier: &http.Transport{}}
+	w := &world{t: t, clock: &clock{}, servers: map[string]string{}, clients: map[string]*dep.Client{}, carrier: &http.Transport{}, timeout: 10 * time.Second}
 	w.org = sim.New(cfg)
 	listener, err := w.org.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
@@ -102,7 +103,7 @@ func (w *world) connect(s store.ABMSecrets) (activities.DEP, activities.Business
 			if err := json.Unmarshal(s.Token, &token); err != nil {
 				return nil, nil, err
 			}
-			client = dep.New(dep.Config{BaseURL: w.url, Transport: w.carrier, Token: token, Timeout: 500 * time.Millisecond})
+			client = dep.New(dep.Config{BaseURL: w.url, Transport: w.carrier, Token: token, Timeout: w.timeout})
 			w.clients[string(s.Token)] = client
 		}
 		d = client
@@ -111,7 +112,7 @@ func (w *world) connect(s store.ABMSecrets) (activities.DEP, activities.Business
 		return d, nil, nil
 	}
 	b, err := abm.New(abm.Config{
-		BaseURL: w.url, TokenURL: w.url + "/auth/oauth2/v2/token", Transport: w.carrier, Timeout: 500 * time.Millisecond,
+		BaseURL: w.url, TokenURL: w.url + "/auth/oauth2/v2/token", Transport: w.carrier, Timeout: w.timeout,
 		Account: abm.Account{ClientID: s.Server.BusinessClient, KeyID: s.Server.BusinessKey, PrivateKeyPEM: s.BusinessKey},
 	})
 	return d, b, err
@@ -123,15 +124,18 @@ var keyPair = sync.OnceValues(func() ([2][]byte, error) {
 })
 
 // server sets a server up here and at Apple, and links them.
-func (w *world) server(name string) {
+func (w *world) server(name string) { w.serverLike(sim.Server{Name: name}) }
+
+func (w *world) serverLike(at sim.Server) {
 	w.t.Helper()
+	name := at.Name
 	in := store.ABMServerInput{Name: name, SyncEvery: 5 * time.Minute, FullEvery: 24 * time.Hour}
 	_, _, err := w.PutABMServer(w.t.Context(), in, store.Condition{}, func() (certificate, key []byte, err error) {
 		pair, err := keyPair()
 		return pair[0], pair[1], err
 	})
 	require.NoError(w.t, err)
-	w.servers[name] = w.org.AddServer(sim.Server{Name: name}).ID
+	w.servers[name] = w.org.AddServer(at).ID
 	w.link(name)
 }
 
