@@ -92,8 +92,8 @@ type ABM struct {
 	// Connect returns what talks to Apple for a server: no DEP when it isn't linked, no Business when it has no API account.
 	Connect func(store.ABMSecrets) (DEP, Business, error)
 	// Now is the store's clock, by which it keeps throttles.
-	Now func() time.Time
-	ABMConfig
+	Now    func() time.Time
+	Config ABMConfig
 }
 
 // ABMConfig are the choices of [ABM]; zero values mean the defaults.

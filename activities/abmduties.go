@@ -111,7 +111,7 @@ func (a *apple) answer(ctx context.Context, duties []store.ABMDuty, say func(sto
 
 // again has Apple asked again for a device, the later the more often it was asked.
 func (a *ABM) again(d store.ABMDuty, result string) store.ABMAnswer {
-	pause := a.RetryAfter[min(d.Tries, len(a.RetryAfter)-1)]
+	pause := a.Config.RetryAfter[min(d.Tries, len(a.Config.RetryAfter)-1)]
 	return store.ABMAnswer{Outcome: provision.ABMRetrying, Result: result, Again: pause}
 }
 

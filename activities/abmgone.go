@@ -60,7 +60,7 @@ func (a *ABM) SettleGone(ctx context.Context, in SettleInput) (SettleResult, err
 
 // settleByTime settles those that were missing for long enough.
 func (a *apple) settleByTime(ctx context.Context) (SettleResult, error) {
-	serials, err := a.Whereabouts.UnsettledABM(ctx, a.server.Name, a.Now().Add(-a.MissingAfter), 0, settleTogether)
+	serials, err := a.Whereabouts.UnsettledABM(ctx, a.server.Name, a.Now().Add(-a.Config.MissingAfter), 0, settleTogether)
 	if err != nil {
 		return SettleResult{}, told(ctx, err)
 	}

@@ -47,7 +47,7 @@ func (a *apple) assignProfile(ctx context.Context, duties []store.ABMDuty) (Duty
 // define defines a content of a profile at Apple. Whoever dies before it is noted leaves a profile there that no device
 // has, which harms nobody.
 func (a *apple) define(ctx context.Context, p store.DeviceProfile) (uuid string, err error) {
-	fields, err := a.Addresses.ForApple(p.Name, p.ActivationMode, p.Fields)
+	fields, err := a.Config.Addresses.ForApple(p.Name, p.ActivationMode, p.Fields)
 	if err != nil {
 		return "", err
 	}

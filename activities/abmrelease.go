@@ -33,13 +33,13 @@ func (a *apple) takeOff(ctx context.Context, duties []store.ABMDuty) (DutyResult
 	}
 	id, err := a.business.StartActivity(ctx, kind, server, serialsOf(duties))
 	if f, ok := fault.As(err); ok && f.Code == conflicting {
-		return a.putOff(ctx, duties, a.Poll, ABMHalt{}) // perhaps ours, whose id was lost
+		return a.putOff(ctx, duties, a.Config.Poll, ABMHalt{}) // perhaps ours, whose id was lost
 	}
 	if err != nil {
 		return a.failed(ctx, duties, err)
 	}
 	activity.GetLogger(ctx).Info("activity of the business api started", "server", a.server.Name, "verb", duties[0].Verb, "devices", len(duties), "activity", id)
-	return DutyResult{}, told(ctx, a.Duties.NoteABMActivity(ctx, duties, id, a.Poll))
+	return DutyResult{}, told(ctx, a.Duties.NoteABMActivity(ctx, duties, id, a.Config.Poll))
 }
 
 // learnAccount asks what the Business API calls the server.
@@ -63,7 +63,7 @@ func (a *apple) follow(ctx context.Context, duties []store.ABMDuty) (DutyResult,
 	case err != nil:
 		return a.failed(ctx, duties, err)
 	case !state.Ended():
-		return DutyResult{}, told(ctx, a.Duties.NoteABMActivity(ctx, duties, id, a.Poll))
+		return DutyResult{}, told(ctx, a.Duties.NoteABMActivity(ctx, duties, id, a.Config.Poll))
 	}
 	return a.conclude(ctx, duties, state)
 }

@@ -123,7 +123,7 @@ func (a *apple) syncPage(ctx context.Context, in SyncInput, task store.ABMTask, 
 	if task.Phase == store.PhaseFetch {
 		list = a.dep.Fetch
 	}
-	page, err := list(ctx, task.Cursor, a.PageSize)
+	page, err := list(ctx, task.Cursor, a.Config.PageSize)
 	switch kind := fault.KindOf(err); {
 	case kind == fault.CursorExhausted:
 		// Of a fetch: all is listed, and the sync goes on from this cursor. Of a sync: some of Apple's servers say so when
