@@ -140,12 +140,16 @@ func TestFactsByHand(t *testing.T) {
 	}
 	refused := map[provision.Kind]bool{
 		provision.Activated: true, provision.Authenticated: true, provision.Settled: true, provision.SetupFinished: true,
-		provision.SetupRefused: true,
+		provision.SetupRefused: true, provision.CheckedIn: true, provision.ABMAnswered: true, provision.ABMBlocked: true,
+		provision.SignInHeld: true, provision.DeprovisionRefused: true,
 	}
 	for _, kind := range provision.Signals() {
 		b := &books{}
 		f := full
 		f.Kind = kind
+		if kind == provision.Deprovision {
+			f.Reason, f.Choice = provision.ForRepair, provision.Erase
+		}
 		_, err := (&activities.Records{Keeper: b}).Record(t.Context(), "S", "run/1", f)
 		if refused[kind] {
 			require.Error(t, err, kind)

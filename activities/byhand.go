@@ -16,9 +16,12 @@ func checkByHand(f provision.Fact) (provision.Fact, error) {
 	var err error
 	switch f.Kind {
 	case provision.Unassigned, provision.CatalogChanged, provision.RetryItem, provision.ResumeRequest, provision.ReleaseFromSetup,
-		provision.CheckedOut, provision.CancelRelease, provision.UnassignFromMDM:
+		provision.CheckedOut, provision.CancelRelease, provision.UnassignFromMDM, provision.SignInReviewed:
 	case provision.HoldRequest:
 		clean.Reason = f.Reason
+	case provision.Deprovision:
+		clean.Reason, clean.Choice = f.Reason, f.Choice
+		err = provision.CheckDeprovision(f.Reason, f.Choice)
 	case provision.ABMSeen, provision.ABMGone:
 		clean.ABM = f.ABM
 		if f.ABM == nil || f.ABM.State == provision.ABMUnknown {
@@ -38,7 +41,8 @@ func checkByHand(f provision.Fact) (provision.Fact, error) {
 		}
 	case provision.Activated, provision.Authenticated, provision.Settled, provision.Registered, provision.Provisioning,
 		provision.SetupReleased, provision.SetupFinished, provision.SetupRefused, provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released,
-		provision.CheckedIn, provision.ABMAsked, provision.ABMAnswered, provision.ABMBlocked, provision.IdentityRenewed:
+		provision.CheckedIn, provision.ABMAsked, provision.ABMAnswered, provision.ABMBlocked, provision.IdentityRenewed,
+		provision.SignInHeld, provision.DeprovisionSent, provision.DeprovisionRefused, provision.Reminded:
 		err = provision.Errorf(provision.Invalid, "%s can't be signalled by hand: only the device or Muster itself can tell it.", f.Kind)
 	default:
 		err = provision.Errorf(provision.Invalid, "%q is no fact that Muster knows.", fmt.Sprintf("%.40s", f.Kind))

@@ -18,6 +18,7 @@ const (
 	ManagedApplicationList RequestType = "ManagedApplicationList"
 	DeviceInformationQuery RequestType = "DeviceInformation"
 	DeviceConfigured       RequestType = "DeviceConfigured"
+	EraseDevice            RequestType = "EraseDevice"
 )
 
 // Command is a command for one device, before it is written as a property list.

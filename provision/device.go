@@ -67,8 +67,16 @@ type Device struct {
 
 	Assignment     *Assignment `json:"assignment,omitempty"`
 	AssignmentMark Mark        `json:"assignment_mark,omitzero"`
-	Catalog        Mark        `json:"catalog,omitzero"`
-	Retry          Mark        `json:"retry,omitzero"`
+	// Planned is an assignment for later; PlannedMark the newest word on any assignment.
+	Planned     *Assignment `json:"planned,omitempty"`
+	PlannedMark Mark        `json:"planned_mark,omitzero"`
+	// Reminded is about the assignment whose id is Plan; Reminders counts.
+	Reminded  About  `json:"reminded,omitzero"`
+	Reminders int    `json:"reminders,omitempty"`
+	Review    Review `json:"review,omitzero"`
+	Reviewed  Mark   `json:"reviewed,omitzero"`
+	Catalog   Mark   `json:"catalog,omitzero"`
+	Retry     Mark   `json:"retry,omitzero"`
 
 	Plan        Plan    `json:"plan,omitzero"`
 	Settled     About   `json:"settled,omitzero"`
@@ -103,6 +111,13 @@ type Device struct {
 	ReleaseReason    string `json:"release_reason,omitempty"`
 	ReleaseCancelled Mark   `json:"release_cancelled,omitzero"`
 	Released         Mark   `json:"released,omitzero"`
+
+	// Deprovision is the newest wish to end the device's management, of the enrollment Epoch; DeprovisionBy says how.
+	Deprovision         About  `json:"deprovision,omitzero"`
+	DeprovisionBy       string `json:"deprovision_by,omitempty"`
+	DeprovisionSent     About  `json:"deprovision_sent,omitzero"`
+	DeprovisionRefused  About  `json:"deprovision_refused,omitzero"`
+	DeprovisionRefusals int    `json:"deprovision_refusals,omitempty"`
 
 	// CheckedIn is when the device was last heard of that was off its server: see [Device.AwaitsCheckIn].
 	CheckedIn     Mark `json:"checked_in,omitzero"`
@@ -187,9 +202,10 @@ func (d Device) VerdictAt() time.Time {
 }
 
 // MayAct reports whether anything may be sent to the device or concluded about it now: it is enrolled into MDM, nobody
-// asked for its release, and neither an operator nor Apple Business Manager holds it.
+// asked for its release or deprovisioned it, and neither an operator, nor Apple Business Manager, nor a sign-in that
+// somebody must decide on holds it.
 func (d Device) MayAct() bool {
-	return d.Active() && !d.Leaving() && !d.OnHold && d.ABM.State != ABMConflict
+	return d.Active() && !d.Leaving() && !d.OnHold && d.ABM.State != ABMConflict && !d.InReview() && !d.Deprovisioned()
 }
 
 // Began reports whether a fact came in that begins a device's workflow: one should run until the device is released.

@@ -42,8 +42,6 @@ const (
 	StorageUnavailable  Code = "storage_unavailable"
 	WorkflowUnavailable Code = "workflow_unavailable"
 	RateLimited         Code = "rate_limited"
-	// PushCertificateMissing: no device can be woken, so none should enroll.
-	PushCertificateMissing Code = "push_certificate_missing"
 	// What keeps a device that is switched on from enrolling.
 	MachineInfoRefused Code = "machine_info_refused"
 	AnchorsMissing     Code = "enroll_anchors_missing"
@@ -52,6 +50,45 @@ const (
 	DeviceOffABM       Code = "device_off_abm"
 	OSTooOld           Code = "os_too_old"
 	SignInRequired     Code = "sign_in_required"
+	DeprovisionInvalid Code = "deprovision_invalid"
+	// PushCertificateMissing: no device can be woken, so none should enroll.
+	PushCertificateMissing Code = "push_certificate_missing"
+	// KeyringMissing: secrets can be neither stored nor read.
+	KeyringMissing Code = "keyring_missing"
+	// KeyringKeyUnknown: a secret was sealed with a key that the keyring has no more.
+	KeyringKeyUnknown Code = "keyring_key_unknown"
+	// SecretUnreadable: what is stored as a secret can't be opened.
+	SecretUnreadable Code = "secret_unreadable"
+	// ABMTokenInvalid: what was uploaded isn't a server token of Apple Business Manager.
+	ABMTokenInvalid Code = "abm_token_invalid" //nolint:gosec // the name of an error
+	// ABMTokenForeignKey: the server token was made for another server's certificate.
+	ABMTokenForeignKey Code = "abm_token_foreign_key" //nolint:gosec // the name of an error
+	// ABMAccountInvalid: the API account of Apple Business Manager can't be used as it was entered.
+	ABMAccountInvalid Code = "abm_account_invalid"
+)
+
+// The codes of people who sign in, and of the directories that they sign in against.
+const (
+	AccountFormat Code = "account_format"
+	DomainUnknown Code = "domain_unknown"
+	// SignInRefused says no more than that: whether the account exists is nobody's business.
+	SignInRefused      Code = "sign_in_refused"
+	AccountDisabled    Code = "account_disabled"
+	AccountExpired     Code = "account_expired"
+	AccountLocked      Code = "account_locked"
+	AccountRestricted  Code = "account_restricted"
+	PasswordExpired    Code = "password_expired"
+	PasswordMustChange Code = "password_must_change"
+	EmailMissing       Code = "email_missing"
+	EmailUnverified    Code = "email_unverified"
+	// DirectoryUnavailable: nothing was said about the account or its password.
+	DirectoryUnavailable Code = "directory_unavailable"
+	DirectoryInvalid     Code = "directory_invalid"
+	EditionRefuses       Code = "edition_refuses_directory"
+	SignInStateInvalid   Code = "sign_in_state_invalid"
+	SignInExpired        Code = "sign_in_expired"
+	SignInDenied         Code = "sign_in_denied"
+	IdentityTokenRefused Code = "identity_token_refused"
 )
 
 // Error is an error for people: a stable code and a sentence that says what happened and what to do.

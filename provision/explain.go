@@ -37,9 +37,10 @@ func (d Device) Explain(p Policy, now time.Time) []Wait {
 	case d.ReleasePending():
 		return d.explainRelease(p, now)
 	}
-	waits := d.explainHeld()
+	waits := d.explainHeld(now)
 	held := len(waits) > 0
 	waits = append(waits, d.explainABM(now)...)
+	waits = append(waits, d.explainLoan(now)...)
 	switch d.Status() {
 	case StatusAwaiting:
 		waits = append(waits, d.explainAwaiting(p, now)...)
@@ -49,6 +50,8 @@ func (d Device) Explain(p Policy, now time.Time) []Wait {
 		}
 	case StatusUnmanaged:
 		waits = append(waits, Wait{For: "The management profile is gone from the device; it must be enrolled again.", Since: d.Activation.Ended.At, Who: whoHolder})
+	case StatusDeprovisioned:
+		waits = append(waits, d.explainDeprovisioned())
 	case StatusUnassignPending:
 		waits = append(waits, Wait{For: "The device was taken off this server in Apple Business Manager; it is Unassigned once it is heard of again: it must be switched on.", Since: d.ABMMark.At, Who: whoHolder})
 	case StatusUnassigned:
@@ -61,13 +64,16 @@ func (d Device) Explain(p Policy, now time.Time) []Wait {
 }
 
 // explainHeld names what keeps Muster from acting although it knows what to do.
-func (d Device) explainHeld() []Wait {
+func (d Device) explainHeld(now time.Time) []Wait {
 	var waits []Wait
 	if d.OnHold {
 		waits = append(waits, Wait{For: sentence("The device is on hold", d.HoldReason), Since: d.HoldMark.At, Who: whoOperator})
 	}
 	if d.ABM.State == ABMConflict {
 		waits = append(waits, Wait{For: d.explainConflict(), Since: d.ABMMark.At, Who: whoABM})
+	}
+	if d.InReview() {
+		waits = append(waits, d.explainReview(now))
 	}
 	return waits
 }

@@ -35,6 +35,10 @@ const (
 	CheckedIn Kind = "checked_in"
 	// ABMAnswered: Apple said what became of something that it was asked for: see [ABMVerb].
 	ABMAnswered Kind = "abm_answered"
+	// SignInHeld: somebody signed in on a device that is reserved for somebody else (R53).
+	SignInHeld Kind = "sign_in_held"
+	// DeprovisionRefused: the device refused what would deprovision it.
+	DeprovisionRefused Kind = "deprovision_refused"
 	// ABMBlocked: the Apple Business Manager server that the device waits for stopped working, or works again.
 	ABMBlocked Kind = "abm_blocked"
 	// IdentityRenewed: the device goes on with a new certificate, in the enrollment that it has.
@@ -53,6 +57,10 @@ const (
 	CancelRelease Kind = "cancel_release"
 	// UnassignFromMDM asks for the device to be taken off this MDM server in Apple Business Manager (R54).
 	UnassignFromMDM Kind = "unassign_from_mdm"
+	// Deprovision ends the device's management (R56): Reason says why, Choice how.
+	Deprovision Kind = "deprovision"
+	// SignInReviewed: an operator, or the time that passed, decided for whom the device was reserved.
+	SignInReviewed Kind = "sign_in_reviewed"
 )
 
 // Decisions of the workflow: recorded, never delivered.
@@ -65,12 +73,17 @@ const (
 	Released      Kind = "released"
 	// ABMAsked: something is to be asked of Apple for this device.
 	ABMAsked Kind = "abm_asked"
+	// DeprovisionSent: the command was queued that deprovisions the device.
+	DeprovisionSent Kind = "deprovision_sent"
+	// Reminded: that the device is due back, or overdue, was noted for those who listen.
+	Reminded Kind = "reminded"
 )
 
 var delivered = map[Kind]bool{
 	ABMSeen: true, ABMGone: true, Activated: true, CheckedOut: true, Assigned: true, Unassigned: true, Settled: true,
 	CatalogChanged: true, ReleaseRequest: true, HoldRequest: true, ResumeRequest: true, RetryItem: true, ExtendHold: true,
 	ReleaseFromSetup: true, CancelRelease: true, UnassignFromMDM: true, CheckedIn: true, ABMBlocked: true,
+	SignInHeld: true, SignInReviewed: true, Deprovision: true, DeprovisionRefused: true,
 }
 
 // Signals lists the kinds that reach workflows, sorted as documented.
@@ -79,6 +92,7 @@ func Signals() []Kind {
 		ABMSeen, ABMGone, Activated, Authenticated, CheckedOut, Assigned, Unassigned, Settled, CatalogChanged,
 		ReleaseRequest, HoldRequest, ResumeRequest, RetryItem, ExtendHold, ReleaseFromSetup, SetupFinished, SetupRefused,
 		CancelRelease, UnassignFromMDM, CheckedIn, ABMAnswered, ABMBlocked,
+		SignInHeld, SignInReviewed, Deprovision, DeprovisionRefused,
 	}
 }
 
@@ -87,7 +101,9 @@ func Signals() []Kind {
 func (k Kind) Begins() bool { return k == ABMSeen || k == Assigned || k == Activated }
 
 // InEpoch reports whether a fact of this kind is about one enrollment, so that one that names none means the current.
-func (k Kind) InEpoch() bool { return k == CheckedOut || k == ExtendHold || k == ReleaseFromSetup }
+func (k Kind) InEpoch() bool {
+	return k == CheckedOut || k == ExtendHold || k == ReleaseFromSetup || k == Deprovision
+}
 
 // Priority orders deliveries among devices: lower first.
 type Priority int
@@ -140,8 +156,11 @@ type Fact struct {
 	// Round counts the tries of one plan, or the refusals of DeviceConfigured, from 1.
 	Round   int      `json:"round,omitempty"`
 	Verdict *Verdict `json:"verdict,omitempty"`
-	// Until is a new deadline (ExtendHold), the one whose passing led to a Stuck, or when to nudge again at the earliest.
+	// Until is a new deadline (ExtendHold), the one whose passing led to a Stuck, when to nudge or to ask Apple again at the
+	// earliest, or when a SignInHeld is decided without an operator.
 	Until *time.Time `json:"until,omitempty"`
+	// Choice is how a SignInHeld is decided when nobody does, or how a Deprovision is carried out.
+	Choice string `json:"choice,omitempty"`
 }
 
 // Assignment is who a device is for. People are named by their id in the store only: no personal data enters a workflow.
@@ -152,6 +171,9 @@ type Assignment struct {
 	OwnedBy      string   `json:"owned_by,omitempty"`
 	// Requirement is the setting assignment_requirement when the assignment was made: user (default) or user_or_group.
 	Requirement string `json:"requirement,omitempty"`
+	// EffectiveAt is when an assignment for later comes into force; ReturnBy when a loan ends.
+	EffectiveAt *time.Time `json:"effective_at,omitempty"`
+	ReturnBy    *time.Time `json:"return_by,omitempty"`
 }
 
 // Owners and assignment requirements.

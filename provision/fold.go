@@ -12,13 +12,19 @@ func Fold(d Device, f Fact) Device {
 	switch f.Kind {
 	case Authenticated, Activated, CheckedOut:
 		d.foldActivation(f)
-	case Assigned, Unassigned, CatalogChanged, RetryItem:
+	case Assigned, Unassigned:
+		d.foldAssignment(f)
+	case CatalogChanged, RetryItem:
 		d.foldWanted(f)
+	case SignInHeld, SignInReviewed:
+		d.foldReview(f)
+	case Deprovision, DeprovisionSent, DeprovisionRefused:
+		d.foldDeprovision(f)
 	case ABMSeen, ABMGone, ABMAsked, ABMAnswered, ABMBlocked, CheckedIn, UnassignFromMDM, CancelRelease:
 		d.foldABM(f)
 	case HoldRequest, ResumeRequest, ReleaseRequest, ReleaseFromSetup, ExtendHold:
 		d.foldRequest(f)
-	case Provisioning, Settled, Enrolled, Stuck, Nudged, Released:
+	case Provisioning, Settled, Enrolled, Stuck, Nudged, Released, Reminded:
 		d.foldProgress(f)
 	case SetupReleased, SetupFinished, SetupRefused:
 		d.foldSetup(f)
@@ -79,13 +85,6 @@ func (d *Device) foldActivation(f Fact) {
 
 func (d *Device) foldWanted(f Fact) {
 	switch f.Kind {
-	case Assigned, Unassigned:
-		if d.AssignmentMark.newer(f) {
-			d.Assignment = nil
-			if f.Kind == Assigned {
-				d.Assignment = f.Assignment
-			}
-		}
 	case CatalogChanged:
 		d.Catalog.newer(f)
 	case RetryItem:
@@ -138,6 +137,10 @@ func (d *Device) foldProgress(f Fact) {
 	case Nudged:
 		if d.Nudged.about(f) {
 			d.Nudges = f.Round
+		}
+	case Reminded:
+		if d.Reminded.about(f) {
+			d.Reminders = f.Round
 		}
 	case Released:
 		d.Released.first(f)

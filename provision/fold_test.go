@@ -209,7 +209,7 @@ func drawPolicy(t *rapid.T) provision.Policy {
 		SetupHold:  rapid.SampledFrom(pauses).Draw(t, "setup hold"),
 		HoldPolicy: rapid.SampledFrom([]provision.HoldPolicy{provision.HoldRelease, provision.HoldReleaseRequiredOnly, provision.HoldKeepAndAlert, ""}).Draw(t, "hold policy"),
 		RetryAfter: durations.Draw(t, "retry after"),
-		NudgeAfter: durations.Draw(t, "nudge after"), ReleaseDelay: rapid.SampledFrom(pauses).Draw(t, "release delay"),
+		NudgeAfter: durations.Draw(t, "nudge after"), RemindBefore: durations.Draw(t, "remind before"), ReleaseDelay: rapid.SampledFrom(pauses).Draw(t, "release delay"),
 	}
 }
 
@@ -229,7 +229,8 @@ func checkStep(t *rapid.T, s provision.Step, now time.Time) {
 		if s.Round < 1 {
 			t.Fatalf("%s in round %d", s.Do, s.Round)
 		}
-	case provision.LeaveSetup, provision.ConcludeEnrolled, provision.ConcludeReleased, provision.AskABM:
+	case provision.LeaveSetup, provision.ConcludeEnrolled, provision.ConcludeReleased, provision.AskABM,
+		provision.ConcludeReview, provision.ConcludePlanned, provision.Remind, provision.SendDeprovision:
 	default:
 		t.Fatalf("unknown step %q", s.Do)
 	}

@@ -26,7 +26,8 @@ func TestFieldsOfHistoriesOnlyGrow(t *testing.T) {
 		now = append(now, fields(typ.Name(), typ)...)
 	}
 	for _, kind := range append(provision.Signals(), provision.Registered, provision.Provisioning, provision.SetupReleased,
-		provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released, provision.ABMAsked) {
+		provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released, provision.ABMAsked,
+		provision.DeprovisionSent, provision.Reminded) {
 		now = append(now, "kind "+string(kind))
 	}
 	if *update {

@@ -40,7 +40,7 @@ func (h *history) pick(name string, options ...string) string {
 }
 
 func (h *history) step() {
-	switch h.pick("what", "device", "device", "device", "wanted", "wanted", "plan", "plan", "plan", "conclusion", "conclusion", "request", "abm", "late", "end") {
+	switch h.pick("what", "device", "device", "device", "wanted", "wanted", "plan", "plan", "plan", "conclusion", "conclusion", "request", "abm", "people", "late", "end") {
 	case "device":
 		h.device()
 	case "wanted":
@@ -57,6 +57,8 @@ func (h *history) step() {
 		h.request()
 	case "abm":
 		h.abm()
+	case "people":
+		h.people()
 	case "late":
 		if h.epoch > 1 {
 			h.late(rapid.IntRange(1, h.epoch-1).Draw(h.t, "earlier"))
@@ -70,6 +72,34 @@ func (h *history) step() {
 				h.add(provision.Fact{Kind: provision.Released})
 			}
 		}
+	}
+}
+
+// people say for whom and until when the device is, or that it isn't used any more.
+func (h *history) people() {
+	soon := at(int(h.id) + rapid.IntRange(-5, 60).Draw(h.t, "minutes"))
+	someone := &provision.Assignment{UserID: h.pick("user", "u1", "u2"), Groups: []string{"g"}}
+	switch h.pick("say", "later", "loan", "signs in", "review", "deprovision", "deprovision sent", "refused", "remind") {
+	case "later":
+		someone.EffectiveAt = &soon
+		h.add(provision.Fact{Kind: provision.Assigned, Assignment: someone})
+	case "loan":
+		someone.ReturnBy = &soon
+		h.newest = h.add(provision.Fact{Kind: provision.Assigned, Assignment: someone})
+	case "signs in":
+		h.add(provision.Fact{Kind: provision.SignInHeld, Assignment: someone, Until: &soon, Choice: string(provision.TakeSignedIn)})
+	case "review":
+		h.add(provision.Fact{Kind: provision.SignInReviewed})
+	case "deprovision":
+		if h.active {
+			h.add(provision.Fact{Kind: provision.Deprovision, Epoch: h.epoch, Reason: provision.ForRepair, Choice: h.pick("by", provision.Erase, provision.RemoveManagement)})
+		}
+	case "deprovision sent":
+		h.add(provision.Fact{Kind: provision.DeprovisionSent, Epoch: max(h.epoch, 1)})
+	case "refused":
+		h.add(provision.Fact{Kind: provision.DeprovisionRefused, Epoch: max(h.epoch, 1), Round: rapid.IntRange(1, 3).Draw(h.t, "refusals")})
+	case "remind":
+		h.add(provision.Fact{Kind: provision.Reminded, Plan: h.newest, Round: rapid.IntRange(1, 3).Draw(h.t, "reminder")})
 	}
 }
 

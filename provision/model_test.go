@@ -65,7 +65,9 @@ func model(facts []provision.Fact) modelled {
 		m.management = provision.Managed
 	}
 	// R5, R20: the last word on the assignment counts, whenever it was said.
-	word := newest(facts, kind(provision.Assigned, provision.Unassigned))
+	word := newest(facts, func(f provision.Fact) bool {
+		return f.Kind == provision.Unassigned || f.Kind == provision.Assigned && f.Assignment.EffectiveAt == nil
+	})
 	if word != nil {
 		m.assignment = word.Assignment
 	}
@@ -83,9 +85,17 @@ func model(facts []provision.Fact) modelled {
 	heard := newest(facts, kind(provision.CheckedIn))
 	pending := offServer && (heard == nil || heard.ID < seen.ID)
 
+	// R56: deprovisioned means unmanaged at once, until the device enrolls anew.
+	ended := newest(facts, of(m.epoch, kind(provision.Deprovision))) != nil
+	if released := newest(facts, kind(provision.Released)) != nil; ended && !released {
+		m.management = provision.Unmanaged
+	}
+
 	switch {
 	case newest(facts, kind(provision.Released)) != nil:
 		m.status = provision.StatusReleased
+	case ended:
+		m.status = provision.StatusDeprovisioned
 	case state == provision.ABMReleased && (left || booted == nil):
 		m.status = provision.StatusReleased
 	case left:

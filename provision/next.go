@@ -27,6 +27,14 @@ const (
 	ConcludeReleased Action = "conclude_released"
 	// AskABM: have Apple asked for Step.Verb.
 	AskABM Action = "ask_abm"
+	// ConcludeReview: decide on a sign-in that nobody decided on in time.
+	ConcludeReview Action = "conclude_review"
+	// ConcludePlanned: have an assignment for later come into force.
+	ConcludePlanned Action = "conclude_planned"
+	// Remind: note that the device is due back, or overdue.
+	Remind Action = "remind"
+	// SendDeprovision: queue the command that deprovisions the device.
+	SendDeprovision Action = "send_deprovision"
 )
 
 // Step is the answer of [Next].
@@ -71,6 +79,8 @@ type Policy struct {
 	NudgeAfter []time.Duration `json:"nudge_after,omitempty"`
 	// ReleaseDelay is how long a release can be cancelled, from when it was asked for.
 	ReleaseDelay time.Duration `json:"release_delay,omitempty"`
+	// RemindBefore is how long before a loan ends its reminders are, the earliest first; the last is at its end.
+	RemindBefore []time.Duration `json:"remind_before,omitempty"`
 }
 
 // Next decides what to do for a device at a time. It is pure: the same device, policy and time give the same step. A
@@ -88,9 +98,18 @@ func next(d Device, p Policy, now time.Time) Step {
 	if step, decided := nextABM(d, p, now); decided {
 		return step
 	}
+	return earlier(nextLoan(d, p, now), nextOnDevice(d, p, now))
+}
+
+// nextOnDevice decides on what concerns the device itself.
+func nextOnDevice(d Device, p Policy, now time.Time) Step {
 	switch {
+	case d.deprovisioning():
+		return nextDeprovision(d, p, now)
 	case d.SetupAskedFor():
 		return Step{Do: LeaveSetup, Reason: "An operator asked for it."}
+	case d.InReview():
+		return nextReview(d, now)
 	case !d.MayAct():
 		return Step{Do: WaitForFacts}
 	}
@@ -231,8 +250,11 @@ func nextNudge(d Device, p Policy, now time.Time) Step {
 	return Step{Do: Nudge, Plan: d.Plan.By, Round: count + 1, Until: now.Add(pause(count + 1))}
 }
 
-// earlier joins a wait with another step.
+// earlier joins a step, above all a wait, with another one that comes after it.
 func earlier(wait, other Step) Step {
+	if wait.Do != WaitForFacts {
+		return wait
+	}
 	if other.Do != WaitForFacts {
 		return other
 	}

@@ -11,6 +11,7 @@ const (
 	StatusUnassignPending Status = "Unassign Pending"
 	StatusUnassigned      Status = "Unassigned"
 	StatusUnmanaged       Status = "Unmanaged"
+	StatusDeprovisioned   Status = "Deprovisioned"
 	// StatusReleased: by us, or by Apple Business Manager while no management profile is on the device. Only the first is for
 	// good: see [Device.Over].
 	StatusReleased Status = "Released"
@@ -37,6 +38,8 @@ func (d Device) Status() Status {
 	switch {
 	case d.Released.set():
 		return StatusReleased
+	case d.Deprovisioned():
+		return StatusDeprovisioned
 	case d.Activation.State == Ended && d.ABM.State != ABMReleased:
 		return StatusUnmanaged
 	case d.AwaitsCheckIn():
@@ -78,6 +81,9 @@ func (d Device) Labels() []string {
 
 // Management derives staged, managed or unmanaged.
 func (d Device) Management() Management {
+	if d.Deprovisioned() {
+		return Unmanaged
+	}
 	switch d.Activation.State {
 	case Active:
 		return Managed
@@ -89,7 +95,7 @@ func (d Device) Management() Management {
 }
 
 // BlockedBy names what keeps the device from going on although nothing it waits for is missing: on_hold,
-// abm_conflict, a [BlockCause] of its Apple Business Manager server, or stuck; "" when nothing does.
+// abm_conflict, sign_in_review, a [BlockCause] of its Apple Business Manager server, or stuck; "" when nothing does.
 func (d Device) BlockedBy() string {
 	switch {
 	case d.Released.set():
@@ -98,6 +104,8 @@ func (d Device) BlockedBy() string {
 		return "on_hold"
 	case d.ABM.State == ABMConflict:
 		return "abm_conflict"
+	case d.InReview():
+		return "sign_in_review"
 	case d.blockedByABM():
 		return string(d.ABMBlock.Cause)
 	case d.stuckNow(), d.setupStuck() && d.underWay():

@@ -118,6 +118,9 @@ func (c *Change) answer(ctx context.Context, commandUUID string, answer provisio
 	if err := c.setupAnswered(ctx, answer); err != nil {
 		return false, 0, err
 	}
+	if err := c.deprovisionAnswered(ctx, answer); err != nil || !c.Device.Active() {
+		return false, 0, err
+	}
 	if queued, err = c.advance(ctx, &a.plan); err != nil {
 		return false, 0, err
 	}

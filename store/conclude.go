@@ -29,6 +29,14 @@ func (db *DB) Carry(ctx context.Context, serial string, step provision.Step) (pr
 			return c.released(ctx, step)
 		case provision.AskABM:
 			return c.askABM(ctx, step)
+		case provision.ConcludeReview:
+			return c.reviewed(ctx, step)
+		case provision.ConcludePlanned:
+			return c.inForce(ctx, step)
+		case provision.Remind:
+			return c.remind(ctx, step)
+		case provision.SendDeprovision:
+			return c.sendDeprovision(ctx, step)
 		case provision.WaitForFacts, provision.Apply:
 		}
 		return fmt.Errorf("step %q is not one transaction", step.Do)
@@ -43,8 +51,9 @@ func (c *Change) stillApplies(step provision.Step) bool {
 		return false
 	case step.Do == provision.ConcludeReleased:
 		return d.ReleasePending() && d.ABM.State != provision.ABMPresent
-	case step.Do == provision.AskABM:
-		return true // it says itself whether it is still wanted
+	case step.Do == provision.AskABM, step.Do == provision.ConcludeReview, step.Do == provision.ConcludePlanned,
+		step.Do == provision.Remind, step.Do == provision.SendDeprovision:
+		return true // they say themselves whether they are still wanted
 	case step.Epoch != 0 && step.Epoch != d.Activation.Epoch || d.Leaving():
 		return false
 	}

@@ -30,7 +30,7 @@ WITH due AS (
     FOR NO KEY UPDATE SKIP LOCKED
 ), judged AS (
     SELECT d.serial,
-        d.udid IS NOT NULL AND d.management = 'managed' AND d.status <> 'Released' AND EXISTS (
+        d.udid IS NOT NULL AND (d.management = 'managed' OR d.status = 'Deprovisioned') AND NOT d.state ? 'released' AND EXISTS (
             SELECT
             FROM device_commands c
             WHERE c.serial = d.serial AND c.epoch = d.epoch AND c.status IN ('', 'NotNow')

@@ -90,10 +90,12 @@ func (i Identity) RenewsNow() bool {
 	return i.Renews > 0 && i.Renews == i.Epoch && i.Management == provision.Managed
 }
 
-// NanoMDM keeps hashes as char(64), which must not be compared as text, or its index is of no use.
+// NanoMDM keeps hashes as char(64), which must not be compared as text, or its index is of no use. A device that is
+// deprovisioned and doesn't know it yet is managed as far as talking to it goes.
 const identity = `
 SELECT i.sha256, i.serial, i.not_after, i.revoked_at IS NOT NULL, coalesce(d.udid, ''), coalesce(d.identity = i.sha256, false),
-    coalesce(i.renews, 0), d.epoch, d.management,
+    coalesce(i.renews, 0), d.epoch,
+    CASE WHEN d.status = 'Deprovisioned' AND d.state @? '$.activation.state ? (@ == 2)' THEN 'managed' ELSE d.management END,
     d.state ? 'released', ARRAY(SELECT a.id FROM nanomdm.cert_auth_associations a WHERE a.sha256 = $1::char(64))
 FROM identities i
     JOIN devices d ON d.serial = i.serial

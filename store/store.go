@@ -36,6 +36,7 @@ type DB struct {
 	mdm     *sql.DB
 	encode  Encoder
 	sealer  Sealer
+	profile string // see WithManagementIdentifier
 	timing  Timing
 	// renewBefore: see [WithRenewal].
 	renewBefore time.Duration
@@ -82,6 +83,11 @@ type Option func(*DB)
 
 // WithEncoder sets what writes commands as property lists. Without it no command can be queued.
 func WithEncoder(e Encoder) Option { return func(db *DB) { db.encode = e } }
+
+// WithManagementIdentifier sets the payload identifier of the enrollment profile, whose removal ends a device's management.
+func WithManagementIdentifier(identifier string) Option {
+	return func(db *DB) { db.profile = identifier }
+}
 
 // WithSealer sets what seals secrets. Without it none can be stored or read.
 func WithSealer(s Sealer) Option { return func(db *DB) { db.sealer = s } }

@@ -82,6 +82,7 @@ func alive() []string {
 	return []string{
 		string(provision.StatusAwaiting), string(provision.StatusProvisioning), string(provision.StatusEnrolled),
 		string(provision.StatusUnassignPending), string(provision.StatusUnassigned), string(provision.StatusUnmanaged),
+		string(provision.StatusDeprovisioned),
 	}
 }
 

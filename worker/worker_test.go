@@ -163,6 +163,7 @@ func TestRetryReassignAndRelease(t *testing.T) {
 	c, namespace := dial(t)
 	policy := workflows.DefaultPolicy()
 	policy.RetryAfter = []time.Duration{100 * time.Millisecond, 100 * time.Millisecond}
+	policy.ReleaseDelay = 100 * time.Millisecond
 	f.refuse["mail"] = 2
 	f.run(c, worker.Config{Namespace: namespace, Policy: &policy})
 	f.assign(serial(0), "sales")

@@ -182,7 +182,7 @@ func (s *stage) happens(h happening) {
 	f := h.Fact
 	row := s.row
 	switch {
-	case row.Status() == provision.StatusReleased:
+	case row.Over():
 		return // refused before it is recorded
 	case h.byHand:
 		s.after(0, func() { s.signal(provision.Fact{Kind: f.Kind, Assignment: f.Assignment, Reason: f.Reason}) })
@@ -207,9 +207,11 @@ func (w *world) outside() []provision.Fact {
 	for _, f := range w.history {
 		switch f.Kind {
 		case provision.Provisioning, provision.Settled, provision.Enrolled, provision.Stuck, provision.Nudged, provision.SetupReleased,
-			provision.Released:
+			provision.Released, provision.ABMAsked:
 		default:
-			facts = append(facts, f)
+			if f.Actor != apple {
+				facts = append(facts, f)
+			}
 		}
 	}
 	return facts
@@ -257,7 +259,7 @@ func TestWorkflowEndsWhereTheModelEnds(t *testing.T) {
 			t.Fatalf("the workflow hangs")
 		}
 		want := model(provision.Device{Serial: device}, policy, s.script, s.outside())
-		if want.Status() == provision.StatusReleased {
+		if want.Over() {
 			require.NoError(t, s.env.GetWorkflowError())
 			require.Equal(t, provision.StatusReleased, s.row.Status())
 			return

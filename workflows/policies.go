@@ -22,6 +22,8 @@ func DefaultPolicy() provision.Policy {
 		NudgeAfter: []time.Duration{15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour},
 		// A release can't be undone at Apple; whoever picked the wrong row notices within minutes.
 		ReleaseDelay: 15 * time.Minute,
+		// Time to find a charger and a parcel, then the day before.
+		RemindBefore: []time.Duration{3 * 24 * time.Hour, 24 * time.Hour},
 	}
 }
 

@@ -31,6 +31,11 @@ var meanings = map[provision.Kind]string{
 	provision.CheckedIn:        "The device was heard of after Apple Business Manager took it off its server.",
 	provision.ABMAnswered:      "Apple answered what it was asked for.",
 	provision.ABMBlocked:       "The device's Apple Business Manager server stopped working, or works again.",
+	provision.SignInHeld:       "Somebody signed in on a device that is reserved for somebody else.",
+	provision.SignInReviewed:   "For operators: leave the device to whom it is reserved for, whoever signed in.",
+	provision.Deprovision: "For operators: end the device's management, with reason repair, employee_left, retire or in_stock and choice " +
+		"remove_management or erase.",
+	provision.DeprovisionRefused: "The device refused to be deprovisioned.",
 }
 
 // deeds say what steps do.
@@ -42,6 +47,10 @@ var deeds = map[provision.Action]string{
 	provision.Nudge:            "Push again and ask the device for what is outstanding",
 	provision.ConcludeReleased: "Forget the device and record that it is Released",
 	provision.AskABM:           "Have Apple Business Manager asked",
+	provision.ConcludeReview:   "Decide on a sign-in that nobody decided on",
+	provision.ConcludePlanned:  "Have an assignment come into force",
+	provision.Remind:           "Note that the device is due back",
+	provision.SendDeprovision:  "Tell the device to end its management",
 }
 
 // summaryLimit is a little below the size that Temporal allows a summary (400 bytes).

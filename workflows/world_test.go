@@ -171,6 +171,9 @@ func (w *world) Carry(_ context.Context, _ string, step provision.Step) (d provi
 		}
 	case provision.ConcludeReleased:
 		f.Kind = provision.Released
+	case provision.AskABM:
+		w.record(provision.Fact{Kind: provision.ABMAsked, ABM: &provision.ABMFact{Server: row.ABM.Server, Verb: step.Verb}})
+		f = provision.Fact{Kind: provision.ABMGone, Actor: apple, ABM: &provision.ABMFact{Server: row.ABM.Server, State: provision.ABMReleased}}
 	default:
 		return d, errors.New("not one transaction: " + string(step.Do))
 	}
@@ -178,13 +181,18 @@ func (w *world) Carry(_ context.Context, _ string, step provision.Step) (d provi
 	return d, nil
 }
 
+// apple is the actor of what the world does as Apple would: it is asked, and does it at once.
+const apple = "apple"
+
 func (w *world) stillApplies(step provision.Step) bool {
 	d := w.row
 	switch {
-	case d.Status() == provision.StatusReleased:
+	case d.Over():
 		return false
 	case step.Do == provision.ConcludeReleased:
-		return d.ReleaseAsked.By != 0
+		return d.ReleasePending() && d.ABM.State != provision.ABMPresent
+	case step.Do == provision.AskABM:
+		return step.Verb == provision.ReleaseDevice && d.ReleasePending() && d.ABM.State == provision.ABMPresent
 	case step.Epoch != 0 && step.Epoch != d.Activation.Epoch || d.Leaving():
 		return false
 	}
@@ -208,7 +216,7 @@ func (w *world) RecordByHand(_ context.Context, _, key string, f provision.Fact)
 		return d, nil
 	}
 	w.keys[key] = true
-	if w.row.Status() == provision.StatusReleased {
+	if w.row.Over() {
 		return d, provision.Errorf(provision.DeviceReleased, "The device was released.")
 	}
 	w.keep(f, false)
@@ -236,7 +244,7 @@ func model(d provision.Device, p provision.Policy, s script, outside []provision
 				w.settle(plan, v)
 			}
 			plan = 0
-		case step.Do == provision.WaitForFacts && step.Until.IsZero(), w.row.Status() == provision.StatusReleased:
+		case step.Do == provision.WaitForFacts && step.Until.IsZero(), w.row.Over():
 			return w.row
 		case step.Do == provision.WaitForFacts:
 			now = step.Until

@@ -67,6 +67,8 @@ func command(o provision.Order) (any, error) {
 		return mdmcommands.NewProfileListCommand(o.UUID), nil
 	case provision.DeviceConfigured:
 		return mdmcommands.NewDeviceConfiguredCommand(o.UUID), nil
+	case provision.EraseDevice:
+		return mdmcommands.NewEraseDeviceCommand(o.UUID), nil
 	}
 	return nil, fmt.Errorf("the command is not one that Muster sends")
 }

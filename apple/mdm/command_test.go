@@ -96,7 +96,7 @@ func TestEncodeWritesWhatApplePublished(t *testing.T) {
 func TestEncodeRefusesWhatADeviceCouldNotCarryOut(t *testing.T) {
 	for name, o := range map[string]provision.Order{
 		"no uuid":          {Command: provision.Command{Type: provision.ProfileList}},
-		"unknown command":  order("EraseDevice", nil),
+		"unknown command":  order("Sing", nil),
 		"empty profile":    order(provision.InstallProfile, nil),
 		"nothing named":    order(provision.RemoveProfile, nil),
 		"no app named":     order(provision.RemoveApplication, nil),

@@ -36,6 +36,10 @@ func TestAnActivityTakesItsTimeThenShowsInTheOtherAPI(t *testing.T) {
 	require.Contains(t, log, serials[0]+",UNASSIGN_DEVICES,SUCCESS,")
 	status, _ = p.raw("GET", "/downloads/00/"+id+".csv", nil, "")
 	require.Equal(t, 404, status)
+	p.SetFaults(abm.Fault{Kind: abm.FaultError, Share: 1, Times: 1, Path: "/downloads/"})
+	status, _ = p.raw("GET", strings.TrimPrefix(got.Log, apple), nil, "")
+	require.Equal(t, 503, status)
+	require.Equal(t, 3, p.Counts().Requests["GET /downloads/{id}"])
 
 	_, err = a.act(abm.ActivityAssign, p.server.ID, strings.ToLower(serials[0]))
 	require.NoError(t, err)

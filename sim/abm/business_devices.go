@@ -1,6 +1,7 @@
 package abm
 
 import (
+	"maps"
 	"strings"
 )
 
@@ -27,22 +28,41 @@ func (q *inquiry) deviceResource(d *device) document {
 	if d.ServerID != "" {
 		status = "ASSIGNED"
 	}
+	attributes := document{
+		"serialNumber": d.Serial, "status": status,
+		"addedToOrgDateTime": milliseconds(d.Added), "updatedDateTime": milliseconds(d.Updated),
+		"releasedFromOrgDateTime": milliseconds(d.Released),
+		"deviceModel":             d.Model, "productFamily": d.Family, "productType": d.ProductType,
+		"deviceCapacity": d.Capacity, "color": d.Color, "partNumber": d.PartNumber,
+		"orderNumber": d.OrderNumber, "orderDateTime": milliseconds(d.Added),
+		"purchaseSourceType": "APPLE", "purchaseSourceId": "000000",
+	}
+	maps.Copy(attributes, q.radios(d))
 	return document{
 		"type": "orgDevices", "id": d.Serial,
-		"attributes": q.only("orgDevices", document{
-			"serialNumber": d.Serial, "status": status,
-			"addedToOrgDateTime": milliseconds(d.Added), "updatedDateTime": milliseconds(d.Updated),
-			"releasedFromOrgDateTime": milliseconds(d.Released),
-			"deviceModel":             d.Model, "productFamily": d.Family, "productType": d.ProductType,
-			"deviceCapacity": d.Capacity, "color": d.Color, "partNumber": d.PartNumber,
-			"orderNumber": d.OrderNumber, "orderDateTime": milliseconds(d.Added),
-			"purchaseSourceType": "APPLE", "purchaseSourceId": "000000",
-		}),
+		"attributes": q.only("orgDevices", attributes),
 		"relationships": document{"assignedServer": document{"links": document{
 			"self": self + "/relationships/assignedServer", "related": self + "/assignedServer",
 		}}},
 		"links": document{"self": self},
 	}
+}
+
+// radios are the numbers of what the device radios and is wired with. Some are lists, as a device may have several.
+func (q *inquiry) radios(d *device) document {
+	digits := func(kind string, n int) string {
+		return strings.Map(func(r rune) rune { return '0' + r%10 }, q.chance.hex(kind, d.Serial))[:n]
+	}
+	numbers := document{"wifiMacAddress": q.chance.hex("wifi", d.Serial)[:12], "bluetoothMacAddress": q.chance.hex("bluetooth", d.Serial)[:12]}
+	switch d.Family {
+	case "iPhone":
+		numbers["imei"] = []string{digits("imei", 15), digits("imei2", 15)}
+		numbers["meid"] = []string{digits("meid", 14)}
+		numbers["eid"] = digits("eid", 32)
+	case "Mac", "AppleTV":
+		numbers["ethernetMacAddress"] = []string{q.chance.hex("ethernet", d.Serial)[:12]}
+	}
+	return numbers
 }
 
 func (q *inquiry) device() (*device, *apiError) {

@@ -161,6 +161,39 @@ func TestOrgDevicesByPages(t *testing.T) {
 	require.Equal(t, 1, few.Meta.Paging.Limit)
 }
 
+// Apple's examples show imei and meid as lists, whatever some clients' types say.
+func TestNumbersThatADeviceMayHaveSeveralOfAreLists(t *testing.T) {
+	p := open(t, abm.Config{})
+	require.NoError(t, p.Add("", abm.Spec{Serial: "C02PHONE0001", Family: "iPhone"}, abm.Spec{Serial: "C02MAC000001", Family: "Mac"}))
+	a := p.api(true)
+	numbers := func(serial string) (got struct {
+		Data struct {
+			Attributes struct {
+				IMEI     []string `json:"imei"`
+				MEID     []string `json:"meid"`
+				EID      string   `json:"eid"`
+				Ethernet []string `json:"ethernetMacAddress"`
+				WiFi     string   `json:"wifiMacAddress"`
+			} `json:"attributes"`
+		} `json:"data"`
+	},
+	) {
+		require.NoError(t, a.get("/v1/orgDevices/"+serial, &got))
+		return got
+	}
+	phone, mac := numbers("C02PHONE0001").Data.Attributes, numbers("C02MAC000001").Data.Attributes
+	require.Len(t, phone.IMEI, 2)
+	for _, imei := range phone.IMEI {
+		require.Regexp(t, "^[0-9]{15}$", imei)
+	}
+	require.Len(t, phone.MEID, 1)
+	require.Len(t, phone.EID, 32)
+	require.Equal(t, phone, numbers("C02PHONE0001").Data.Attributes)
+	require.Empty(t, mac.IMEI)
+	require.Len(t, mac.Ethernet, 1)
+	require.Len(t, mac.WiFi, 12)
+}
+
 func TestServersOfTheOrganization(t *testing.T) {
 	p := open(t, abm.Config{})
 	other := p.AddServer(abm.Server{Name: "Other"})

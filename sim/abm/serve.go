@@ -17,7 +17,7 @@ func (o *Organization) Handler() http.Handler {
 	mux.Handle("/v1/", o.troubled(o.businessAPI()))
 	mux.Handle("/auth/", o.troubled(o.tokenAPI()))
 	mux.Handle("/admin/", http.NewCrossOriginProtection().Handler(o.admin()))
-	mux.HandleFunc("GET "+downloadPath+"{seal}/{name}", o.download)
+	mux.Handle("GET "+downloadPath+"{seal}/{name}", o.troubled(http.HandlerFunc(o.download)))
 	mux.Handle("/", o.troubled(o.assignmentAPI()))
 	return mux
 }

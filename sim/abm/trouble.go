@@ -69,12 +69,17 @@ func apiOf(path string) string {
 		return "business"
 	case strings.HasPrefix(path, "/auth/"):
 		return "token"
+	case strings.HasPrefix(path, downloadPath):
+		return "download"
 	}
 	return "assignment"
 }
 
 // collapse leaves out identifiers, so that counts stay few.
 func collapse(path string) string {
+	if strings.HasPrefix(path, downloadPath) {
+		return downloadPath + "{id}"
+	}
 	parts := strings.Split(path, "/")
 	if len(parts) > 3 && parts[1] == "v1" {
 		parts[3] = "{id}"
