@@ -66,7 +66,7 @@ type BlockCause string
 
 // Causes.
 const (
-	BlockedTokenExpired  BlockCause = "abm_token_expired"
+	BlockedTokenExpired  BlockCause = "abm_token_expired" //nolint:gosec // a cause, not a credential
 	BlockedTokenRejected BlockCause = "abm_token_rejected"
 	BlockedTerms         BlockCause = "abm_terms"
 	BlockedAccess        BlockCause = "abm_access"

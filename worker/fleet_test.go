@@ -23,6 +23,7 @@ import (
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 	"github.com/muster-mdm/muster/worker"
+	"github.com/muster-mdm/muster/workflows"
 )
 
 const managementIdentifier = "com.github.muster-mdm.enrollment"
@@ -124,6 +125,11 @@ func (f *fleet) run(c client.Client, config worker.Config) (stop func()) {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	config.ManagementIdentifier = managementIdentifier
+	if config.Policy == nil {
+		policy := workflows.DefaultPolicy()
+		policy.ReleaseDelay = 100 * time.Millisecond
+		config.Policy = &policy
+	}
 	done := make(chan error, 1)
 	go func() { done <- worker.New(c, f.db, f, config).Run(ctx) }()
 	stop = sync.OnceFunc(func() {
