@@ -11,13 +11,6 @@ import (
 	"github.com/muster-mdm/muster/provision"
 )
 
-// Sealer seals secrets before they are stored: a keyring. place names where the secret lies, so that a sealed one can't
-// be moved. Without a keyring both fail with a sentence that says how to set one.
-type Sealer interface {
-	Seal(plain []byte, place string) ([]byte, error)
-	Open(sealed []byte, place string) ([]byte, error)
-}
-
 // ABMChannel wakes the worker when something about Apple Business Manager servers is due.
 const ABMChannel = "muster_abm"
 
@@ -171,7 +164,8 @@ SET description = $2,
     updated_at = $6
 WHERE name = $1`
 
-// PutABMServer creates a server, with the key pair that makeKeys returns (certificate PEM, private key), or changes one.
+// PutABMServer creates a server, with the key pair that makeKeys returns (certificate PEM, private key), or changes one. It
+// fails with [provision.NotFound] and the field when there is no such default profile.
 func (db *DB) PutABMServer(ctx context.Context, in ABMServerInput, condition Condition, makeKeys func() (certificate, key []byte, err error)) (saved ABMServer, created bool, err error) {
 	err = db.editABMServer(ctx, "saving ABM server "+in.Name, func(ctx context.Context, tx pgx.Tx) error {
 		was, err := readABMServer(ctx, tx, in.Name, "FOR UPDATE")
@@ -180,6 +174,9 @@ func (db *DB) PutABMServer(ctx context.Context, in ABMServerInput, condition Con
 			return err
 		}
 		if err := condition.Check(was.Version); err != nil {
+			return err
+		}
+		if err := profileNamed(ctx, tx, in.DefaultProfile, "default_profile"); err != nil {
 			return err
 		}
 		if created {
@@ -204,7 +201,7 @@ func (db *DB) createABMServer(ctx context.Context, tx pgx.Tx, in ABMServerInput,
 	if err != nil {
 		return err
 	}
-	sealed, err := db.seal(key, placeOf(in.Name, "private_key"))
+	sealed, err := db.sealer.Seal(key, placeOf(in.Name, "private_key"))
 	if err != nil {
 		return err
 	}
@@ -310,21 +307,5 @@ func (db *DB) SyncBegun(ctx context.Context, name string, wanted time.Time) erro
 	_, err := db.pool.Exec(ctx, clearSyncWanted, name, wanted)
 	return translate(err, "noting a sync of ABM server "+name)
 }
-
-func (db *DB) seal(plain []byte, place string) ([]byte, error) {
-	if db.sealer == nil {
-		return nil, errNoKeyring
-	}
-	return db.sealer.Seal(plain, place)
-}
-
-func (db *DB) unseal(sealed []byte, place string) ([]byte, error) {
-	if db.sealer == nil {
-		return nil, errNoKeyring
-	}
-	return db.sealer.Open(sealed, place)
-}
-
-var errNoKeyring = provision.Errorf("keyring_missing", "No keyring is set, so no secret can be stored. Make a key with muster keyring new and set MUSTER_KEYRING or MUSTER_KEYRING_FILE.")
 
 func placeOf(server, column string) string { return fmt.Sprintf("abm_servers/%s/%s", server, column) }

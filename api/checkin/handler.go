@@ -63,6 +63,7 @@ type Facts interface {
 	Activated(ctx context.Context, serial string, awaiting bool) (provision.Device, error)
 	Renewed(ctx context.Context, id store.Identity) (news bool, err error)
 	CheckedOut(ctx context.Context, serial string) (provision.Device, error)
+	CheckedIn(ctx context.Context, serial string) (provision.Device, error)
 	Answered(ctx context.Context, commandUUID string, a provision.Answer, info *store.Information) (store.Outcome, error)
 }
 
@@ -83,6 +84,7 @@ type Parts struct {
 type Handler struct {
 	config  Config
 	who     *doorkeeper
+	facts   Facts
 	service service.CheckinAndCommandService
 	title   func(provision.Code) string
 	log     *slog.Logger
@@ -100,6 +102,7 @@ func New(p Parts, c Config) (*Handler, error) {
 	return &Handler{
 		config:  c,
 		who:     &doorkeeper{config: c, authority: p.Authority, foreign: p.Foreign, store: p.Store, facts: p.Facts},
+		facts:   p.Facts,
 		service: mdm.Authorized(recorder, p.Storage, c.Log),
 		title:   p.Title,
 		log:     c.Log,
@@ -153,10 +156,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	// A device that hangs up, or whose battery dies, has said what it said: nothing is left half done on its account.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), messageLimit)
 	defer cancel()
+	take := h.answer
 	if checkin {
-		return h.checkin(ctx, id, body)
+		take = h.checkin
 	}
-	return h.answer(ctx, id, body)
+	reply, err := take(ctx, id, body)
+	if err != nil || !id.AwaitsCheckIn {
+		return reply, err
+	}
+	_, err = h.facts.CheckedIn(ctx, id.Serial)
+	return reply, err
 }
 
 func (h *Handler) checkin(ctx context.Context, id caller, body []byte) ([]byte, error) {

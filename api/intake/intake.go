@@ -16,6 +16,8 @@ type Settings struct {
 	AssignmentRequirement string
 	// UnassignAtReenrollment takes user and groups from a device that enrolls anew, as one that changes hands.
 	UnassignAtReenrollment bool
+	// Organization is the name in the certificates that are uploaded at Apple; "" = Muster.
+	Organization string
 }
 
 // Intake carries out use cases. Its methods are safe for concurrent use; their errors are [provision.Error] where people

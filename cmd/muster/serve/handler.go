@@ -56,6 +56,7 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 	}
 	cases, err := intake.New(svc.db, intake.Settings{
 		AssignmentRequirement: svc.settings.AssignmentRequirement, UnassignAtReenrollment: !svc.settings.ReenrollKeepsAssignment,
+		Organization: svc.settings.Organization,
 	})
 	if err != nil {
 		return nil, err
