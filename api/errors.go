@@ -19,7 +19,6 @@ import (
 const (
 	codeUnauthorized         provision.Code = "unauthorized"
 	codeForbidden            provision.Code = "forbidden"
-	codeRateLimited          provision.Code = "rate_limited"
 	codeRouteNotFound        provision.Code = "route_not_found"
 	codeNotAcceptable        provision.Code = "not_acceptable"
 	codeUnsupportedMediaType provision.Code = "unsupported_media_type"
@@ -50,6 +49,9 @@ var meanings = map[provision.Code]meaning{
 	codeForbidden:                    {http.StatusForbidden, "Forbidden"},
 	provision.IdentityRefused:        {http.StatusForbidden, "Identity refused"},
 	provision.ChallengeRefused:       {http.StatusForbidden, "Challenge refused"},
+	provision.MachineInfoRefused:     {http.StatusForbidden, "Machine information refused"},
+	provision.OSTooOld:               {http.StatusForbidden, "Operating system too old"},
+	provision.SignInRequired:         {http.StatusForbidden, "Sign-in required"},
 	provision.AccountDisabled:        {http.StatusForbidden, "Account disabled"},
 	provision.AccountExpired:         {http.StatusForbidden, "Account expired"},
 	provision.AccountLocked:          {http.StatusForbidden, "Account locked"},
@@ -72,6 +74,9 @@ var meanings = map[provision.Code]meaning{
 	provision.InUse:                  {http.StatusConflict, "In use"},
 	provision.DeviceReleased:         {http.StatusConflict, "Device released"},
 	provision.DeviceNotManaged:       {http.StatusConflict, "Device not managed"},
+	provision.DeviceOnHold:           {http.StatusConflict, "Device on hold"},
+	provision.DeviceInConflict:       {http.StatusConflict, "Device in conflict"},
+	provision.DeviceOffABM:           {http.StatusConflict, "Device not in Apple Business Manager"},
 	intake.NotInSetup:                {http.StatusConflict, "Device not in Setup Assistant"},
 	intake.InSetup:                   {http.StatusConflict, "Device in Setup Assistant"},
 	provision.ReleasePending:         {http.StatusConflict, "Release pending"},
@@ -111,13 +116,14 @@ var meanings = map[provision.Code]meaning{
 	provision.DirectoryInvalid:       {http.StatusUnprocessableEntity, "Invalid directory settings"},
 	provision.EditionRefuses:         {http.StatusUnprocessableEntity, "Not in this edition"},
 	codeKeyReused:                    {http.StatusUnprocessableEntity, "Idempotency key used otherwise"},
-	codeRateLimited:                  {http.StatusTooManyRequests, "Too many requests"},
+	provision.RateLimited:            {http.StatusTooManyRequests, "Too many requests"},
 	provision.Internal:               {http.StatusInternalServerError, "Internal error"},
 	provision.KeyringKeyUnknown:      {http.StatusInternalServerError, "Key missing from the keyring"},
 	provision.SecretUnreadable:       {http.StatusInternalServerError, "Secret unreadable"},
 	codeNotConfigured:                {http.StatusNotImplemented, "Not configured"},
 	provision.KeyringMissing:         {http.StatusNotImplemented, "No keyring"},
 	provision.PushCertificateMissing: {http.StatusServiceUnavailable, "Push certificate missing"},
+	provision.AnchorsMissing:         {http.StatusServiceUnavailable, "Trust anchors missing"},
 	provision.DirectoryUnavailable:   {http.StatusServiceUnavailable, "Directory unavailable"},
 	provision.StorageUnavailable:     {http.StatusServiceUnavailable, "Storage unavailable"},
 	provision.WorkflowUnavailable:    {http.StatusServiceUnavailable, "Workflow engine unavailable"},

@@ -43,7 +43,16 @@ const (
 	PayloadTooLarge     Code = "payload_too_large"
 	StorageUnavailable  Code = "storage_unavailable"
 	WorkflowUnavailable Code = "workflow_unavailable"
-	DeprovisionInvalid  Code = "deprovision_invalid"
+	RateLimited         Code = "rate_limited"
+	// What keeps a device that is switched on from enrolling.
+	MachineInfoRefused Code = "machine_info_refused"
+	AnchorsMissing     Code = "enroll_anchors_missing"
+	DeviceOnHold       Code = "device_on_hold"
+	DeviceInConflict   Code = "device_in_conflict"
+	DeviceOffABM       Code = "device_off_abm"
+	OSTooOld           Code = "os_too_old"
+	SignInRequired     Code = "sign_in_required"
+	DeprovisionInvalid Code = "deprovision_invalid"
 	// PushCertificateMissing: no device can be woken, so none should enroll.
 	PushCertificateMissing Code = "push_certificate_missing"
 	// KeyringMissing: secrets can be neither stored nor read.

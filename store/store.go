@@ -39,7 +39,9 @@ type DB struct {
 	sealer  Sealer
 	profile string // see WithManagementIdentifier
 	timing  Timing
-	now     func() time.Time
+	// renewBefore: see [WithRenewal].
+	renewBefore time.Duration
+	now         func() time.Time
 }
 
 // Timing holds the pauses of the worker's own duties: pushing and asking after installing apps.
@@ -84,7 +86,9 @@ type Option func(*DB)
 func WithEncoder(e Encoder) Option { return func(db *DB) { db.encode = e } }
 
 // WithManagementIdentifier sets the payload identifier of the enrollment profile, whose removal ends a device's management.
-func WithManagementIdentifier(identifier string) Option { return func(db *DB) { db.profile = identifier } }
+func WithManagementIdentifier(identifier string) Option {
+	return func(db *DB) { db.profile = identifier }
+}
 
 // WithSealer sets what seals secrets. Without it no secret of an ABM server can be stored or read, and others are stored in
 // clear.
