@@ -47,7 +47,7 @@ func newDemo(ctx context.Context, o options, st *stack, say func(string, ...any)
 	d.fleet, err = sim.NewFleet(sim.FleetConfig{
 		Size: o.devices, Seed: o.seed,
 		Device: sim.Config{
-			APNs: st.apns, Keys: sim.NewKeyPool(2048, min(o.devices, 8)), Catalog: catalog(),
+			APNs: st.apns, Factory: st.factory, Keys: sim.NewKeyPool(2048, min(o.devices, 8)), Catalog: catalog(),
 			Faults: sim.Faults{
 				NotNow: 0.05, NotNowFor: sim.Span{Min: o.spread / 8, Max: o.spread * 3 / 8},
 				Install: sim.Span{Min: o.spread / 8, Max: o.spread * 6 / 8},
@@ -141,7 +141,7 @@ func (d *demo) live(ctx context.Context, i int, dev *sim.Device) error {
 		both <- after(ctx, pause(assign), assigned && !past.Assigned, func() error { return d.assign(ctx, i, dev) })
 	}()
 	go func() {
-		both <- after(ctx, pause(switchOn), on && !past.Enrolled, func() error { return d.enroll(ctx, dev) })
+		both <- after(ctx, pause(switchOn), on && !past.Enrolled, func() error { return d.enroll(ctx, i, dev) })
 	}()
 	return errors.Join(<-both, <-both)
 }
@@ -172,17 +172,13 @@ func (d *demo) arrive(ctx context.Context, i int, dev *sim.Device) error {
 }
 
 // enroll switches a device on for the first time.
-func (d *demo) enroll(ctx context.Context, dev *sim.Device) error {
-	ctx, cancel := lingering(ctx, farewell)
-	defer cancel()
-	res, err := d.api.GetEnrollmentProfileWithResponse(ctx, dev.Serial())
-	if err != nil {
-		return fmt.Errorf("fetching the enrollment profile: %w", err)
-	}
-	if err := wanted("fetching the enrollment profile", res.StatusCode(), res.Body, http.StatusOK); err != nil {
+func (d *demo) enroll(ctx context.Context, i int, dev *sim.Device) error {
+	if err := d.assigned(ctx, i, dev.Serial()); err != nil {
 		return err
 	}
-	if err := dev.Enroll(ctx, res.Body); err != nil {
+	ctx, cancel := lingering(ctx, farewell)
+	defer cancel()
+	if err := dev.PowerOn(ctx, rehearse.Apple{Portal: d.portal}); err != nil {
 		return err
 	}
 	return d.keeper.done(dev, func(r *record) { r.Enrolled = true })

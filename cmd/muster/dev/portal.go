@@ -54,6 +54,12 @@ func (st *stack) startPortal(ctx context.Context, seed uint64) error {
 			return fmt.Errorf("reading the kept Apple Business Manager (remove %s to begin anew): %w", st.path("portal.json"), err)
 		}
 	}
+	if st.factory, err = sim.NewFactory(); err != nil {
+		return err
+	}
+	if err := os.WriteFile(st.path("enroll-anchors.pem"), st.factory.AnchorsPEM(), 0o600); err != nil {
+		return fmt.Errorf("keeping the virtual devices' authority: %w", err)
+	}
 	if st.portalAt, err = st.portal.Listen(context.WithoutCancel(ctx), "127.0.0.1:0"); err != nil {
 		return fmt.Errorf("starting the virtual Apple Business Manager: %w", err)
 	}
@@ -164,6 +170,23 @@ func (d *demo) listed(ctx context.Context, serial string) error {
 
 // lookEvery is how often it is looked whether a sync has brought a device.
 const lookEvery = 200 * time.Millisecond
+
+// assigned waits until Apple would tell the device where to enroll: nobody unpacks it before, or it would set itself up
+// unmanaged.
+func (d *demo) assigned(ctx context.Context, i int, serial string) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		if p, there := d.portal.ProfileFor(serial); there && p.Await == awaits(i) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
 
 // held chooses the device profile that has the device wait in Setup Assistant.
 func (d *demo) held(ctx context.Context, serial string) error {

@@ -32,6 +32,7 @@ type stack struct {
 	temporal *devstack.Temporal
 	children *devstack.Supervisor
 	apns     *sim.APNs
+	factory  *sim.Factory
 	portal   *abm.Organization
 	portalAt *abm.Listener
 	keyring  string

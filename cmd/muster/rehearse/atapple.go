@@ -70,6 +70,25 @@ func (p *performer) buy(ctx context.Context) error {
 	return customer.ChooseDeviceProfile(ctx, serial, profileAwaited)
 }
 
+// powerOn switches the device on once the device profile is assigned to it that it shall have: nobody unpacks it before, or
+// it would set itself up unmanaged.
+func (p *performer) powerOn(ctx context.Context) error {
+	portal := p.rehearsal.env.Portal()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		profile, assigned := portal.ProfileFor(p.life.Serial)
+		if assigned && profile.Await == p.life.Awaits {
+			return p.device.PowerOn(ctx, Apple{portal})
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for a device profile: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
 // known waits until Muster knows the device.
 func (p *performer) known(ctx context.Context) error {
 	return p.until(ctx, "Muster to know it", func(client.Device) bool { return true })

@@ -35,6 +35,9 @@ func (p *performer) perform(ctx context.Context, e Event, before []Event) error 
 	case Buy, TakeOff, TakenOff:
 		return p.atApple(ctx, e.Do)
 	case SwitchOn:
+		if p.life.Bought {
+			return p.persist(ctx, p.powerOn)
+		}
 		return p.persist(ctx, p.switchOn)
 	case BeginActivation:
 		return p.persist(ctx, p.begin)

@@ -85,7 +85,7 @@ func (r *Rehearsal) newFleet() (*sim.Fleet, error) {
 	}
 	return sim.NewFleet(sim.FleetConfig{
 		Seed: r.cfg.Seed, Serials: serials,
-		Device: sim.Config{APNs: r.env.Push(), Keys: r.cfg.Keys, KeyBits: 2048, Catalog: r.catalog.sources()},
+		Device: sim.Config{APNs: r.env.Push(), Factory: r.env.Factory(), Keys: r.cfg.Keys, KeyBits: 2048, Catalog: r.catalog.sources()},
 		Vary: func(i int, c *sim.Config) {
 			l := r.cfg.Lives[i]
 			c.AutomatedEnrollment, c.Await, c.Faults = l.Awaits, l.Awaits, l.Faults

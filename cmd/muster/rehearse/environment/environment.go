@@ -32,6 +32,7 @@ type Environment struct {
 	dir          string
 	servers      *servers
 	push         *sim.APNs
+	factory      *sim.Factory
 	portal       *abm.Organization
 	portalAt     *abm.Listener
 	keyring      string
@@ -150,8 +151,14 @@ func (e *Environment) startPush(ctx context.Context) error {
 
 // startPortal founds an organisation at a virtual Apple Business Manager, which does at once what Apple takes minutes for.
 func (e *Environment) startPortal(ctx context.Context) error {
-	e.portal = abm.New(abm.Config{Seed: e.cfg.PortalSeed, Lifetime: abm.Lifetimes{Activity: 300 * time.Millisecond}})
 	var err error
+	if e.factory, err = sim.NewFactory(); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(e.dir, "enroll-anchors.pem"), e.factory.AnchorsPEM(), 0o600); err != nil {
+		return fmt.Errorf("keeping the devices' authority: %w", err)
+	}
+	e.portal = abm.New(abm.Config{Seed: e.cfg.PortalSeed, Lifetime: abm.Lifetimes{Activity: 300 * time.Millisecond}})
 	if e.portalAt, err = e.portal.Listen(context.WithoutCancel(ctx), "127.0.0.1:0"); err != nil {
 		return fmt.Errorf("starting the virtual Apple Business Manager: %w", err)
 	}
@@ -236,6 +243,9 @@ func (e *Environment) DatabaseURL() string { return e.servers.databaseURL }
 
 // Push is the virtual push service.
 func (e *Environment) Push() *sim.APNs { return e.push }
+
+// Factory is where the devices were made.
+func (e *Environment) Factory() *sim.Factory { return e.factory }
 
 // Portal is the organisation's Apple Business Manager.
 func (e *Environment) Portal() *abm.Organization { return e.portal }

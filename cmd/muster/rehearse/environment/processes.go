@@ -17,19 +17,20 @@ import (
 func (e *Environment) musterEnviron(more map[string]string) []string {
 	all := settings()
 	maps.Copy(all, map[string]string{
-		"MUSTER_DATABASE_URL":       e.servers.databaseURL,
-		"MUSTER_TEMPORAL_ADDRESS":   e.servers.hostPort,
-		"MUSTER_TEMPORAL_NAMESPACE": e.servers.namespace,
-		"MUSTER_PUBLIC_URL":         e.publicURL,
-		"MUSTER_APNS_URL":           e.push.URL(),
-		"MUSTER_APNS_CA_FILE":       filepath.Join(e.dir, "apns-ca.pem"),
-		"MUSTER_PUSH_CERT_FILE":     filepath.Join(e.dir, "push-cert.pem"),
-		"MUSTER_PUSH_KEY_FILE":      filepath.Join(e.dir, "push-key.pem"),
-		"MUSTER_BOOTSTRAP_TOKEN":    e.token,
-		"MUSTER_KEYRING":            e.keyring,
-		"MUSTER_ABM_URL":            e.portalAt.URL,
-		"MUSTER_ABM_BUSINESS_URL":   e.portalAt.URL,
-		"MUSTER_ABM_TOKEN_URL":      e.portalAt.URL,
+		"MUSTER_DATABASE_URL":        e.servers.databaseURL,
+		"MUSTER_TEMPORAL_ADDRESS":    e.servers.hostPort,
+		"MUSTER_TEMPORAL_NAMESPACE":  e.servers.namespace,
+		"MUSTER_PUBLIC_URL":          e.publicURL,
+		"MUSTER_APNS_URL":            e.push.URL(),
+		"MUSTER_APNS_CA_FILE":        filepath.Join(e.dir, "apns-ca.pem"),
+		"MUSTER_PUSH_CERT_FILE":      filepath.Join(e.dir, "push-cert.pem"),
+		"MUSTER_PUSH_KEY_FILE":       filepath.Join(e.dir, "push-key.pem"),
+		"MUSTER_BOOTSTRAP_TOKEN":     e.token,
+		"MUSTER_ENROLL_ANCHORS_FILE": filepath.Join(e.dir, "enroll-anchors.pem"),
+		"MUSTER_KEYRING":             e.keyring,
+		"MUSTER_ABM_URL":             e.portalAt.URL,
+		"MUSTER_ABM_BUSINESS_URL":    e.portalAt.URL,
+		"MUSTER_ABM_TOKEN_URL":       e.portalAt.URL,
 	})
 	maps.Copy(all, e.cfg.Variables)
 	maps.Copy(all, more)
