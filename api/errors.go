@@ -80,7 +80,7 @@ var meanings = map[provision.Code]meaning{
 	intake.NotInSetup:                {http.StatusConflict, "Device not in Setup Assistant"},
 	intake.InSetup:                   {http.StatusConflict, "Device in Setup Assistant"},
 	provision.ReleasePending:         {http.StatusConflict, "Release pending"},
-	intake.ReleaseBegun:              {http.StatusConflict, "Release under way"},
+	provision.ReleaseBegun:           {http.StatusConflict, "Release under way"},
 	intake.NotInABM:                  {http.StatusConflict, "Device not in Apple Business Manager"},
 	intake.InConflict:                {http.StatusConflict, "Device listed by two servers"},
 	intake.ServerUnlinked:            {http.StatusConflict, "Server not linked"},
