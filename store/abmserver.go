@@ -164,7 +164,8 @@ SET description = $2,
     updated_at = $6
 WHERE name = $1`
 
-// PutABMServer creates a server, with the key pair that makeKeys returns (certificate PEM, private key), or changes one.
+// PutABMServer creates a server, with the key pair that makeKeys returns (certificate PEM, private key), or changes one. It
+// fails with [provision.NotFound] and the field when there is no such default profile.
 func (db *DB) PutABMServer(ctx context.Context, in ABMServerInput, condition Condition, makeKeys func() (certificate, key []byte, err error)) (saved ABMServer, created bool, err error) {
 	err = db.editABMServer(ctx, "saving ABM server "+in.Name, func(ctx context.Context, tx pgx.Tx) error {
 		was, err := readABMServer(ctx, tx, in.Name, "FOR UPDATE")
@@ -173,6 +174,9 @@ func (db *DB) PutABMServer(ctx context.Context, in ABMServerInput, condition Con
 			return err
 		}
 		if err := condition.Check(was.Version); err != nil {
+			return err
+		}
+		if err := profileNamed(ctx, tx, in.DefaultProfile, "default_profile"); err != nil {
 			return err
 		}
 		if created {

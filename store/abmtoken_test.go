@@ -112,7 +112,7 @@ func TestServersAreEditedUnderConditions(t *testing.T) {
 	require.Equal(t, provision.VersionConflict, provision.CodeOf(err))
 	in.DefaultProfile = "nobody's"
 	_, _, err = f.PutABMServer(t.Context(), in, store.Condition{}, noKeys)
-	require.Equal(t, provision.InUse, provision.CodeOf(err))
+	require.Equal(t, provision.NotFound, provision.CodeOf(err))
 	_, _, err = f.PutABMServer(t.Context(), store.ABMServerInput{Name: strings.Repeat("x", 64), SyncEvery: time.Minute, FullEvery: time.Hour}, store.Condition{}, noKeys)
 	require.Equal(t, provision.Invalid, provision.CodeOf(err))
 

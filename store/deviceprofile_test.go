@@ -45,7 +45,6 @@ func TestContentsOfDeviceProfiles(t *testing.T) {
 	f.server(school, "")
 	require.NoError(t, f.DeleteDeviceProfile(t.Context(), "kiosk", store.Condition{}))
 	require.Equal(t, provision.NotFound, provision.CodeOf(f.DeleteDeviceProfile(t.Context(), "kiosk", store.Condition{})))
-	require.Equal(t, provision.NotFound, provision.CodeOf(f.SetDeviceProfile(t.Context(), "C0000000", "kiosk")))
 	require.Equal(t, provision.DeviceNotFound, provision.CodeOf(f.SetDeviceProfile(t.Context(), "C0000000", "")))
 	_, err = f.DeviceProfile(t.Context(), "kiosk")
 	require.Equal(t, provision.NotFound, provision.CodeOf(err))
