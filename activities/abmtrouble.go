@@ -58,10 +58,7 @@ func passing(f *fault.Error) error {
 
 // throttled keeps the pause that Apple asks for, for everything that asks for the server.
 func (a *apple) throttled(ctx context.Context, f *fault.Error) (ABMHalt, error) {
-	pause := f.RetryAfter
-	if pause <= 0 {
-		pause = throttlePause
-	}
+	pause := pauseOf(f)
 	if err := a.Servers.ABMThrottled(ctx, a.server.Name, pause); err != nil {
 		return ABMHalt{}, told(ctx, err)
 	}

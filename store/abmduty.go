@@ -107,6 +107,37 @@ func (db *DB) NextABMDuties(ctx context.Context) (map[string]time.Time, error) {
 	return next, translate(err, "reading the next duties")
 }
 
+const countDuties = `
+SELECT server, verb, count(*)
+FROM abm_duties
+GROUP BY server, verb`
+
+// CountABMDuties says how much Apple is to be asked for, by server and verb.
+func (db *DB) CountABMDuties(ctx context.Context) (map[string]map[provision.ABMVerb]int, error) {
+	rows, err := db.pool.Query(ctx, countDuties)
+	if err != nil {
+		return nil, translate(err, "counting what Apple is to be asked")
+	}
+	counts := map[string]map[provision.ABMVerb]int{}
+	var server string
+	var verb provision.ABMVerb
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&server, &verb, &n}, func() error {
+		if counts[server] == nil {
+			counts[server] = map[provision.ABMVerb]int{}
+		}
+		counts[server][verb] = n
+		return nil
+	})
+	return counts, translate(err, "counting what Apple is to be asked")
+}
+
+// ListenABM calls wake whenever something about Apple Business Manager servers is due at once, and when it begins to
+// listen. It returns when the connection breaks or ctx ends.
+func (db *DB) ListenABM(ctx context.Context, wake func()) error {
+	return db.listen(ctx, ABMChannel, wake)
+}
+
 const noteActivity = `
 UPDATE abm_duties
 SET activity = $3,
@@ -211,6 +242,9 @@ func (db *DB) AnswerABMDuties(ctx context.Context, answers []ABMAnswer) error {
 				continue
 			}
 			if _, err := m.tx.Exec(ctx, wantSyncOf, []string{server}, m.db.now()); err != nil {
+				return fmt.Errorf("wishing a sync: %w", err)
+			}
+			if _, err := m.tx.Exec(ctx, `SELECT pg_notify($1, '')`, ABMChannel); err != nil {
 				return fmt.Errorf("wishing a sync: %w", err)
 			}
 		}

@@ -193,7 +193,10 @@ func (t *taking) finish(ctx context.Context) error {
 	if len(t.records) == 0 {
 		return nil // no serials would mean all devices
 	}
-	_, err := sweepProfiles(ctx, t.tx, t.server, t.Serials(), now)
+	owed, err := sweepProfiles(ctx, t.tx, t.server, t.Serials(), now)
+	if err == nil && owed > 0 {
+		_, err = t.tx.Exec(ctx, `SELECT pg_notify($1, '')`, ABMChannel)
+	}
 	return err
 }
 

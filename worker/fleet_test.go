@@ -22,6 +22,7 @@ import (
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
+	"github.com/muster-mdm/muster/store/keyring"
 	"github.com/muster-mdm/muster/worker"
 	"github.com/muster-mdm/muster/workflows"
 )
@@ -80,7 +81,10 @@ func newFleet(t *testing.T) *fleet {
 	encode := func(o provision.Order) ([]byte, error) {
 		return []byte("<?xml version=\"1.0\"?><plist>" + o.UUID + "</plist>"), nil
 	}
-	db, err := store.Open(t.Context(), store.Config{URL: url, MaxConns: 12}, store.WithEncoder(encode), store.WithTiming(fastTiming()))
+	ring, err := keyring.Parse(keyring.NewKey())
+	require.NoError(t, err)
+	db, err := store.Open(t.Context(), store.Config{URL: url, MaxConns: 12}, store.WithEncoder(encode), store.WithTiming(fastTiming()),
+		store.WithSealer(ring))
 	require.NoError(t, err)
 	pool, err := pgxpool.New(t.Context(), url)
 	require.NoError(t, err)

@@ -46,6 +46,7 @@ type Config struct {
 	LookForRenewals time.Duration
 	// ManagementIdentifier is the payload identifier of the enrollment profile.
 	ManagementIdentifier string
+	ABM                  ABMConfig
 	// Log and Metrics may be nil.
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
@@ -63,6 +64,8 @@ const (
 	activityPollers = 4
 	// activitiesAtOnce bounds the transactions under way, well below the connection pool.
 	activitiesAtOnce = 12
+	// askingAtOnce come on top: activities that wait for Apple hold no connection, and must not hold up devices.
+	askingAtOnce = 8
 	// stopLimit is how long activities may finish when the worker stops.
 	stopLimit = 10 * time.Second
 	// startPause and startMost pace the attempts to start while Temporal is down.
@@ -112,6 +115,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	running.Go(func() { newDuties(w.store, w.pusher, w.config).run(ctx) })
 	running.Go(func() { newRenewals(w.store, w.config).run(ctx) })
 	running.Go(func() { keepPurging(ctx, w.store, w.config.Log) })
+	running.Go(func() {
+		newABMKeeper(w.store, signals.NewABM(w.temporal, w.config.Namespace, w.config.TaskQueue), w.config).run(ctx)
+	})
 	fatal := w.runTemporal(ctx, cancel)
 	cancel(fatal)
 	running.Wait()
@@ -177,7 +183,7 @@ func (w *Worker) assemble(onFatal func(error)) worker.Worker {
 			InitialNumberOfPollers: firstPollers, MinimumNumberOfPollers: fewestPollers, MaximumNumberOfPollers: workflowPollers,
 		}),
 		MaxConcurrentActivityTaskPollers:   activityPollers,
-		MaxConcurrentActivityExecutionSize: activitiesAtOnce,
+		MaxConcurrentActivityExecutionSize: activitiesAtOnce + askingAtOnce,
 		// Local activities are single transactions, too; the pool bounds them together with everything else.
 		MaxConcurrentLocalActivityExecutionSize: activitiesAtOnce,
 		WorkerStopTimeout:                       stopLimit,
@@ -185,7 +191,7 @@ func (w *Worker) assemble(onFatal func(error)) worker.Worker {
 		// No session, no Nexus, and pages are short: nothing else polls.
 		DisableRegistrationAliasing: true,
 	})
-	Register(t, w.store, w.config.ManagementIdentifier)
+	Register(t, w.store, newABM(w.store, w.config.ABM), w.config.ManagementIdentifier)
 	return t
 }
 
@@ -202,8 +208,11 @@ type Keeper interface {
 }
 
 // Register registers every workflow and activity.
-func Register(r Registry, keeper Keeper, managementIdentifier string) {
+func Register(r Registry, keeper Keeper, abm *activities.ABM, managementIdentifier string) {
 	r.RegisterWorkflowWithOptions(workflows.Device, workflow.RegisterOptions{Name: signals.WorkflowType})
+	r.RegisterWorkflowWithOptions(workflows.ABMSync, workflow.RegisterOptions{Name: signals.ABMSyncType})
+	r.RegisterWorkflowWithOptions(workflows.ABMDuties, workflow.RegisterOptions{Name: signals.ABMDutiesType})
+	r.RegisterActivityWithOptions(abm, activity.RegisterOptions{})
 	r.RegisterActivityWithOptions(&activities.MDM{Planner: keeper, ManagementIdentifier: managementIdentifier}, activity.RegisterOptions{})
 	r.RegisterActivityWithOptions(&activities.Records{Keeper: keeper}, activity.RegisterOptions{})
 }

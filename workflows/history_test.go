@@ -213,15 +213,20 @@ var scenarios = map[string]func(*live){
 // runs fetches the histories of all runs, the oldest first.
 func (l *live) runs() []*history.History {
 	l.t.Helper()
+	return runsOf(l.t, l.client, signals.WorkflowID(device))
+}
+
+func runsOf(t *testing.T, c client.Client, id string) []*history.History {
+	t.Helper()
 	var all []*history.History
-	desc, err := l.client.DescribeWorkflowExecution(context.Background(), signals.WorkflowID(device), "")
-	require.NoError(l.t, err)
+	desc, err := c.DescribeWorkflowExecution(context.Background(), id, "")
+	require.NoError(t, err)
 	for run := desc.GetWorkflowExecutionInfo().GetExecution().GetRunId(); run != ""; {
 		h := &history.History{}
-		events := l.client.GetWorkflowHistory(context.Background(), signals.WorkflowID(device), run, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		events := c.GetWorkflowHistory(context.Background(), id, run, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for events.HasNext() {
 			e, err := events.Next()
-			require.NoError(l.t, err)
+			require.NoError(t, err)
 			h.Events = append(h.Events, e)
 		}
 		all = append([]*history.History{h}, all...)
@@ -234,6 +239,8 @@ func replayer(t *testing.T) worker.WorkflowReplayer {
 	t.Helper()
 	r := worker.NewWorkflowReplayer()
 	r.RegisterWorkflowWithOptions(workflows.Device, workflow.RegisterOptions{Name: signals.WorkflowType})
+	r.RegisterWorkflowWithOptions(workflows.ABMSync, workflow.RegisterOptions{Name: signals.ABMSyncType})
+	r.RegisterWorkflowWithOptions(workflows.ABMDuties, workflow.RegisterOptions{Name: signals.ABMDutiesType})
 	return r
 }
 
@@ -330,6 +337,9 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 	}
 	for name := range scenarios {
 		require.True(t, found[name], "no history of %s: run `go test ./workflows -run Lives -record`", name)
+	}
+	for name := range abmScenarios {
+		require.True(t, found[name], "no history of %s: run `go test ./workflows -run ABM -record`", name)
 	}
 }
 

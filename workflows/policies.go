@@ -38,7 +38,47 @@ const (
 	failurePause = 5 * time.Minute
 )
 
-// applyOptions are those of the one regular activity.
+const (
+	// syncPages ends a run of a sync well below Temporal's suggestion; a page costs three events. A hundred thousand devices take
+	// one run.
+	syncPages = 300
+	// dutyRounds ends a run of duties, for the same reason.
+	dutyRounds = 300
+	// dutyNear is how soon something must be due for the workflow to wait for it; otherwise it ends, and begins again then. A
+	// timer costs two events, a new workflow six.
+	dutyNear = 2 * time.Minute
+)
+
+// pageOptions are those of activities that ask Apple for one page and write it.
+func pageOptions(summary string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		Summary: summary,
+		// Two requests of a minute at most, and a transaction over a thousand devices.
+		StartToCloseTimeout: 3 * time.Minute,
+		// What passes by itself has passed by then, or takes longer than to the next sync.
+		ScheduleToCloseTimeout: 15 * time.Minute,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    2 * time.Second,
+			BackoffCoefficient: 3,
+			MaximumInterval:    time.Minute,
+			// An outage of Apple's is for the next sync, which begins where this one ended.
+			MaximumAttempts: 6,
+		},
+	}
+}
+
+// askOptions are those of activities that ask Apple for many devices, one after the other or all at once.
+func askOptions(summary string) workflow.ActivityOptions {
+	options := pageOptions(summary)
+	// A thousand devices, looked at one by one.
+	options.StartToCloseTimeout = 20 * time.Minute
+	options.ScheduleToCloseTimeout = time.Hour
+	// The longest that passes without a word is some requests of a minute; a worker that died is noticed then.
+	options.HeartbeatTimeout = 5 * time.Minute
+	return options
+}
+
+// applyOptions are those of the one regular activity of devices.
 func applyOptions(summary string) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		Summary: summary,
