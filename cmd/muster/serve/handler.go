@@ -19,8 +19,9 @@ import (
 
 // Paths of the endpoints that devices use; enrollment profiles hold them for years, so they never change.
 const (
-	mdmPath  = "/mdm"
-	scepPath = "/scep"
+	mdmPath    = "/mdm"
+	scepPath   = "/scep"
+	enrollPath = "/enroll"
 )
 
 // addresses settles the address under which devices reach us, and TLS.
