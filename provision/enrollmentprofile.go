@@ -13,9 +13,6 @@ type EnrollmentAddresses struct {
 	SignIn string
 }
 
-// activateByUser is the activation mode in which the device's user signs in during setup (R68).
-const activateByUser = "by_user"
-
 // longestProfileName is Apple's limit.
 const longestProfileName = 125
 
@@ -31,13 +28,13 @@ func (a EnrollmentAddresses) ForApple(name, activationMode string, fields json.R
 	switch {
 	case a.Enroll == "":
 		return nil, Errorf(Invalid, "Device profile %q can't be defined at Apple: this service has no address at which devices enroll. Set MUSTER_PUBLIC_URL.", name)
-	case activationMode == activateByUser && a.SignIn == "":
+	case activationMode == ByUser && a.SignIn == "":
 		return nil, Errorf(Invalid, "Device profile %q can't be defined at Apple: its users are to sign in during setup, and this service has no page for that.", name)
 	}
 	delete(all, "devices") // they are assigned by a request of their own, which answers for each
 	delete(all, "configuration_web_url")
 	filled := map[string]string{"url": a.Enroll}
-	if activationMode == activateByUser {
+	if activationMode == ByUser {
 		filled["configuration_web_url"] = a.SignIn
 	}
 	if all["profile_name"] == nil {

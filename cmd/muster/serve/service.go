@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/muster-mdm/muster/api/enroll"
+	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/apple/mdm"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 	"github.com/muster-mdm/muster/store"
@@ -112,7 +113,7 @@ func (svc *Service) openStore(ctx context.Context) error {
 		sealed = append(sealed, mdm.WithSealer(ring))
 	}
 	svc.db, err = store.Open(ctx, store.Config{URL: s.DatabaseURL, MaxConns: int32(min(s.DatabaseMaxConns, 1000))},
-		store.WithEncoder(mdm.Encode), store.WithTiming(timing), store.WithRenewal(s.IdentityRenewBefore), store.WithSealer(ring))
+		store.WithEncoder(mdm.Encode), store.WithManagementIdentifier(identity.DefaultProfileIdentifier), store.WithTiming(timing), store.WithRenewal(s.IdentityRenewBefore), store.WithSealer(ring))
 	if err != nil {
 		return err
 	}

@@ -2,14 +2,17 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 
+	"github.com/muster-mdm/muster/activities"
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/apple/mdm"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
@@ -26,13 +29,51 @@ func (svc *Service) worker() (func(context.Context) error, error) {
 	if err != nil {
 		return nil, err
 	}
+	abm, err := svc.abm()
+	if err != nil {
+		return nil, err
+	}
 	policy, s := svc.policy(), svc.settings
 	w := worker.New(svc.temporal, svc.db, pusher, worker.Config{
 		Namespace: s.TemporalNamespace, TaskQueue: s.TaskQueue, ManagementIdentifier: identity.DefaultProfileIdentifier,
-		Policy: &policy, Renewer: svc.enroller,
+		Policy: &policy, Renewer: svc.enroller, ABM: abm,
 		Log: svc.log, Metrics: svc.metrics,
 	})
 	return w.Run, nil
+}
+
+// abm says where Apple Business Manager is, and what it tells devices about where we are.
+func (svc *Service) abm() (worker.ABMConfig, error) {
+	s := svc.settings
+	c := worker.ABMConfig{
+		URL: s.ABMURL, BusinessURL: s.ABMBusinessURL, TokenURL: s.ABMTokenURL,
+		ABMConfig: activities.ABMConfig{
+			Addresses: provision.EnrollmentAddresses{Enroll: svc.url + enrollPath}, MissingAfter: s.ABMMissingAfter,
+		},
+	}
+	if s.ABMCAFile == "" {
+		return c, nil
+	}
+	roots, err := readRoots(s.ABMCAFile)
+	if err != nil {
+		return c, fmt.Errorf("reading the CA certificates of Apple Business Manager: %w", err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	c.Transport = transport
+	return c, nil
+}
+
+func readRoots(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", file)
+	}
+	return roots, nil
 }
 
 // policy is what workflows that begin now go by.
@@ -66,13 +107,9 @@ func (svc *Service) temporalAnswers(ctx context.Context) error {
 func (svc *Service) pusher() (*mdm.Pusher, error) {
 	config := mdm.PushConfig{BaseURL: svc.settings.APNsURL}
 	if file := svc.settings.APNsCAFile; file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
+		var err error
+		if config.Roots, err = readRoots(file); err != nil {
 			return nil, fmt.Errorf("reading the push service's CA certificates: %w", err)
-		}
-		config.Roots = x509.NewCertPool()
-		if !config.Roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM form", file)
 		}
 	}
 	return mdm.NewPusher(svc.storage, config, svc.log)
