@@ -139,17 +139,17 @@ func serveSettings(st *stack) settings.Serve {
 		Database: settings.Database{DatabaseURL: st.database},
 		Temporal: settings.Temporal{TemporalAddress: st.temporal.HostPort(), TemporalNamespace: "default", TaskQueue: "devices"},
 		Log:      settings.Log{LogLevel: "info", LogFormat: "json"}, DatabaseMaxConns: 20,
-		Enrolling: settings.Enrolling{ReenrollKeepsAssignment: true},
-		Roles:     []string{settings.RoleAPI, settings.RoleMDM, settings.RoleWorker},
-		Listen:    st.listen, Organization: "Muster demo", AssignmentRequirement: "user",
+		Roles:  []string{settings.RoleAPI, settings.RoleMDM, settings.RoleWorker},
+		Listen: st.listen, Organization: "Muster demo", AssignmentRequirement: "user",
 		APNsURL: st.apns.URL(), APNsCAFile: st.path("apns-ca.pem"), PushCertFile: st.path("push-cert.pem"), PushKeyFile: st.path("push-key.pem"),
 		SetupHold: 10 * time.Minute, SetupHoldPolicy: "release",
 		RetryAfter: []time.Duration{5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute},
 		NudgeAfter: []time.Duration{time.Minute, 5 * time.Minute, time.Hour},
 		PollFirst:  time.Second, PollMost: 15 * time.Second, RepushFirst: 5 * time.Second, RepushMost: time.Minute,
 		NotNowPause: 5 * time.Second, ReleaseDelay: 30 * time.Second,
-		Secrets: settings.Secrets{Keyring: st.keyring},
-		ABMURL:  st.portalAt.URL, ABMBusinessURL: st.portalAt.URL, ABMTokenURL: st.portalAt.URL, ABMMissingAfter: time.Hour, RatePerSecond: 1000, RateBurst: 2000, BootstrapToken: st.token,
+		Enrolling: settings.Enrolling{EnrollAnchorsFile: st.path("enroll-anchors.pem"), ReenrollKeepsAssignment: true, IdentityRenewBefore: 365 * 24 * time.Hour},
+		Secrets:   settings.Secrets{Keyring: st.keyring},
+		ABMURL:    st.portalAt.URL, ABMBusinessURL: st.portalAt.URL, ABMTokenURL: st.portalAt.URL, ABMMissingAfter: time.Hour, RatePerSecond: 1000, RateBurst: 2000, BootstrapToken: st.token,
 	}
 }
 
