@@ -149,7 +149,7 @@ func serveSettings(st *stack) settings.Serve {
 		NotNowPause: 5 * time.Second, ReleaseDelay: 30 * time.Second,
 		Enrolling: settings.Enrolling{EnrollAnchorsFile: st.path("enroll-anchors.pem"), ReenrollKeepsAssignment: true, IdentityRenewBefore: 365 * 24 * time.Hour},
 		Secrets:   settings.Secrets{Keyring: st.keyring},
-		ABMURL:    st.portalAt.URL, ABMBusinessURL: st.portalAt.URL, ABMTokenURL: st.portalAt.URL, ABMMissingAfter: time.Hour, RatePerSecond: 1000, RateBurst: 2000, BootstrapToken: st.token,
+		ABMURL:    st.portalAt.URL, ABMBusinessURL: st.portalAt.URL, ABMTokenURL: st.portalAt.URL + "/auth/oauth2/v2/token", ABMMissingAfter: time.Hour, RatePerSecond: 1000, RateBurst: 2000, BootstrapToken: st.token,
 	}
 }
 

@@ -30,7 +30,7 @@ func (e *Environment) musterEnviron(more map[string]string) []string {
 		"MUSTER_KEYRING":             e.keyring,
 		"MUSTER_ABM_URL":             e.portalAt.URL,
 		"MUSTER_ABM_BUSINESS_URL":    e.portalAt.URL,
-		"MUSTER_ABM_TOKEN_URL":       e.portalAt.URL,
+		"MUSTER_ABM_TOKEN_URL":       e.portalAt.URL + "/auth/oauth2/v2/token",
 	})
 	maps.Copy(all, e.cfg.Variables)
 	maps.Copy(all, more)
