@@ -98,11 +98,11 @@ func settings(t *testing.T) map[string]bool {
 	return found
 }
 
-// codes are the error codes: the constants of type provision.Code.
-func codes(t *testing.T) []string {
+// codes are the error codes below a folder: the constants of type provision.Code.
+func codes(t *testing.T, folder string) []string {
 	t.Helper()
 	var found []string
-	for _, file := range parse(t, ".") {
+	for _, file := range parse(t, folder) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
 			if !ok || !isCode(spec.Type) {

@@ -28,10 +28,46 @@ func CheckPerson(p Person) (Person, error) {
 	if p.Domain == "" {
 		p.Domain = DefaultDomain
 	}
-	if addr, err := mail.ParseAddress(p.Email); err != nil || addr.Address != p.Email {
-		return p, Errorf(Invalid, "%q is not an e-mail address.", clip(p.Email)).At("email")
+	var err error
+	p.Email, err = CheckEmail(p.Email)
+	return p, err
+}
+
+// CheckEmail returns the trimmed address. It fails with [Invalid] when it is none.
+func CheckEmail(email string) (string, error) {
+	email = strings.TrimSpace(email)
+	if plainEmail(email) {
+		return email, nil
 	}
-	return p, nil
+	if addr, err := mail.ParseAddress(email); err != nil || addr.Address != email {
+		return email, Errorf(Invalid, "%q is not an e-mail address.", clip(email)).At("email")
+	}
+	return email, nil
+}
+
+// plainEmail reports whether an address is of the usual form: dots between letters, digits, "-" and "_". RFC 5322, by
+// which the others are judged, allows much more and takes ten times as long, which counts in files of a million.
+func plainEmail(s string) bool {
+	const other, dot, at = 0, 1, 2
+	ats, last := 0, dot
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_':
+			last = other
+			continue
+		case last != other:
+			return false
+		case c == '.':
+			last = dot
+		case c == '@':
+			ats++
+			last = at
+		default:
+			return false
+		}
+	}
+	return ats == 1 && last == other
 }
 
 // MaxGroupName is the longest group name in characters.

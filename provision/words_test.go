@@ -3,12 +3,14 @@ package provision_test
 import (
 	"errors"
 	"fmt"
+	"net/mail"
 	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/muster-mdm/muster/provision"
 )
@@ -88,6 +90,18 @@ func TestCheckPerson(t *testing.T) {
 		_, err := provision.CheckPerson(provision.Person{Name: "A", Email: email})
 		require.Equal(t, provision.Invalid, provision.CodeOf(err), "%q", email)
 	}
+}
+
+// The short cut for addresses of the usual form takes none that the standard doesn't, and refuses none that it does.
+func TestCheckEmailAgreesWithTheStandard(t *testing.T) {
+	alphabet := rapid.StringOfN(rapid.SampledFrom([]rune("aZ9.-_@ \"+ü<>")), 0, 12, -1)
+	rapid.Check(t, func(t *rapid.T) {
+		s := strings.TrimSpace(alphabet.Draw(t, "address"))
+		addr, err := mail.ParseAddress(s)
+		email, refused := provision.CheckEmail(" " + s + "\t")
+		require.Equal(t, err == nil && addr.Address == s, refused == nil, "%q", s)
+		require.Equal(t, s, email)
+	})
 }
 
 func TestCheckNames(t *testing.T) {

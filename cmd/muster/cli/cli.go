@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -61,15 +62,18 @@ func command(s Streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return settings.AsMisuse(err) })
 	root.AddCommand(
 		serveCommand(s), dev.Command(), migrateCommand(), tokenCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
-		rehearse.Command(), bench.Command(),
+		importCommand(), rehearse.Command(), bench.Command(),
 	)
 	strict(root)
 	return root
 }
 
 // strict lets no command pass over words that it doesn't know: a misspelled "migrate up" must not look like success.
+// Commands that take arguments say so in their Use, and check them by their own Args.
 func strict(cmd *cobra.Command) {
-	cmd.Args = noArgs
+	if !strings.Contains(cmd.Use, " ") {
+		cmd.Args = noArgs
+	}
 	if !cmd.Runnable() {
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}

@@ -38,6 +38,11 @@ func TestWhatCannotBeUnderstoodEndsWithTwo(t *testing.T) {
 		{"serve --database-url postgres://h/d --roles gardener", `"gardener" is no role`},
 		{"dev --until tomorrow", `"tomorrow"`},
 		{"bench --rows z", `no row "z"`},
+		{"import chek", `"chek" is no command of "muster import"`},
+		{"import check", `"muster import check" needs the name of a file`},
+		{"import check a.csv b.csv", `"b.csv" is one too many`},
+		{"import check --group x a.csv", "unknown flag: --group"},
+		{"import template extra", `"extra" is no command of "muster import template"`},
 		{"rehearse --devices -3", "--devices is -3"},
 		{"rehearse --timeout 0", "--timeout is 0s"},
 	} {
@@ -50,7 +55,7 @@ func TestWhatCannotBeUnderstoodEndsWithTwo(t *testing.T) {
 }
 
 func TestBareCommandsHelp(t *testing.T) {
-	for _, args := range [][]string{{}, {"migrate"}, {"token"}, {"serve", "--help"}} {
+	for _, args := range [][]string{{}, {"migrate"}, {"token"}, {"import"}, {"serve", "--help"}} {
 		code, out, _ := muster(t, args...)
 		require.Zero(t, code)
 		require.Contains(t, out, "Usage:")

@@ -19,8 +19,6 @@ import (
 	"github.com/muster-mdm/muster/store"
 )
 
-func TestMain(m *testing.M) { stacktest.Main(m) }
-
 const serial = "C07Q853LG9RM"
 
 func migrate(ctx context.Context, url string) error {
