@@ -16,6 +16,171 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AbmHealthState.
+const (
+	HealthAccess        AbmHealthState = "abm_access"
+	HealthOk            AbmHealthState = "ok"
+	HealthTerms         AbmHealthState = "abm_terms"
+	HealthTokenExpired  AbmHealthState = "abm_token_expired"
+	HealthTokenRejected AbmHealthState = "abm_token_rejected"
+	HealthUnlinked      AbmHealthState = "unlinked"
+	HealthUnreachable   AbmHealthState = "abm_unreachable"
+)
+
+// Valid indicates whether the value is a known member of the AbmHealthState enum.
+func (e AbmHealthState) Valid() bool {
+	switch e {
+	case HealthAccess:
+		return true
+	case HealthOk:
+		return true
+	case HealthTerms:
+		return true
+	case HealthTokenExpired:
+		return true
+	case HealthTokenRejected:
+		return true
+	case HealthUnlinked:
+		return true
+	case HealthUnreachable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmRequestOutcome.
+const (
+	OutcomeDone     AbmRequestOutcome = "done"
+	OutcomeGuided   AbmRequestOutcome = "guided"
+	OutcomeRetrying AbmRequestOutcome = "retrying"
+)
+
+// Valid indicates whether the value is a known member of the AbmRequestOutcome enum.
+func (e AbmRequestOutcome) Valid() bool {
+	switch e {
+	case OutcomeDone:
+		return true
+	case OutcomeGuided:
+		return true
+	case OutcomeRetrying:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmServerPhase.
+const (
+	PhaseConclude AbmServerPhase = "conclude"
+	PhaseFetch    AbmServerPhase = "fetch"
+	PhaseSync     AbmServerPhase = "sync"
+)
+
+// Valid indicates whether the value is a known member of the AbmServerPhase enum.
+func (e AbmServerPhase) Valid() bool {
+	switch e {
+	case PhaseConclude:
+		return true
+	case PhaseFetch:
+		return true
+	case PhaseSync:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmState.
+const (
+	AbmInConflict AbmState = "conflict"
+	AbmMissing    AbmState = "missing"
+	AbmPresent    AbmState = "present"
+	AbmReleased   AbmState = "released"
+	AbmUnassigned AbmState = "unassigned"
+)
+
+// Valid indicates whether the value is a known member of the AbmState enum.
+func (e AbmState) Valid() bool {
+	switch e {
+	case AbmInConflict:
+		return true
+	case AbmMissing:
+		return true
+	case AbmPresent:
+		return true
+	case AbmReleased:
+		return true
+	case AbmUnassigned:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmTokenWarning.
+const (
+	TokenExpired  AbmTokenWarning = "expired"
+	TokenOneDay   AbmTokenWarning = "1_day"
+	TokenOneMonth AbmTokenWarning = "30_days"
+	TokenOneWeek  AbmTokenWarning = "7_days"
+)
+
+// Valid indicates whether the value is a known member of the AbmTokenWarning enum.
+func (e AbmTokenWarning) Valid() bool {
+	switch e {
+	case TokenExpired:
+		return true
+	case TokenOneDay:
+		return true
+	case TokenOneMonth:
+		return true
+	case TokenOneWeek:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmVerb.
+const (
+	VerbAssignProfile AbmVerb = "assign_profile"
+	VerbRelease       AbmVerb = "release"
+	VerbUnassign      AbmVerb = "unassign"
+)
+
+// Valid indicates whether the value is a known member of the AbmVerb enum.
+func (e AbmVerb) Valid() bool {
+	switch e {
+	case VerbAssignProfile:
+		return true
+	case VerbRelease:
+		return true
+	case VerbUnassign:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ActivationMode.
+const (
+	ByAdmin ActivationMode = "by_admin"
+	ByUser  ActivationMode = "by_user"
+)
+
+// Valid indicates whether the value is a known member of the ActivationMode enum.
+func (e ActivationMode) Valid() bool {
+	switch e {
+	case ByAdmin:
+		return true
+	case ByUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Awaiting.
 const (
 	AwaitingDeviceActivation Awaiting = "Awaiting Device Activation"
@@ -36,15 +201,30 @@ func (e Awaiting) Valid() bool {
 
 // Defines values for BlockedBy.
 const (
-	AbmConflict BlockedBy = "abm_conflict"
-	OnHold      BlockedBy = "on_hold"
-	Stuck       BlockedBy = "stuck"
+	AbmAccess        BlockedBy = "abm_access"
+	AbmConflict      BlockedBy = "abm_conflict"
+	AbmTerms         BlockedBy = "abm_terms"
+	AbmTokenExpired  BlockedBy = "abm_token_expired"
+	AbmTokenRejected BlockedBy = "abm_token_rejected"
+	AbmUnreachable   BlockedBy = "abm_unreachable"
+	OnHold           BlockedBy = "on_hold"
+	Stuck            BlockedBy = "stuck"
 )
 
 // Valid indicates whether the value is a known member of the BlockedBy enum.
 func (e BlockedBy) Valid() bool {
 	switch e {
+	case AbmAccess:
+		return true
 	case AbmConflict:
+		return true
+	case AbmTerms:
+		return true
+	case AbmTokenExpired:
+		return true
+	case AbmTokenRejected:
+		return true
+	case AbmUnreachable:
 		return true
 	case OnHold:
 		return true
@@ -259,6 +439,27 @@ func (e Status) Valid() bool {
 	}
 }
 
+// Defines values for WantedProfileBy.
+const (
+	ByDevice WantedProfileBy = "device"
+	ByGroup  WantedProfileBy = "group"
+	ByServer WantedProfileBy = "server"
+)
+
+// Valid indicates whether the value is a known member of the WantedProfileBy enum.
+func (e WantedProfileBy) Valid() bool {
+	switch e {
+	case ByDevice:
+		return true
+	case ByGroup:
+		return true
+	case ByServer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for IfNoneMatch.
 const (
 	IfNoneMatchAsterisk IfNoneMatch = "*"
@@ -268,6 +469,21 @@ const (
 func (e IfNoneMatch) Valid() bool {
 	switch e {
 	case IfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutAbmServerParamsIfNoneMatch.
+const (
+	PutAbmServerParamsIfNoneMatchAsterisk PutAbmServerParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutAbmServerParamsIfNoneMatch enum.
+func (e PutAbmServerParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutAbmServerParamsIfNoneMatchAsterisk:
 		return true
 	default:
 		return false
@@ -304,6 +520,21 @@ func (e PutConfigurationParamsIfNoneMatch) Valid() bool {
 	}
 }
 
+// Defines values for PutDeviceProfileParamsIfNoneMatch.
+const (
+	PutDeviceProfileParamsIfNoneMatchAsterisk PutDeviceProfileParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutDeviceProfileParamsIfNoneMatch enum.
+func (e PutDeviceProfileParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutDeviceProfileParamsIfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AssignDeviceParamsIfNoneMatch.
 const (
 	AssignDeviceParamsIfNoneMatchAsterisk AssignDeviceParamsIfNoneMatch = "*"
@@ -333,6 +564,240 @@ func (e PutGroupParamsIfNoneMatch) Valid() bool {
 		return false
 	}
 }
+
+// AbmAccount What Apple says of the account that the server token belongs to.
+type AbmAccount struct {
+	// AdminId The Apple Account that downloaded the token.
+	AdminId    *string `json:"admin_id,omitempty"`
+	OrgAddress *string `json:"org_address,omitempty"`
+	OrgEmail   *string `json:"org_email,omitempty"`
+	OrgId      *string `json:"org_id,omitempty"`
+	OrgName    string  `json:"org_name"`
+	OrgPhone   *string `json:"org_phone,omitempty"`
+
+	// OrgType org, or edu of Apple School Manager.
+	OrgType    string `json:"org_type"`
+	ServerName string `json:"server_name"`
+	ServerUuid string `json:"server_uuid"`
+}
+
+// AbmBusinessAccount defines model for AbmBusinessAccount.
+type AbmBusinessAccount struct {
+	ClientId string `json:"client_id"`
+	KeyId    string `json:"key_id"`
+}
+
+// AbmBusinessAccountInput defines model for AbmBusinessAccountInput.
+type AbmBusinessAccountInput struct {
+	// ClientId Example: BUSINESSAPI.9703f56c-10ce-4876-8f59-e78e5e23a152
+	ClientId string `json:"client_id"`
+	KeyId    string `json:"key_id"`
+
+	// PrivateKey The file in PEM that Apple gave once.
+	PrivateKey string `json:"private_key"`
+}
+
+// AbmDuty defines model for AbmDuty.
+type AbmDuty struct {
+	// Activity The Business API's activity that is under way for it.
+	Activity   *string    `json:"activity,omitempty"`
+	AnsweredAt *time.Time `json:"answered_at,omitempty"`
+	CreatedAt  time.Time  `json:"created_at"`
+
+	// DueAt When Apple is asked next.
+	DueAt time.Time `json:"due_at"`
+
+	// Profile The device profile that is to be assigned.
+	Profile *string `json:"profile,omitempty"`
+
+	// Result Apple's last answer, word for word.
+	Result string  `json:"result"`
+	Server string  `json:"server"`
+	Tries  int     `json:"tries"`
+	Verb   AbmVerb `json:"verb"`
+}
+
+// AbmHealth defines model for AbmHealth.
+type AbmHealth struct {
+	// Detail Apple's own words.
+	Detail string `json:"detail"`
+
+	// Explanation What is wrong; empty when nothing is.
+	Explanation string `json:"explanation"`
+
+	// FailingSince Since when requests have failed; a short outage is not a state yet.
+	FailingSince *time.Time `json:"failing_since,omitempty"`
+	Since        time.Time  `json:"since"`
+
+	// State ok; unlinked: there is no server token yet; the others are why devices that wait for the server are blocked.
+	State AbmHealthState `json:"state"`
+
+	// Who Who can mend it; absent when nobody needs to.
+	Who *string `json:"who,omitempty"`
+}
+
+// AbmHealthState ok; unlinked: there is no server token yet; the others are why devices that wait for the server are blocked.
+type AbmHealthState string
+
+// AbmListing What a server said of the device, in Apple's words.
+type AbmListing struct {
+	AddedAt     *time.Time `json:"added_at,omitempty"`
+	AssetTag    string     `json:"asset_tag"`
+	AssignedAt  *time.Time `json:"assigned_at,omitempty"`
+	AssignedBy  string     `json:"assigned_by"`
+	Color       string     `json:"color"`
+	Description string     `json:"description"`
+	Family      string     `json:"family"`
+	GoneAt      *time.Time `json:"gone_at,omitempty"`
+	Listed      bool       `json:"listed"`
+	Model       string     `json:"model"`
+	OpDate      *time.Time `json:"op_date,omitempty"`
+
+	// OpType added, modified or deleted, of the last change.
+	OpType string `json:"op_type"`
+	Os     string `json:"os"`
+
+	// Profile The device profile that the UUID stands for; absent when it is none of Muster's.
+	Profile           *string    `json:"profile,omitempty"`
+	ProfileAssignedAt *time.Time `json:"profile_assigned_at,omitempty"`
+	ProfilePushedAt   *time.Time `json:"profile_pushed_at,omitempty"`
+
+	// ProfileStatus empty, assigned, pushed or removed.
+	ProfileStatus string    `json:"profile_status"`
+	ProfileUuid   string    `json:"profile_uuid"`
+	SeenAt        time.Time `json:"seen_at"`
+	Server        string    `json:"server"`
+
+	// Settled False while it isn't known what the device's absence means.
+	Settled bool `json:"settled"`
+
+	// Source How the device came into the organisation, by the Business API: APPLE, RESELLER, MANUALLY_ADDED.
+	Source string `json:"source"`
+}
+
+// AbmRequest defines model for AbmRequest.
+type AbmRequest struct {
+	AgainAt    *time.Time `json:"again_at,omitempty"`
+	AnsweredAt *time.Time `json:"answered_at,omitempty"`
+	AskedAt    *time.Time `json:"asked_at,omitempty"`
+
+	// Outcome done: Apple did it; retrying: it is asked again; guided: a person must do it in Apple's portal, and the next sync confirms it.
+	Outcome *AbmRequestOutcome `json:"outcome,omitempty"`
+	Profile *string            `json:"profile,omitempty"`
+
+	// Result Apple's answer, word for word.
+	Result string  `json:"result"`
+	Verb   AbmVerb `json:"verb"`
+}
+
+// AbmRequestOutcome done: Apple did it; retrying: it is asked again; guided: a person must do it in Apple's portal, and the next sync confirms it.
+type AbmRequestOutcome string
+
+// AbmServer defines model for AbmServer.
+type AbmServer struct {
+	// Account What Apple says of the account that the server token belongs to.
+	Account         *AbmAccount         `json:"account,omitempty"`
+	BusinessAccount *AbmBusinessAccount `json:"business_account,omitempty"`
+	CreatedAt       time.Time           `json:"created_at"`
+	DefaultProfile  *string             `json:"default_profile,omitempty"`
+	Description     string              `json:"description"`
+
+	// Devices How many devices the server lists.
+	Devices    int        `json:"devices"`
+	FullDoneAt *time.Time `json:"full_done_at,omitempty"`
+
+	// FullEvery Example: 24h
+	FullEvery string `json:"full_every"`
+
+	// FullStartedAt When all devices were last begun to be listed.
+	FullStartedAt *time.Time `json:"full_started_at,omitempty"`
+	Health        AbmHealth  `json:"health"`
+
+	// LinkedAt When the server token was uploaded.
+	LinkedAt *time.Time `json:"linked_at,omitempty"`
+
+	// Name Example: schools
+	Name   string `json:"name"`
+	Paused bool   `json:"paused"`
+
+	// Phase fetch: all devices are being listed; conclude: it is being found out which are gone; sync: what changes is asked for.
+	Phase AbmServerPhase `json:"phase"`
+
+	// SyncEvery Example: 5m
+	SyncEvery string `json:"sync_every"`
+
+	// SyncNote What was odd about the last sync.
+	SyncNote string `json:"sync_note"`
+
+	// SyncWantedAt When somebody wished a sync; absent once it began.
+	SyncWantedAt *time.Time `json:"sync_wanted_at,omitempty"`
+
+	// SyncedAt When it was last asked what changed.
+	SyncedAt *time.Time `json:"synced_at,omitempty"`
+
+	// Throttled How often Apple asked for a pause.
+	Throttled int64 `json:"throttled"`
+
+	// ThrottledUntil Until when Apple asked for a pause; absent when it is over.
+	ThrottledUntil *time.Time `json:"throttled_until,omitempty"`
+	Token          *AbmToken  `json:"token,omitempty"`
+	UpdatedAt      time.Time  `json:"updated_at"`
+	Version        int64      `json:"version"`
+
+	// Waiting For how many Apple is still to be asked for something.
+	Waiting int `json:"waiting"`
+}
+
+// AbmServerPhase fetch: all devices are being listed; conclude: it is being found out which are gone; sync: what changes is asked for.
+type AbmServerPhase string
+
+// AbmServerInput defines model for AbmServerInput.
+type AbmServerInput struct {
+	// DefaultProfile The device profile of devices that have none of their own nor by a group.
+	//
+	// Example: standard
+	DefaultProfile *string `json:"default_profile,omitempty"`
+
+	// Description Example: iPads of the schools
+	Description *string `json:"description,omitempty"`
+
+	// FullEvery How often all devices are listed anew, which finds those that vanished: 1h to 720h.
+	//
+	// Example: 24h
+	FullEvery *string `json:"full_every,omitempty"`
+
+	// SyncEvery How often what changed is asked for: 1m to 24h.
+	//
+	// Example: 5m
+	SyncEvery *string `json:"sync_every,omitempty"`
+}
+
+// AbmServerList defines model for AbmServerList.
+type AbmServerList struct {
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+	Servers    []AbmServer `json:"servers"`
+}
+
+// AbmState present: a server lists it; unassigned: it was taken off its server; released: it left the organisation; missing: it is no longer listed, and not known yet why; conflict: two servers list it. Absent when no server ever listed it.
+type AbmState string
+
+// AbmToken defines model for AbmToken.
+type AbmToken struct {
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Warning There when the token ends within 30 days, 7 days or a day, or has ended.
+	Warning *AbmTokenWarning `json:"warning,omitempty"`
+}
+
+// AbmTokenWarning There when the token ends within 30 days, 7 days or a day, or has ended.
+type AbmTokenWarning string
+
+// AbmVerb defines model for AbmVerb.
+type AbmVerb string
+
+// ActivationMode by_admin: the device enrolls without asking anybody; by_user: somebody signs in during setup.
+type ActivationMode string
 
 // App defines model for App.
 type App struct {
@@ -431,7 +896,8 @@ type AssignmentResult struct {
 // Awaiting defines model for Awaiting.
 type Awaiting string
 
-// BlockedBy defines model for BlockedBy.
+// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+// The others say why the Apple Business Manager server that it waits for doesn't work.
 type BlockedBy string
 
 // Configuration defines model for Configuration.
@@ -467,13 +933,19 @@ type CreatedToken struct {
 
 // Device defines model for Device.
 type Device struct {
+	// AbmState present: a server lists it; unassigned: it was taken off its server; released: it left the organisation; missing: it is no longer listed, and not known yet why; conflict: two servers list it. Absent when no server ever listed it.
+	AbmState *AbmState `json:"abm_state,omitempty"`
+
 	// ActivatedAt When the current enrollment became active.
-	ActivatedAt  *time.Time  `json:"activated_at,omitempty"`
-	Assignment   *Assignment `json:"assignment,omitempty"`
-	Awaiting     []Awaiting  `json:"awaiting"`
-	BlockedBy    *BlockedBy  `json:"blocked_by,omitempty"`
-	BuildVersion string      `json:"build_version"`
-	CreatedAt    time.Time   `json:"created_at"`
+	ActivatedAt *time.Time  `json:"activated_at,omitempty"`
+	Assignment  *Assignment `json:"assignment,omitempty"`
+	Awaiting    []Awaiting  `json:"awaiting"`
+
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+	// The others say why the Apple Business Manager server that it waits for doesn't work.
+	BlockedBy    *BlockedBy `json:"blocked_by,omitempty"`
+	BuildVersion string     `json:"build_version"`
+	CreatedAt    time.Time  `json:"created_at"`
 
 	// EnrolledAt When the device last became Enrolled; only while it is.
 	EnrolledAt *time.Time `json:"enrolled_at,omitempty"`
@@ -492,21 +964,56 @@ type Device struct {
 	Name        string     `json:"name"`
 	OsVersion   string     `json:"os_version"`
 	ProductName string     `json:"product_name"`
-	ReleasedAt  *time.Time `json:"released_at,omitempty"`
+
+	// Release There while a release was asked for and not carried out yet.
+	Release    *PendingRelease `json:"release,omitempty"`
+	ReleasedAt *time.Time      `json:"released_at,omitempty"`
 
 	// Serial Example: C07Q853LG9RM
 	Serial string `json:"serial"`
 
 	// Server The Apple Business Manager server that lists the device.
-	Server    string    `json:"server"`
-	Status    Status    `json:"status"`
-	UpdatedAt time.Time `json:"updated_at"`
+	Server string `json:"server"`
+	Status Status `json:"status"`
+
+	// UnassignAskedAt When it was asked to take the device off its MDM server; only while Apple Business Manager hasn't.
+	UnassignAskedAt *time.Time `json:"unassign_asked_at,omitempty"`
+	UpdatedAt       time.Time  `json:"updated_at"`
 
 	// Version Rises with every change.
 	Version int64 `json:"version"`
 
 	// Waits Only when one device is asked for; see explain.
 	Waits *[]Wait `json:"waits,omitempty"`
+}
+
+// DeviceAbm defines model for DeviceAbm.
+type DeviceAbm struct {
+	// AbmState present: a server lists it; unassigned: it was taken off its server; released: it left the organisation; missing: it is no longer listed, and not known yet why; conflict: two servers list it. Absent when no server ever listed it.
+	AbmState *AbmState `json:"abm_state,omitempty"`
+
+	// DeviceProfile The device profile that the device should have; absent when there is none.
+	DeviceProfile *WantedProfile `json:"device_profile,omitempty"`
+
+	// Duties What Apple is still to be asked for.
+	Duties []AbmDuty `json:"duties"`
+
+	// OtherServer The other server of a conflict.
+	OtherServer *string `json:"other_server,omitempty"`
+
+	// Provisional There while the holder of a device that was added with Apple Configurator may take it out of the organisation: for 30 days
+	// from its first enrollment, which is when both times are there.
+	Provisional *Provisional `json:"provisional,omitempty"`
+
+	// Requests What Apple was asked for, and what became of it.
+	Requests []AbmRequest `json:"requests"`
+	Serial   string       `json:"serial"`
+
+	// Server The server that lists the device; of a conflict the newer one.
+	Server *string `json:"server,omitempty"`
+
+	// Servers What each server said last, those that list the device first.
+	Servers []AbmListing `json:"servers"`
 }
 
 // DeviceList defines model for DeviceList.
@@ -517,8 +1024,51 @@ type DeviceList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// DeviceProfile defines model for DeviceProfile.
+type DeviceProfile struct {
+	// ActivationMode by_admin: the device enrolls without asking anybody; by_user: somebody signs in during setup.
+	ActivationMode ActivationMode `json:"activation_mode"`
+
+	// Content Rises with every change of what Apple is told.
+	Content     int                    `json:"content"`
+	CreatedAt   time.Time              `json:"created_at"`
+	Description string                 `json:"description"`
+	Fields      map[string]interface{} `json:"fields"`
+	Name        string                 `json:"name"`
+	UpdatedAt   time.Time              `json:"updated_at"`
+	Version     int64                  `json:"version"`
+}
+
+// DeviceProfileChoice defines model for DeviceProfileChoice.
+type DeviceProfileChoice struct {
+	// Name Example: kiosk
+	Name string `json:"name"`
+}
+
+// DeviceProfileInput defines model for DeviceProfileInput.
+type DeviceProfileInput struct {
+	// ActivationMode by_admin: the device enrolls without asking anybody; by_user: somebody signs in during setup.
+	ActivationMode *ActivationMode `json:"activation_mode,omitempty"`
+	Description    *string         `json:"description,omitempty"`
+
+	// Fields Apple's fields: Profile, of the device assignment API.
+	//
+	// Example: {"await_device_configured":true,"is_mdm_removable":false,"is_supervised":true,"skip_setup_items":["AppleID","Siri"]}
+	Fields map[string]interface{} `json:"fields"`
+}
+
+// DeviceProfileList defines model for DeviceProfileList.
+type DeviceProfileList struct {
+	DeviceProfiles []DeviceProfile `json:"device_profiles"`
+
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
 // Explanation defines model for Explanation.
 type Explanation struct {
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+	// The others say why the Apple Business Manager server that it waits for doesn't work.
 	BlockedBy *BlockedBy `json:"blocked_by,omitempty"`
 	Labels    []string   `json:"labels"`
 	Serial    string     `json:"serial"`
@@ -556,19 +1106,39 @@ type Fact struct {
 	Source string `json:"source"`
 }
 
+// ForgetDevicesInput defines model for ForgetDevicesInput.
+type ForgetDevicesInput struct {
+	// Name The server's name typed again.
+	Name string `json:"name"`
+}
+
+// ForgetDevicesResult defines model for ForgetDevicesResult.
+type ForgetDevicesResult struct {
+	// Left How many devices are still to be forgotten.
+	Left int `json:"left"`
+}
+
 // Group defines model for Group.
 type Group struct {
-	CreatedAt   time.Time   `json:"created_at"`
-	Description string      `json:"description"`
-	Items       []GroupItem `json:"items"`
-	Name        string      `json:"name"`
-	UpdatedAt   time.Time   `json:"updated_at"`
-	Version     int64       `json:"version"`
+	CreatedAt   time.Time `json:"created_at"`
+	Description string    `json:"description"`
+
+	// DeviceProfile The device profile by which the group's devices are set up.
+	DeviceProfile *string     `json:"device_profile,omitempty"`
+	Items         []GroupItem `json:"items"`
+	Name          string      `json:"name"`
+	UpdatedAt     time.Time   `json:"updated_at"`
+	Version       int64       `json:"version"`
 }
 
 // GroupInput Example: {"description":"Drivers of the northern depot","items":[{"kind":"configuration","name":"wifi","stage":"before_release"},{"depends_on":[{"kind":"configuration","name":"wifi"}],"kind":"app","name":"routes","stage":"required"}]}
 type GroupInput struct {
 	Description *string `json:"description,omitempty"`
+
+	// DeviceProfile The device profile by which the group's devices are set up; their server's default when not given.
+	//
+	// Example: kiosk
+	DeviceProfile *string `json:"device_profile,omitempty"`
 
 	// Items In their order; `stage` is required by default.
 	Items []GroupItem `json:"items"`
@@ -648,6 +1218,20 @@ type NextCursor = string
 
 // OwnedBy defines model for OwnedBy.
 type OwnedBy string
+
+// PendingRelease There while a release was asked for and not carried out yet.
+type PendingRelease struct {
+	AskedAt time.Time `json:"asked_at"`
+
+	// Begun Whether Apple is being asked, so that it can't be cancelled any more.
+	Begun bool `json:"begun"`
+
+	// DueAt When it is carried out, unless it is cancelled before.
+	DueAt time.Time `json:"due_at"`
+
+	// Reason Example: end_of_life
+	Reason string `json:"reason"`
+}
 
 // Person defines model for Person.
 type Person struct {
@@ -752,6 +1336,13 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
+// Provisional There while the holder of a device that was added with Apple Configurator may take it out of the organisation: for 30 days
+// from its first enrollment, which is when both times are there.
+type Provisional struct {
+	Since *time.Time `json:"since,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
+}
+
 // ReleaseInput defines model for ReleaseInput.
 type ReleaseInput struct {
 	// Reason end_of_life or permanently_damaged.
@@ -827,6 +1418,19 @@ type Wait struct {
 	Who string `json:"who"`
 }
 
+// WantedProfile The device profile that the device should have; absent when there is none.
+type WantedProfile struct {
+	// By Whether the device, one of its groups or its server has it.
+	By   WantedProfileBy `json:"by"`
+	Name string          `json:"name"`
+
+	// Of The group or the server.
+	Of *string `json:"of,omitempty"`
+}
+
+// WantedProfileBy Whether the device, one of its groups or its server has it.
+type WantedProfileBy string
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -850,6 +1454,93 @@ type Name = string
 
 // Serial defines model for Serial.
 type Serial = string
+
+// ListAbmServersParams defines parameters for ListAbmServers.
+type ListAbmServersParams struct {
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// DeleteAbmServerParams defines parameters for DeleteAbmServer.
+type DeleteAbmServerParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutAbmServerParams defines parameters for PutAbmServer.
+type PutAbmServerParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutAbmServerParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutAbmServerParamsIfNoneMatch defines parameters for PutAbmServer.
+type PutAbmServerParamsIfNoneMatch string
+
+// DeleteAbmServerBusinessAccountParams defines parameters for DeleteAbmServerBusinessAccount.
+type DeleteAbmServerBusinessAccountParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutAbmServerBusinessAccountParams defines parameters for PutAbmServerBusinessAccount.
+type PutAbmServerBusinessAccountParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutAbmServerTokenParams defines parameters for PutAbmServerToken.
+type PutAbmServerTokenParams struct {
+	// Force Take a token of another MDM server at Apple, too.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ForgetAbmServerDevicesParams defines parameters for ForgetAbmServerDevices.
+type ForgetAbmServerDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseAbmServerParams defines parameters for PauseAbmServer.
+type PauseAbmServerParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RenewAbmServerKeysParams defines parameters for RenewAbmServerKeys.
+type RenewAbmServerKeysParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ResumeAbmServerParams defines parameters for ResumeAbmServer.
+type ResumeAbmServerParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SyncAbmServerParams defines parameters for SyncAbmServer.
+type SyncAbmServerParams struct {
+	// Full List all devices anew, instead of only what changed.
+	Full *bool `form:"full,omitempty" json:"full,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
 
 // ListAppsParams defines parameters for ListApps.
 type ListAppsParams struct {
@@ -920,6 +1611,39 @@ type PutConfigurationParams struct {
 // PutConfigurationParamsIfNoneMatch defines parameters for PutConfiguration.
 type PutConfigurationParamsIfNoneMatch string
 
+// ListDeviceProfilesParams defines parameters for ListDeviceProfiles.
+type ListDeviceProfilesParams struct {
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// DeleteDeviceProfileParams defines parameters for DeleteDeviceProfile.
+type DeleteDeviceProfileParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDeviceProfileParams defines parameters for PutDeviceProfile.
+type PutDeviceProfileParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutDeviceProfileParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDeviceProfileParamsIfNoneMatch defines parameters for PutDeviceProfile.
+type PutDeviceProfileParamsIfNoneMatch string
+
 // ListDevicesParams defines parameters for ListDevices.
 type ListDevicesParams struct {
 	// Status One or more statuses.
@@ -979,6 +1703,18 @@ type AssignDeviceParams struct {
 // AssignDeviceParamsIfNoneMatch defines parameters for AssignDevice.
 type AssignDeviceParamsIfNoneMatch string
 
+// DeleteDeviceDeviceProfileParams defines parameters for DeleteDeviceDeviceProfile.
+type DeleteDeviceDeviceProfileParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDeviceDeviceProfileParams defines parameters for PutDeviceDeviceProfile.
+type PutDeviceDeviceProfileParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // GetDeviceTimelineParams defines parameters for GetDeviceTimeline.
 type GetDeviceTimelineParams struct {
 	// Cursor The next_cursor of the page before.
@@ -986,6 +1722,12 @@ type GetDeviceTimelineParams struct {
 
 	// Limit The most entries of a page.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CancelDeviceReleaseParams defines parameters for CancelDeviceRelease.
+type CancelDeviceReleaseParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ExtendDeviceHoldParams defines parameters for ExtendDeviceHold.
@@ -1020,6 +1762,12 @@ type ResumeDeviceParams struct {
 
 // RetryDeviceParams defines parameters for RetryDevice.
 type RetryDeviceParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnassignDeviceFromMdmParams defines parameters for UnassignDeviceFromMdm.
+type UnassignDeviceFromMdmParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -1105,14 +1853,29 @@ type RevokeTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// PutAbmServerJSONRequestBody defines body for PutAbmServer for application/json ContentType.
+type PutAbmServerJSONRequestBody = AbmServerInput
+
+// PutAbmServerBusinessAccountJSONRequestBody defines body for PutAbmServerBusinessAccount for application/json ContentType.
+type PutAbmServerBusinessAccountJSONRequestBody = AbmBusinessAccountInput
+
+// ForgetAbmServerDevicesJSONRequestBody defines body for ForgetAbmServerDevices for application/json ContentType.
+type ForgetAbmServerDevicesJSONRequestBody = ForgetDevicesInput
+
 // PutAppJSONRequestBody defines body for PutApp for application/json ContentType.
 type PutAppJSONRequestBody = AppInput
+
+// PutDeviceProfileJSONRequestBody defines body for PutDeviceProfile for application/json ContentType.
+type PutDeviceProfileJSONRequestBody = DeviceProfileInput
 
 // RegisterDeviceJSONRequestBody defines body for RegisterDevice for application/json ContentType.
 type RegisterDeviceJSONRequestBody = NewDevice
 
 // AssignDeviceJSONRequestBody defines body for AssignDevice for application/json ContentType.
 type AssignDeviceJSONRequestBody = AssignmentInput
+
+// PutDeviceDeviceProfileJSONRequestBody defines body for PutDeviceDeviceProfile for application/json ContentType.
+type PutDeviceDeviceProfileJSONRequestBody = DeviceProfileChoice
 
 // ExtendDeviceHoldJSONRequestBody defines body for ExtendDeviceHold for application/json ContentType.
 type ExtendDeviceHoldJSONRequestBody = ExtendHoldInput
@@ -1137,6 +1900,45 @@ type CreateTokenJSONRequestBody = NewToken
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListAbmServers List Apple Business Manager servers
+	// (GET /v1/abm-servers)
+	ListAbmServers(ctx echo.Context, params ListAbmServersParams) error
+	// DeleteAbmServer Delete an Apple Business Manager server
+	// (DELETE /v1/abm-servers/{name})
+	DeleteAbmServer(ctx echo.Context, name Name, params DeleteAbmServerParams) error
+	// GetAbmServer Show an Apple Business Manager server
+	// (GET /v1/abm-servers/{name})
+	GetAbmServer(ctx echo.Context, name Name) error
+	// PutAbmServer Create or edit an Apple Business Manager server
+	// (PUT /v1/abm-servers/{name})
+	PutAbmServer(ctx echo.Context, name Name, params PutAbmServerParams) error
+	// DeleteAbmServerBusinessAccount Take a server's API account away
+	// (DELETE /v1/abm-servers/{name}/business-account)
+	DeleteAbmServerBusinessAccount(ctx echo.Context, name Name, params DeleteAbmServerBusinessAccountParams) error
+	// PutAbmServerBusinessAccount Give a server an API account of Apple's Business API
+	// (PUT /v1/abm-servers/{name}/business-account)
+	PutAbmServerBusinessAccount(ctx echo.Context, name Name, params PutAbmServerBusinessAccountParams) error
+	// GetAbmServerCertificate Download the certificate that is uploaded at Apple
+	// (GET /v1/abm-servers/{name}/certificate)
+	GetAbmServerCertificate(ctx echo.Context, name Name) error
+	// PutAbmServerToken Link a server by its server token, or renew the link
+	// (PUT /v1/abm-servers/{name}/token)
+	PutAbmServerToken(ctx echo.Context, name Name, params PutAbmServerTokenParams) error
+	// ForgetAbmServerDevices Take the devices of a server that is gone at Apple as unassigned
+	// (POST /v1/abm-servers/{name}:forget-devices)
+	ForgetAbmServerDevices(ctx echo.Context, name Name, params ForgetAbmServerDevicesParams) error
+	// PauseAbmServer Stop the syncs of a server
+	// (POST /v1/abm-servers/{name}:pause)
+	PauseAbmServer(ctx echo.Context, name Name, params PauseAbmServerParams) error
+	// RenewAbmServerKeys Make a server's key pair anew
+	// (POST /v1/abm-servers/{name}:renew-keys)
+	RenewAbmServerKeys(ctx echo.Context, name Name, params RenewAbmServerKeysParams) error
+	// ResumeAbmServer Go on with the syncs of a server
+	// (POST /v1/abm-servers/{name}:resume)
+	ResumeAbmServer(ctx echo.Context, name Name, params ResumeAbmServerParams) error
+	// SyncAbmServer Sync a server now
+	// (POST /v1/abm-servers/{name}:sync)
+	SyncAbmServer(ctx echo.Context, name Name, params SyncAbmServerParams) error
 	// ListApps List apps
 	// (GET /v1/apps)
 	ListApps(ctx echo.Context, params ListAppsParams) error
@@ -1164,6 +1966,18 @@ type ServerInterface interface {
 	// GetConfigurationContent Download a configuration
 	// (GET /v1/configurations/{name}/content)
 	GetConfigurationContent(ctx echo.Context, name Name) error
+	// ListDeviceProfiles List device profiles
+	// (GET /v1/device-profiles)
+	ListDeviceProfiles(ctx echo.Context, params ListDeviceProfilesParams) error
+	// DeleteDeviceProfile Delete a device profile
+	// (DELETE /v1/device-profiles/{name})
+	DeleteDeviceProfile(ctx echo.Context, name Name, params DeleteDeviceProfileParams) error
+	// GetDeviceProfile Show a device profile
+	// (GET /v1/device-profiles/{name})
+	GetDeviceProfile(ctx echo.Context, name Name) error
+	// PutDeviceProfile Create or edit a device profile
+	// (PUT /v1/device-profiles/{name})
+	PutDeviceProfile(ctx echo.Context, name Name, params PutDeviceProfileParams) error
 	// ListDevices List devices
 	// (GET /v1/devices)
 	ListDevices(ctx echo.Context, params ListDevicesParams) error
@@ -1173,6 +1987,9 @@ type ServerInterface interface {
 	// GetDevice Show a device
 	// (GET /v1/devices/{serial})
 	GetDevice(ctx echo.Context, serial Serial) error
+	// GetDeviceAbm Show what Apple Business Manager says of a device
+	// (GET /v1/devices/{serial}/abm)
+	GetDeviceAbm(ctx echo.Context, serial Serial) error
 	// UnassignDevice Take user and groups away from a device
 	// (DELETE /v1/devices/{serial}/assignment)
 	UnassignDevice(ctx echo.Context, serial Serial, params UnassignDeviceParams) error
@@ -1182,6 +1999,12 @@ type ServerInterface interface {
 	// AssignDevice Assign a device
 	// (PUT /v1/devices/{serial}/assignment)
 	AssignDevice(ctx echo.Context, serial Serial, params AssignDeviceParams) error
+	// DeleteDeviceDeviceProfile Have a device set up by its groups' or its server's device profile
+	// (DELETE /v1/devices/{serial}/device-profile)
+	DeleteDeviceDeviceProfile(ctx echo.Context, serial Serial, params DeleteDeviceDeviceProfileParams) error
+	// PutDeviceDeviceProfile Have a device set up by a device profile of its own
+	// (PUT /v1/devices/{serial}/device-profile)
+	PutDeviceDeviceProfile(ctx echo.Context, serial Serial, params PutDeviceDeviceProfileParams) error
 	// GetEnrollmentProfile Download the enrollment profile for a device
 	// (GET /v1/devices/{serial}/enrollment-profile)
 	GetEnrollmentProfile(ctx echo.Context, serial Serial) error
@@ -1194,6 +2017,9 @@ type ServerInterface interface {
 	// GetDeviceTimeline Show what happened to a device
 	// (GET /v1/devices/{serial}/timeline)
 	GetDeviceTimeline(ctx echo.Context, serial Serial, params GetDeviceTimelineParams) error
+	// CancelDeviceRelease Take a release back
+	// (POST /v1/devices/{serial}:cancel-release)
+	CancelDeviceRelease(ctx echo.Context, serial Serial, params CancelDeviceReleaseParams) error
 	// ExtendDeviceHold Change when a device's time in Setup Assistant is up
 	// (POST /v1/devices/{serial}:extend-hold)
 	ExtendDeviceHold(ctx echo.Context, serial Serial, params ExtendDeviceHoldParams) error
@@ -1212,6 +2038,9 @@ type ServerInterface interface {
 	// RetryDevice Try a device's failed items again
 	// (POST /v1/devices/{serial}:retry)
 	RetryDevice(ctx echo.Context, serial Serial, params RetryDeviceParams) error
+	// UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
+	// (POST /v1/devices/{serial}:unassign-from-mdm)
+	UnassignDeviceFromMdm(ctx echo.Context, serial Serial, params UnassignDeviceFromMdmParams) error
 	// ListGroups List groups
 	// (GET /v1/groups)
 	ListGroups(ctx echo.Context, params ListGroupsParams) error
@@ -1250,6 +2079,480 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// ListAbmServers converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAbmServers(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAbmServersParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAbmServers(ctx, params)
+	return err
+}
+
+// DeleteAbmServer converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteAbmServer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteAbmServerParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteAbmServer(ctx, name, params)
+	return err
+}
+
+// GetAbmServer converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAbmServer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAbmServer(ctx, name)
+	return err
+}
+
+// PutAbmServer converts echo context to params.
+func (w *ServerInterfaceWrapper) PutAbmServer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutAbmServerParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch PutAbmServerParamsIfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutAbmServer(ctx, name, params)
+	return err
+}
+
+// DeleteAbmServerBusinessAccount converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteAbmServerBusinessAccount(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteAbmServerBusinessAccountParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteAbmServerBusinessAccount(ctx, name, params)
+	return err
+}
+
+// PutAbmServerBusinessAccount converts echo context to params.
+func (w *ServerInterfaceWrapper) PutAbmServerBusinessAccount(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutAbmServerBusinessAccountParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutAbmServerBusinessAccount(ctx, name, params)
+	return err
+}
+
+// GetAbmServerCertificate converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAbmServerCertificate(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAbmServerCertificate(ctx, name)
+	return err
+}
+
+// PutAbmServerToken converts echo context to params.
+func (w *ServerInterfaceWrapper) PutAbmServerToken(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutAbmServerTokenParams
+	// ------------- Optional query parameter "force" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "force", ctx.QueryParams(), &params.Force, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter force: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutAbmServerToken(ctx, name, params)
+	return err
+}
+
+// ForgetAbmServerDevices converts echo context to params.
+func (w *ServerInterfaceWrapper) ForgetAbmServerDevices(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ForgetAbmServerDevicesParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ForgetAbmServerDevices(ctx, name, params)
+	return err
+}
+
+// PauseAbmServer converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseAbmServer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseAbmServerParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseAbmServer(ctx, name, params)
+	return err
+}
+
+// RenewAbmServerKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) RenewAbmServerKeys(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RenewAbmServerKeysParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RenewAbmServerKeys(ctx, name, params)
+	return err
+}
+
+// ResumeAbmServer converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeAbmServer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeAbmServerParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeAbmServer(ctx, name, params)
+	return err
+}
+
+// SyncAbmServer converts echo context to params.
+func (w *ServerInterfaceWrapper) SyncAbmServer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SyncAbmServerParams
+	// ------------- Optional query parameter "full" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "full", ctx.QueryParams(), &params.Full, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter full: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SyncAbmServer(ctx, name, params)
+	return err
 }
 
 // ListApps converts echo context to params.
@@ -1590,6 +2893,164 @@ func (w *ServerInterfaceWrapper) GetConfigurationContent(ctx echo.Context) error
 	return err
 }
 
+// ListDeviceProfiles converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeviceProfiles(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeviceProfilesParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeviceProfiles(ctx, params)
+	return err
+}
+
+// DeleteDeviceProfile converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteDeviceProfile(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteDeviceProfileParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteDeviceProfile(ctx, name, params)
+	return err
+}
+
+// GetDeviceProfile converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDeviceProfile(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDeviceProfile(ctx, name)
+	return err
+}
+
+// PutDeviceProfile converts echo context to params.
+func (w *ServerInterfaceWrapper) PutDeviceProfile(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutDeviceProfileParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch PutDeviceProfileParamsIfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutDeviceProfile(ctx, name, params)
+	return err
+}
+
 // ListDevices converts echo context to params.
 func (w *ServerInterfaceWrapper) ListDevices(ctx echo.Context) error {
 	var err error
@@ -1713,6 +3174,22 @@ func (w *ServerInterfaceWrapper) GetDevice(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDevice(ctx, serial)
+	return err
+}
+
+// GetDeviceAbm converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDeviceAbm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "serial" -------------
+	var serial Serial
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serial", ctx.Param("serial"), &serial, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter serial: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDeviceAbm(ctx, serial)
 	return err
 }
 
@@ -1849,6 +3326,78 @@ func (w *ServerInterfaceWrapper) AssignDevice(ctx echo.Context) error {
 	return err
 }
 
+// DeleteDeviceDeviceProfile converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteDeviceDeviceProfile(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "serial" -------------
+	var serial Serial
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serial", ctx.Param("serial"), &serial, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter serial: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteDeviceDeviceProfileParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteDeviceDeviceProfile(ctx, serial, params)
+	return err
+}
+
+// PutDeviceDeviceProfile converts echo context to params.
+func (w *ServerInterfaceWrapper) PutDeviceDeviceProfile(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "serial" -------------
+	var serial Serial
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serial", ctx.Param("serial"), &serial, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter serial: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutDeviceDeviceProfileParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutDeviceDeviceProfile(ctx, serial, params)
+	return err
+}
+
 // GetEnrollmentProfile converts echo context to params.
 func (w *ServerInterfaceWrapper) GetEnrollmentProfile(ctx echo.Context) error {
 	var err error
@@ -1926,6 +3475,42 @@ func (w *ServerInterfaceWrapper) GetDeviceTimeline(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDeviceTimeline(ctx, serial, params)
+	return err
+}
+
+// CancelDeviceRelease converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelDeviceRelease(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "serial" -------------
+	var serial Serial
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serial", ctx.Param("serial"), &serial, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter serial: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelDeviceReleaseParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelDeviceRelease(ctx, serial, params)
 	return err
 }
 
@@ -2142,6 +3727,42 @@ func (w *ServerInterfaceWrapper) RetryDevice(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RetryDevice(ctx, serial, params)
+	return err
+}
+
+// UnassignDeviceFromMdm converts echo context to params.
+func (w *ServerInterfaceWrapper) UnassignDeviceFromMdm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "serial" -------------
+	var serial Serial
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serial", ctx.Param("serial"), &serial, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter serial: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnassignDeviceFromMdmParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UnassignDeviceFromMdm(ctx, serial, params)
 	return err
 }
 
@@ -2571,6 +4192,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/devices/:serial/assignment", wrapper.GetAssignment, options.OperationMiddlewares["getAssignment"]...)
 	router.PUT(options.BaseURL+"/v1/devices/:serial/assignment", wrapper.AssignDevice, options.OperationMiddlewares["assignDevice"]...)
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:release", wrapper.ReleaseDevice, options.OperationMiddlewares["releaseDevice"]...)
+	router.POST(options.BaseURL+"/v1/devices/:serial\\:cancel-release", wrapper.CancelDeviceRelease, options.OperationMiddlewares["cancelDeviceRelease"]...)
+	router.POST(options.BaseURL+"/v1/devices/:serial\\:unassign-from-mdm", wrapper.UnassignDeviceFromMdm, options.OperationMiddlewares["unassignDeviceFromMdm"]...)
+	router.GET(options.BaseURL+"/v1/devices/:serial/abm", wrapper.GetDeviceAbm, options.OperationMiddlewares["getDeviceAbm"]...)
+	router.DELETE(options.BaseURL+"/v1/devices/:serial/device-profile", wrapper.DeleteDeviceDeviceProfile, options.OperationMiddlewares["deleteDeviceDeviceProfile"]...)
+	router.PUT(options.BaseURL+"/v1/devices/:serial/device-profile", wrapper.PutDeviceDeviceProfile, options.OperationMiddlewares["putDeviceDeviceProfile"]...)
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:hold", wrapper.HoldDevice, options.OperationMiddlewares["holdDevice"]...)
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:resume", wrapper.ResumeDevice, options.OperationMiddlewares["resumeDevice"]...)
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:release-from-setup", wrapper.ReleaseDeviceFromSetup, options.OperationMiddlewares["releaseDeviceFromSetup"]...)
@@ -2589,6 +4215,23 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/apps/:name", wrapper.DeleteApp, options.OperationMiddlewares["deleteApp"]...)
 	router.GET(options.BaseURL+"/v1/apps/:name", wrapper.GetApp, options.OperationMiddlewares["getApp"]...)
 	router.PUT(options.BaseURL+"/v1/apps/:name", wrapper.PutApp, options.OperationMiddlewares["putApp"]...)
+	router.GET(options.BaseURL+"/v1/abm-servers", wrapper.ListAbmServers, options.OperationMiddlewares["listAbmServers"]...)
+	router.DELETE(options.BaseURL+"/v1/abm-servers/:name", wrapper.DeleteAbmServer, options.OperationMiddlewares["deleteAbmServer"]...)
+	router.GET(options.BaseURL+"/v1/abm-servers/:name", wrapper.GetAbmServer, options.OperationMiddlewares["getAbmServer"]...)
+	router.PUT(options.BaseURL+"/v1/abm-servers/:name", wrapper.PutAbmServer, options.OperationMiddlewares["putAbmServer"]...)
+	router.GET(options.BaseURL+"/v1/abm-servers/:name/certificate", wrapper.GetAbmServerCertificate, options.OperationMiddlewares["getAbmServerCertificate"]...)
+	router.PUT(options.BaseURL+"/v1/abm-servers/:name/token", wrapper.PutAbmServerToken, options.OperationMiddlewares["putAbmServerToken"]...)
+	router.DELETE(options.BaseURL+"/v1/abm-servers/:name/business-account", wrapper.DeleteAbmServerBusinessAccount, options.OperationMiddlewares["deleteAbmServerBusinessAccount"]...)
+	router.PUT(options.BaseURL+"/v1/abm-servers/:name/business-account", wrapper.PutAbmServerBusinessAccount, options.OperationMiddlewares["putAbmServerBusinessAccount"]...)
+	router.POST(options.BaseURL+"/v1/abm-servers/:name\\:renew-keys", wrapper.RenewAbmServerKeys, options.OperationMiddlewares["renewAbmServerKeys"]...)
+	router.POST(options.BaseURL+"/v1/abm-servers/:name\\:sync", wrapper.SyncAbmServer, options.OperationMiddlewares["syncAbmServer"]...)
+	router.POST(options.BaseURL+"/v1/abm-servers/:name\\:pause", wrapper.PauseAbmServer, options.OperationMiddlewares["pauseAbmServer"]...)
+	router.POST(options.BaseURL+"/v1/abm-servers/:name\\:resume", wrapper.ResumeAbmServer, options.OperationMiddlewares["resumeAbmServer"]...)
+	router.POST(options.BaseURL+"/v1/abm-servers/:name\\:forget-devices", wrapper.ForgetAbmServerDevices, options.OperationMiddlewares["forgetAbmServerDevices"]...)
+	router.GET(options.BaseURL+"/v1/device-profiles", wrapper.ListDeviceProfiles, options.OperationMiddlewares["listDeviceProfiles"]...)
+	router.DELETE(options.BaseURL+"/v1/device-profiles/:name", wrapper.DeleteDeviceProfile, options.OperationMiddlewares["deleteDeviceProfile"]...)
+	router.GET(options.BaseURL+"/v1/device-profiles/:name", wrapper.GetDeviceProfile, options.OperationMiddlewares["getDeviceProfile"]...)
+	router.PUT(options.BaseURL+"/v1/device-profiles/:name", wrapper.PutDeviceProfile, options.OperationMiddlewares["putDeviceProfile"]...)
 	router.GET(options.BaseURL+"/v1/people", wrapper.ListPeople, options.OperationMiddlewares["listPeople"]...)
 	router.POST(options.BaseURL+"/v1/people", wrapper.CreatePerson, options.OperationMiddlewares["createPerson"]...)
 	router.GET(options.BaseURL+"/v1/people/:id", wrapper.GetPerson, options.OperationMiddlewares["getPerson"]...)
@@ -2597,6 +4240,15 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/tokens", wrapper.CreateToken, options.OperationMiddlewares["createToken"]...)
 	router.DELETE(options.BaseURL+"/v1/tokens/:id", wrapper.RevokeToken, options.OperationMiddlewares["revokeToken"]...)
 
+}
+
+type AbmServerResponseHeaders struct {
+	ETag *string
+}
+type AbmServerJSONResponse struct {
+	Body AbmServer
+
+	Headers AbmServerResponseHeaders
 }
 
 type AppResponseHeaders struct {
@@ -2619,6 +4271,17 @@ type ConfigurationJSONResponse struct {
 
 type DeviceJSONResponse Device
 
+type DeviceAbmJSONResponse DeviceAbm
+
+type DeviceProfileResponseHeaders struct {
+	ETag *string
+}
+type DeviceProfileJSONResponse struct {
+	Body DeviceProfile
+
+	Headers DeviceProfileResponseHeaders
+}
+
 type GroupResponseHeaders struct {
 	ETag *string
 }
@@ -2631,6 +4294,586 @@ type GroupJSONResponse struct {
 type PersonJSONResponse Person
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type ListAbmServersRequestObject struct {
+	Params ListAbmServersParams
+}
+
+type ListAbmServersResponseObject interface {
+	VisitListAbmServersResponse(w http.ResponseWriter) error
+}
+
+type ListAbmServers200JSONResponse AbmServerList
+
+func (response ListAbmServers200JSONResponse) VisitListAbmServersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAbmServersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAbmServersdefaultApplicationProblemPlusJSONResponse) VisitListAbmServersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAbmServerRequestObject struct {
+	Name   Name `json:"name"`
+	Params DeleteAbmServerParams
+}
+
+type DeleteAbmServerResponseObject interface {
+	VisitDeleteAbmServerResponse(w http.ResponseWriter) error
+}
+
+type DeleteAbmServer204Response struct {
+}
+
+func (response DeleteAbmServer204Response) VisitDeleteAbmServerResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteAbmServerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteAbmServerdefaultApplicationProblemPlusJSONResponse) VisitDeleteAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAbmServerRequestObject struct {
+	Name Name `json:"name"`
+}
+
+type GetAbmServerResponseObject interface {
+	VisitGetAbmServerResponse(w http.ResponseWriter) error
+}
+
+type GetAbmServer200JSONResponse struct{ AbmServerJSONResponse }
+
+func (response GetAbmServer200JSONResponse) VisitGetAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAbmServerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAbmServerdefaultApplicationProblemPlusJSONResponse) VisitGetAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutAbmServerRequestObject struct {
+	Name   Name `json:"name"`
+	Params PutAbmServerParams
+	Body   *PutAbmServerJSONRequestBody
+}
+
+type PutAbmServerResponseObject interface {
+	VisitPutAbmServerResponse(w http.ResponseWriter) error
+}
+
+type PutAbmServer200JSONResponse struct{ AbmServerJSONResponse }
+
+func (response PutAbmServer200JSONResponse) VisitPutAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutAbmServer201ResponseHeaders struct {
+	ETag *string
+}
+
+type PutAbmServer201JSONResponse struct {
+	Body    AbmServer
+	Headers PutAbmServer201ResponseHeaders
+}
+
+func (response PutAbmServer201JSONResponse) VisitPutAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutAbmServerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutAbmServerdefaultApplicationProblemPlusJSONResponse) VisitPutAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAbmServerBusinessAccountRequestObject struct {
+	Name   Name `json:"name"`
+	Params DeleteAbmServerBusinessAccountParams
+}
+
+type DeleteAbmServerBusinessAccountResponseObject interface {
+	VisitDeleteAbmServerBusinessAccountResponse(w http.ResponseWriter) error
+}
+
+type DeleteAbmServerBusinessAccount200JSONResponse struct{ AbmServerJSONResponse }
+
+func (response DeleteAbmServerBusinessAccount200JSONResponse) VisitDeleteAbmServerBusinessAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAbmServerBusinessAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteAbmServerBusinessAccountdefaultApplicationProblemPlusJSONResponse) VisitDeleteAbmServerBusinessAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutAbmServerBusinessAccountRequestObject struct {
+	Name   Name `json:"name"`
+	Params PutAbmServerBusinessAccountParams
+	Body   *PutAbmServerBusinessAccountJSONRequestBody
+}
+
+type PutAbmServerBusinessAccountResponseObject interface {
+	VisitPutAbmServerBusinessAccountResponse(w http.ResponseWriter) error
+}
+
+type PutAbmServerBusinessAccount200JSONResponse struct{ AbmServerJSONResponse }
+
+func (response PutAbmServerBusinessAccount200JSONResponse) VisitPutAbmServerBusinessAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutAbmServerBusinessAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutAbmServerBusinessAccountdefaultApplicationProblemPlusJSONResponse) VisitPutAbmServerBusinessAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAbmServerCertificateRequestObject struct {
+	Name Name `json:"name"`
+}
+
+type GetAbmServerCertificateResponseObject interface {
+	VisitGetAbmServerCertificateResponse(w http.ResponseWriter) error
+}
+
+type GetAbmServerCertificate200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type GetAbmServerCertificate200ApplicationxPemFileResponse struct {
+	Body          io.Reader
+	Headers       GetAbmServerCertificate200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetAbmServerCertificate200ApplicationxPemFileResponse) VisitGetAbmServerCertificateResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-pem-file")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetAbmServerCertificatedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAbmServerCertificatedefaultApplicationProblemPlusJSONResponse) VisitGetAbmServerCertificateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutAbmServerTokenRequestObject struct {
+	Name   Name `json:"name"`
+	Params PutAbmServerTokenParams
+	Body   io.Reader
+}
+
+type PutAbmServerTokenResponseObject interface {
+	VisitPutAbmServerTokenResponse(w http.ResponseWriter) error
+}
+
+type PutAbmServerToken200JSONResponse struct{ AbmServerJSONResponse }
+
+func (response PutAbmServerToken200JSONResponse) VisitPutAbmServerTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutAbmServerTokendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutAbmServerTokendefaultApplicationProblemPlusJSONResponse) VisitPutAbmServerTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ForgetAbmServerDevicesRequestObject struct {
+	Name   Name `json:"name"`
+	Params ForgetAbmServerDevicesParams
+	Body   *ForgetAbmServerDevicesJSONRequestBody
+}
+
+type ForgetAbmServerDevicesResponseObject interface {
+	VisitForgetAbmServerDevicesResponse(w http.ResponseWriter) error
+}
+
+type ForgetAbmServerDevices200JSONResponse ForgetDevicesResult
+
+func (response ForgetAbmServerDevices200JSONResponse) VisitForgetAbmServerDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ForgetAbmServerDevicesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ForgetAbmServerDevicesdefaultApplicationProblemPlusJSONResponse) VisitForgetAbmServerDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseAbmServerRequestObject struct {
+	Name   Name `json:"name"`
+	Params PauseAbmServerParams
+}
+
+type PauseAbmServerResponseObject interface {
+	VisitPauseAbmServerResponse(w http.ResponseWriter) error
+}
+
+type PauseAbmServer200JSONResponse struct{ AbmServerJSONResponse }
+
+func (response PauseAbmServer200JSONResponse) VisitPauseAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseAbmServerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PauseAbmServerdefaultApplicationProblemPlusJSONResponse) VisitPauseAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenewAbmServerKeysRequestObject struct {
+	Name   Name `json:"name"`
+	Params RenewAbmServerKeysParams
+}
+
+type RenewAbmServerKeysResponseObject interface {
+	VisitRenewAbmServerKeysResponse(w http.ResponseWriter) error
+}
+
+type RenewAbmServerKeys200JSONResponse struct{ AbmServerJSONResponse }
+
+func (response RenewAbmServerKeys200JSONResponse) VisitRenewAbmServerKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenewAbmServerKeysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RenewAbmServerKeysdefaultApplicationProblemPlusJSONResponse) VisitRenewAbmServerKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeAbmServerRequestObject struct {
+	Name   Name `json:"name"`
+	Params ResumeAbmServerParams
+}
+
+type ResumeAbmServerResponseObject interface {
+	VisitResumeAbmServerResponse(w http.ResponseWriter) error
+}
+
+type ResumeAbmServer200JSONResponse struct{ AbmServerJSONResponse }
+
+func (response ResumeAbmServer200JSONResponse) VisitResumeAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeAbmServerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeAbmServerdefaultApplicationProblemPlusJSONResponse) VisitResumeAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncAbmServerRequestObject struct {
+	Name   Name `json:"name"`
+	Params SyncAbmServerParams
+}
+
+type SyncAbmServerResponseObject interface {
+	VisitSyncAbmServerResponse(w http.ResponseWriter) error
+}
+
+type SyncAbmServer200JSONResponse struct{ AbmServerJSONResponse }
+
+func (response SyncAbmServer200JSONResponse) VisitSyncAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncAbmServerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SyncAbmServerdefaultApplicationProblemPlusJSONResponse) VisitSyncAbmServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type ListAppsRequestObject struct {
 	Params ListAppsParams
@@ -3051,6 +5294,189 @@ func (response GetConfigurationContentdefaultApplicationProblemPlusJSONResponse)
 	return err
 }
 
+type ListDeviceProfilesRequestObject struct {
+	Params ListDeviceProfilesParams
+}
+
+type ListDeviceProfilesResponseObject interface {
+	VisitListDeviceProfilesResponse(w http.ResponseWriter) error
+}
+
+type ListDeviceProfiles200JSONResponse DeviceProfileList
+
+func (response ListDeviceProfiles200JSONResponse) VisitListDeviceProfilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeviceProfilesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListDeviceProfilesdefaultApplicationProblemPlusJSONResponse) VisitListDeviceProfilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDeviceProfileRequestObject struct {
+	Name   Name `json:"name"`
+	Params DeleteDeviceProfileParams
+}
+
+type DeleteDeviceProfileResponseObject interface {
+	VisitDeleteDeviceProfileResponse(w http.ResponseWriter) error
+}
+
+type DeleteDeviceProfile204Response struct {
+}
+
+func (response DeleteDeviceProfile204Response) VisitDeleteDeviceProfileResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteDeviceProfiledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteDeviceProfiledefaultApplicationProblemPlusJSONResponse) VisitDeleteDeviceProfileResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeviceProfileRequestObject struct {
+	Name Name `json:"name"`
+}
+
+type GetDeviceProfileResponseObject interface {
+	VisitGetDeviceProfileResponse(w http.ResponseWriter) error
+}
+
+type GetDeviceProfile200JSONResponse struct{ DeviceProfileJSONResponse }
+
+func (response GetDeviceProfile200JSONResponse) VisitGetDeviceProfileResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeviceProfiledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetDeviceProfiledefaultApplicationProblemPlusJSONResponse) VisitGetDeviceProfileResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDeviceProfileRequestObject struct {
+	Name   Name `json:"name"`
+	Params PutDeviceProfileParams
+	Body   *PutDeviceProfileJSONRequestBody
+}
+
+type PutDeviceProfileResponseObject interface {
+	VisitPutDeviceProfileResponse(w http.ResponseWriter) error
+}
+
+type PutDeviceProfile200JSONResponse struct{ DeviceProfileJSONResponse }
+
+func (response PutDeviceProfile200JSONResponse) VisitPutDeviceProfileResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDeviceProfile201ResponseHeaders struct {
+	ETag *string
+}
+
+type PutDeviceProfile201JSONResponse struct {
+	Body    DeviceProfile
+	Headers PutDeviceProfile201ResponseHeaders
+}
+
+func (response PutDeviceProfile201JSONResponse) VisitPutDeviceProfileResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDeviceProfiledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutDeviceProfiledefaultApplicationProblemPlusJSONResponse) VisitPutDeviceProfileResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListDevicesRequestObject struct {
 	Params ListDevicesParams
 }
@@ -3168,6 +5594,45 @@ type GetDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetDevicedefaultApplicationProblemPlusJSONResponse) VisitGetDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeviceAbmRequestObject struct {
+	Serial Serial `json:"serial"`
+}
+
+type GetDeviceAbmResponseObject interface {
+	VisitGetDeviceAbmResponse(w http.ResponseWriter) error
+}
+
+type GetDeviceAbm200JSONResponse struct{ DeviceAbmJSONResponse }
+
+func (response GetDeviceAbm200JSONResponse) VisitGetDeviceAbmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeviceAbmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetDeviceAbmdefaultApplicationProblemPlusJSONResponse) VisitGetDeviceAbmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3308,6 +5773,87 @@ type AssignDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AssignDevicedefaultApplicationProblemPlusJSONResponse) VisitAssignDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDeviceDeviceProfileRequestObject struct {
+	Serial Serial `json:"serial"`
+	Params DeleteDeviceDeviceProfileParams
+}
+
+type DeleteDeviceDeviceProfileResponseObject interface {
+	VisitDeleteDeviceDeviceProfileResponse(w http.ResponseWriter) error
+}
+
+type DeleteDeviceDeviceProfile200JSONResponse struct{ DeviceAbmJSONResponse }
+
+func (response DeleteDeviceDeviceProfile200JSONResponse) VisitDeleteDeviceDeviceProfileResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDeviceDeviceProfiledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteDeviceDeviceProfiledefaultApplicationProblemPlusJSONResponse) VisitDeleteDeviceDeviceProfileResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDeviceDeviceProfileRequestObject struct {
+	Serial Serial `json:"serial"`
+	Params PutDeviceDeviceProfileParams
+	Body   *PutDeviceDeviceProfileJSONRequestBody
+}
+
+type PutDeviceDeviceProfileResponseObject interface {
+	VisitPutDeviceDeviceProfileResponse(w http.ResponseWriter) error
+}
+
+type PutDeviceDeviceProfile200JSONResponse struct{ DeviceAbmJSONResponse }
+
+func (response PutDeviceDeviceProfile200JSONResponse) VisitPutDeviceDeviceProfileResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDeviceDeviceProfiledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutDeviceDeviceProfiledefaultApplicationProblemPlusJSONResponse) VisitPutDeviceDeviceProfileResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3479,6 +6025,46 @@ type GetDeviceTimelinedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetDeviceTimelinedefaultApplicationProblemPlusJSONResponse) VisitGetDeviceTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelDeviceReleaseRequestObject struct {
+	Serial Serial `json:"serial"`
+	Params CancelDeviceReleaseParams
+}
+
+type CancelDeviceReleaseResponseObject interface {
+	VisitCancelDeviceReleaseResponse(w http.ResponseWriter) error
+}
+
+type CancelDeviceRelease200JSONResponse struct{ DeviceJSONResponse }
+
+func (response CancelDeviceRelease200JSONResponse) VisitCancelDeviceReleaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelDeviceReleasedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelDeviceReleasedefaultApplicationProblemPlusJSONResponse) VisitCancelDeviceReleaseResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3722,6 +6308,46 @@ type RetryDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RetryDevicedefaultApplicationProblemPlusJSONResponse) VisitRetryDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnassignDeviceFromMdmRequestObject struct {
+	Serial Serial `json:"serial"`
+	Params UnassignDeviceFromMdmParams
+}
+
+type UnassignDeviceFromMdmResponseObject interface {
+	VisitUnassignDeviceFromMdmResponse(w http.ResponseWriter) error
+}
+
+type UnassignDeviceFromMdm200JSONResponse struct{ DeviceJSONResponse }
+
+func (response UnassignDeviceFromMdm200JSONResponse) VisitUnassignDeviceFromMdmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnassignDeviceFromMdmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UnassignDeviceFromMdmdefaultApplicationProblemPlusJSONResponse) VisitUnassignDeviceFromMdmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4200,6 +6826,45 @@ func (response RevokeTokendefaultApplicationProblemPlusJSONResponse) VisitRevoke
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListAbmServers List Apple Business Manager servers
+	// (GET /v1/abm-servers)
+	ListAbmServers(ctx context.Context, request ListAbmServersRequestObject) (ListAbmServersResponseObject, error)
+	// DeleteAbmServer Delete an Apple Business Manager server
+	// (DELETE /v1/abm-servers/{name})
+	DeleteAbmServer(ctx context.Context, request DeleteAbmServerRequestObject) (DeleteAbmServerResponseObject, error)
+	// GetAbmServer Show an Apple Business Manager server
+	// (GET /v1/abm-servers/{name})
+	GetAbmServer(ctx context.Context, request GetAbmServerRequestObject) (GetAbmServerResponseObject, error)
+	// PutAbmServer Create or edit an Apple Business Manager server
+	// (PUT /v1/abm-servers/{name})
+	PutAbmServer(ctx context.Context, request PutAbmServerRequestObject) (PutAbmServerResponseObject, error)
+	// DeleteAbmServerBusinessAccount Take a server's API account away
+	// (DELETE /v1/abm-servers/{name}/business-account)
+	DeleteAbmServerBusinessAccount(ctx context.Context, request DeleteAbmServerBusinessAccountRequestObject) (DeleteAbmServerBusinessAccountResponseObject, error)
+	// PutAbmServerBusinessAccount Give a server an API account of Apple's Business API
+	// (PUT /v1/abm-servers/{name}/business-account)
+	PutAbmServerBusinessAccount(ctx context.Context, request PutAbmServerBusinessAccountRequestObject) (PutAbmServerBusinessAccountResponseObject, error)
+	// GetAbmServerCertificate Download the certificate that is uploaded at Apple
+	// (GET /v1/abm-servers/{name}/certificate)
+	GetAbmServerCertificate(ctx context.Context, request GetAbmServerCertificateRequestObject) (GetAbmServerCertificateResponseObject, error)
+	// PutAbmServerToken Link a server by its server token, or renew the link
+	// (PUT /v1/abm-servers/{name}/token)
+	PutAbmServerToken(ctx context.Context, request PutAbmServerTokenRequestObject) (PutAbmServerTokenResponseObject, error)
+	// ForgetAbmServerDevices Take the devices of a server that is gone at Apple as unassigned
+	// (POST /v1/abm-servers/{name}:forget-devices)
+	ForgetAbmServerDevices(ctx context.Context, request ForgetAbmServerDevicesRequestObject) (ForgetAbmServerDevicesResponseObject, error)
+	// PauseAbmServer Stop the syncs of a server
+	// (POST /v1/abm-servers/{name}:pause)
+	PauseAbmServer(ctx context.Context, request PauseAbmServerRequestObject) (PauseAbmServerResponseObject, error)
+	// RenewAbmServerKeys Make a server's key pair anew
+	// (POST /v1/abm-servers/{name}:renew-keys)
+	RenewAbmServerKeys(ctx context.Context, request RenewAbmServerKeysRequestObject) (RenewAbmServerKeysResponseObject, error)
+	// ResumeAbmServer Go on with the syncs of a server
+	// (POST /v1/abm-servers/{name}:resume)
+	ResumeAbmServer(ctx context.Context, request ResumeAbmServerRequestObject) (ResumeAbmServerResponseObject, error)
+	// SyncAbmServer Sync a server now
+	// (POST /v1/abm-servers/{name}:sync)
+	SyncAbmServer(ctx context.Context, request SyncAbmServerRequestObject) (SyncAbmServerResponseObject, error)
 	// ListApps List apps
 	// (GET /v1/apps)
 	ListApps(ctx context.Context, request ListAppsRequestObject) (ListAppsResponseObject, error)
@@ -4227,6 +6892,18 @@ type StrictServerInterface interface {
 	// GetConfigurationContent Download a configuration
 	// (GET /v1/configurations/{name}/content)
 	GetConfigurationContent(ctx context.Context, request GetConfigurationContentRequestObject) (GetConfigurationContentResponseObject, error)
+	// ListDeviceProfiles List device profiles
+	// (GET /v1/device-profiles)
+	ListDeviceProfiles(ctx context.Context, request ListDeviceProfilesRequestObject) (ListDeviceProfilesResponseObject, error)
+	// DeleteDeviceProfile Delete a device profile
+	// (DELETE /v1/device-profiles/{name})
+	DeleteDeviceProfile(ctx context.Context, request DeleteDeviceProfileRequestObject) (DeleteDeviceProfileResponseObject, error)
+	// GetDeviceProfile Show a device profile
+	// (GET /v1/device-profiles/{name})
+	GetDeviceProfile(ctx context.Context, request GetDeviceProfileRequestObject) (GetDeviceProfileResponseObject, error)
+	// PutDeviceProfile Create or edit a device profile
+	// (PUT /v1/device-profiles/{name})
+	PutDeviceProfile(ctx context.Context, request PutDeviceProfileRequestObject) (PutDeviceProfileResponseObject, error)
 	// ListDevices List devices
 	// (GET /v1/devices)
 	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
@@ -4236,6 +6913,9 @@ type StrictServerInterface interface {
 	// GetDevice Show a device
 	// (GET /v1/devices/{serial})
 	GetDevice(ctx context.Context, request GetDeviceRequestObject) (GetDeviceResponseObject, error)
+	// GetDeviceAbm Show what Apple Business Manager says of a device
+	// (GET /v1/devices/{serial}/abm)
+	GetDeviceAbm(ctx context.Context, request GetDeviceAbmRequestObject) (GetDeviceAbmResponseObject, error)
 	// UnassignDevice Take user and groups away from a device
 	// (DELETE /v1/devices/{serial}/assignment)
 	UnassignDevice(ctx context.Context, request UnassignDeviceRequestObject) (UnassignDeviceResponseObject, error)
@@ -4245,6 +6925,12 @@ type StrictServerInterface interface {
 	// AssignDevice Assign a device
 	// (PUT /v1/devices/{serial}/assignment)
 	AssignDevice(ctx context.Context, request AssignDeviceRequestObject) (AssignDeviceResponseObject, error)
+	// DeleteDeviceDeviceProfile Have a device set up by its groups' or its server's device profile
+	// (DELETE /v1/devices/{serial}/device-profile)
+	DeleteDeviceDeviceProfile(ctx context.Context, request DeleteDeviceDeviceProfileRequestObject) (DeleteDeviceDeviceProfileResponseObject, error)
+	// PutDeviceDeviceProfile Have a device set up by a device profile of its own
+	// (PUT /v1/devices/{serial}/device-profile)
+	PutDeviceDeviceProfile(ctx context.Context, request PutDeviceDeviceProfileRequestObject) (PutDeviceDeviceProfileResponseObject, error)
 	// GetEnrollmentProfile Download the enrollment profile for a device
 	// (GET /v1/devices/{serial}/enrollment-profile)
 	GetEnrollmentProfile(ctx context.Context, request GetEnrollmentProfileRequestObject) (GetEnrollmentProfileResponseObject, error)
@@ -4257,6 +6943,9 @@ type StrictServerInterface interface {
 	// GetDeviceTimeline Show what happened to a device
 	// (GET /v1/devices/{serial}/timeline)
 	GetDeviceTimeline(ctx context.Context, request GetDeviceTimelineRequestObject) (GetDeviceTimelineResponseObject, error)
+	// CancelDeviceRelease Take a release back
+	// (POST /v1/devices/{serial}:cancel-release)
+	CancelDeviceRelease(ctx context.Context, request CancelDeviceReleaseRequestObject) (CancelDeviceReleaseResponseObject, error)
 	// ExtendDeviceHold Change when a device's time in Setup Assistant is up
 	// (POST /v1/devices/{serial}:extend-hold)
 	ExtendDeviceHold(ctx context.Context, request ExtendDeviceHoldRequestObject) (ExtendDeviceHoldResponseObject, error)
@@ -4275,6 +6964,9 @@ type StrictServerInterface interface {
 	// RetryDevice Try a device's failed items again
 	// (POST /v1/devices/{serial}:retry)
 	RetryDevice(ctx context.Context, request RetryDeviceRequestObject) (RetryDeviceResponseObject, error)
+	// UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
+	// (POST /v1/devices/{serial}:unassign-from-mdm)
+	UnassignDeviceFromMdm(ctx context.Context, request UnassignDeviceFromMdmRequestObject) (UnassignDeviceFromMdmResponseObject, error)
 	// ListGroups List groups
 	// (GET /v1/groups)
 	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
@@ -4320,6 +7012,412 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// ListAbmServers operation middleware
+func (sh *strictHandler) ListAbmServers(ctx echo.Context, params ListAbmServersParams) error {
+	var request ListAbmServersRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAbmServers(ctx.Request().Context(), request.(ListAbmServersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAbmServers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAbmServersResponseObject); ok {
+		return validResponse.VisitListAbmServersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteAbmServer operation middleware
+func (sh *strictHandler) DeleteAbmServer(ctx echo.Context, name Name, params DeleteAbmServerParams) error {
+	var request DeleteAbmServerRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAbmServer(ctx.Request().Context(), request.(DeleteAbmServerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAbmServer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteAbmServerResponseObject); ok {
+		return validResponse.VisitDeleteAbmServerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAbmServer operation middleware
+func (sh *strictHandler) GetAbmServer(ctx echo.Context, name Name) error {
+	var request GetAbmServerRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAbmServer(ctx.Request().Context(), request.(GetAbmServerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAbmServer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAbmServerResponseObject); ok {
+		return validResponse.VisitGetAbmServerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutAbmServer operation middleware
+func (sh *strictHandler) PutAbmServer(ctx echo.Context, name Name, params PutAbmServerParams) error {
+	var request PutAbmServerRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body PutAbmServerJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutAbmServer(ctx.Request().Context(), request.(PutAbmServerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutAbmServer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutAbmServerResponseObject); ok {
+		return validResponse.VisitPutAbmServerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteAbmServerBusinessAccount operation middleware
+func (sh *strictHandler) DeleteAbmServerBusinessAccount(ctx echo.Context, name Name, params DeleteAbmServerBusinessAccountParams) error {
+	var request DeleteAbmServerBusinessAccountRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAbmServerBusinessAccount(ctx.Request().Context(), request.(DeleteAbmServerBusinessAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAbmServerBusinessAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteAbmServerBusinessAccountResponseObject); ok {
+		return validResponse.VisitDeleteAbmServerBusinessAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutAbmServerBusinessAccount operation middleware
+func (sh *strictHandler) PutAbmServerBusinessAccount(ctx echo.Context, name Name, params PutAbmServerBusinessAccountParams) error {
+	var request PutAbmServerBusinessAccountRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body PutAbmServerBusinessAccountJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutAbmServerBusinessAccount(ctx.Request().Context(), request.(PutAbmServerBusinessAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutAbmServerBusinessAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutAbmServerBusinessAccountResponseObject); ok {
+		return validResponse.VisitPutAbmServerBusinessAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAbmServerCertificate operation middleware
+func (sh *strictHandler) GetAbmServerCertificate(ctx echo.Context, name Name) error {
+	var request GetAbmServerCertificateRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAbmServerCertificate(ctx.Request().Context(), request.(GetAbmServerCertificateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAbmServerCertificate")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAbmServerCertificateResponseObject); ok {
+		return validResponse.VisitGetAbmServerCertificateResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutAbmServerToken operation middleware
+func (sh *strictHandler) PutAbmServerToken(ctx echo.Context, name Name, params PutAbmServerTokenParams) error {
+	var request PutAbmServerTokenRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutAbmServerToken(ctx.Request().Context(), request.(PutAbmServerTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutAbmServerToken")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutAbmServerTokenResponseObject); ok {
+		return validResponse.VisitPutAbmServerTokenResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ForgetAbmServerDevices operation middleware
+func (sh *strictHandler) ForgetAbmServerDevices(ctx echo.Context, name Name, params ForgetAbmServerDevicesParams) error {
+	var request ForgetAbmServerDevicesRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body ForgetAbmServerDevicesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ForgetAbmServerDevices(ctx.Request().Context(), request.(ForgetAbmServerDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ForgetAbmServerDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ForgetAbmServerDevicesResponseObject); ok {
+		return validResponse.VisitForgetAbmServerDevicesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseAbmServer operation middleware
+func (sh *strictHandler) PauseAbmServer(ctx echo.Context, name Name, params PauseAbmServerParams) error {
+	var request PauseAbmServerRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseAbmServer(ctx.Request().Context(), request.(PauseAbmServerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseAbmServer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseAbmServerResponseObject); ok {
+		return validResponse.VisitPauseAbmServerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RenewAbmServerKeys operation middleware
+func (sh *strictHandler) RenewAbmServerKeys(ctx echo.Context, name Name, params RenewAbmServerKeysParams) error {
+	var request RenewAbmServerKeysRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RenewAbmServerKeys(ctx.Request().Context(), request.(RenewAbmServerKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenewAbmServerKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RenewAbmServerKeysResponseObject); ok {
+		return validResponse.VisitRenewAbmServerKeysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeAbmServer operation middleware
+func (sh *strictHandler) ResumeAbmServer(ctx echo.Context, name Name, params ResumeAbmServerParams) error {
+	var request ResumeAbmServerRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeAbmServer(ctx.Request().Context(), request.(ResumeAbmServerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeAbmServer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeAbmServerResponseObject); ok {
+		return validResponse.VisitResumeAbmServerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SyncAbmServer operation middleware
+func (sh *strictHandler) SyncAbmServer(ctx echo.Context, name Name, params SyncAbmServerParams) error {
+	var request SyncAbmServerRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SyncAbmServer(ctx.Request().Context(), request.(SyncAbmServerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SyncAbmServer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SyncAbmServerResponseObject); ok {
+		return validResponse.VisitSyncAbmServerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // ListApps operation middleware
@@ -4576,6 +7674,131 @@ func (sh *strictHandler) GetConfigurationContent(ctx echo.Context, name Name) er
 	return nil
 }
 
+// ListDeviceProfiles operation middleware
+func (sh *strictHandler) ListDeviceProfiles(ctx echo.Context, params ListDeviceProfilesParams) error {
+	var request ListDeviceProfilesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeviceProfiles(ctx.Request().Context(), request.(ListDeviceProfilesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeviceProfiles")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDeviceProfilesResponseObject); ok {
+		return validResponse.VisitListDeviceProfilesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteDeviceProfile operation middleware
+func (sh *strictHandler) DeleteDeviceProfile(ctx echo.Context, name Name, params DeleteDeviceProfileParams) error {
+	var request DeleteDeviceProfileRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDeviceProfile(ctx.Request().Context(), request.(DeleteDeviceProfileRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDeviceProfile")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteDeviceProfileResponseObject); ok {
+		return validResponse.VisitDeleteDeviceProfileResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDeviceProfile operation middleware
+func (sh *strictHandler) GetDeviceProfile(ctx echo.Context, name Name) error {
+	var request GetDeviceProfileRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDeviceProfile(ctx.Request().Context(), request.(GetDeviceProfileRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDeviceProfile")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDeviceProfileResponseObject); ok {
+		return validResponse.VisitGetDeviceProfileResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutDeviceProfile operation middleware
+func (sh *strictHandler) PutDeviceProfile(ctx echo.Context, name Name, params PutDeviceProfileParams) error {
+	var request PutDeviceProfileRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body PutDeviceProfileJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutDeviceProfile(ctx.Request().Context(), request.(PutDeviceProfileRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutDeviceProfile")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutDeviceProfileResponseObject); ok {
+		return validResponse.VisitPutDeviceProfileResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListDevices operation middleware
 func (sh *strictHandler) ListDevices(ctx echo.Context, params ListDevicesParams) error {
 	var request ListDevicesRequestObject
@@ -4668,6 +7891,31 @@ func (sh *strictHandler) GetDevice(ctx echo.Context, serial Serial) error {
 		return err
 	} else if validResponse, ok := response.(GetDeviceResponseObject); ok {
 		return validResponse.VisitGetDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDeviceAbm operation middleware
+func (sh *strictHandler) GetDeviceAbm(ctx echo.Context, serial Serial) error {
+	var request GetDeviceAbmRequestObject
+
+	request.Serial = serial
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDeviceAbm(ctx.Request().Context(), request.(GetDeviceAbmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDeviceAbm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDeviceAbmResponseObject); ok {
+		return validResponse.VisitGetDeviceAbmResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -4774,6 +8022,81 @@ func (sh *strictHandler) AssignDevice(ctx echo.Context, serial Serial, params As
 	return nil
 }
 
+// DeleteDeviceDeviceProfile operation middleware
+func (sh *strictHandler) DeleteDeviceDeviceProfile(ctx echo.Context, serial Serial, params DeleteDeviceDeviceProfileParams) error {
+	var request DeleteDeviceDeviceProfileRequestObject
+
+	request.Serial = serial
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDeviceDeviceProfile(ctx.Request().Context(), request.(DeleteDeviceDeviceProfileRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDeviceDeviceProfile")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteDeviceDeviceProfileResponseObject); ok {
+		return validResponse.VisitDeleteDeviceDeviceProfileResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutDeviceDeviceProfile operation middleware
+func (sh *strictHandler) PutDeviceDeviceProfile(ctx echo.Context, serial Serial, params PutDeviceDeviceProfileParams) error {
+	var request PutDeviceDeviceProfileRequestObject
+
+	request.Serial = serial
+	request.Params = params
+
+	var body PutDeviceDeviceProfileJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutDeviceDeviceProfile(ctx.Request().Context(), request.(PutDeviceDeviceProfileRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutDeviceDeviceProfile")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutDeviceDeviceProfileResponseObject); ok {
+		return validResponse.VisitPutDeviceDeviceProfileResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetEnrollmentProfile operation middleware
 func (sh *strictHandler) GetEnrollmentProfile(ctx echo.Context, serial Serial) error {
 	var request GetEnrollmentProfileRequestObject
@@ -4869,6 +8192,32 @@ func (sh *strictHandler) GetDeviceTimeline(ctx echo.Context, serial Serial, para
 		return err
 	} else if validResponse, ok := response.(GetDeviceTimelineResponseObject); ok {
 		return validResponse.VisitGetDeviceTimelineResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelDeviceRelease operation middleware
+func (sh *strictHandler) CancelDeviceRelease(ctx echo.Context, serial Serial, params CancelDeviceReleaseParams) error {
+	var request CancelDeviceReleaseRequestObject
+
+	request.Serial = serial
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelDeviceRelease(ctx.Request().Context(), request.(CancelDeviceReleaseRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelDeviceRelease")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelDeviceReleaseResponseObject); ok {
+		return validResponse.VisitCancelDeviceReleaseResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -5094,6 +8443,32 @@ func (sh *strictHandler) RetryDevice(ctx echo.Context, serial Serial, params Ret
 		return err
 	} else if validResponse, ok := response.(RetryDeviceResponseObject); ok {
 		return validResponse.VisitRetryDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UnassignDeviceFromMdm operation middleware
+func (sh *strictHandler) UnassignDeviceFromMdm(ctx echo.Context, serial Serial, params UnassignDeviceFromMdmParams) error {
+	var request UnassignDeviceFromMdmRequestObject
+
+	request.Serial = serial
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UnassignDeviceFromMdm(ctx.Request().Context(), request.(UnassignDeviceFromMdmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnassignDeviceFromMdm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UnassignDeviceFromMdmResponseObject); ok {
+		return validResponse.VisitUnassignDeviceFromMdmResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

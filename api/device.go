@@ -28,7 +28,7 @@ func (r *rest) ListDevices(ctx context.Context, q ListDevicesRequestObject) (Lis
 		return nil, err
 	}
 	rows, next := page(rows, limit, "devices", func(d store.DeviceRow) []string { return []string{d.Serial} })
-	return ListDevices200JSONResponse{Devices: each(rows, renderDevice), NextCursor: next}, nil
+	return ListDevices200JSONResponse{Devices: each(rows, r.renderDevice), NextCursor: next}, nil
 }
 
 // device reads a device as it is shown by itself.
@@ -41,7 +41,7 @@ func (r *rest) device(ctx context.Context, serial string) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	d := renderDevice(row)
+	d := r.renderDevice(row)
 	waits := renderWaits(row.Explain(r.Policy, r.DB.Now()))
 	d.Waits = &waits
 	return d, nil

@@ -180,7 +180,7 @@ func TestRelease(t *testing.T) {
 		s.put(at+"/assignment", body{"groups": []string{"drivers"}}), s.delete(at + "/assignment"),
 		s.post(at+":hold", body{"reason": "x"}), s.post(at+":retry", nil), s.post("/v1/devices", body{"serial": serial}),
 	} {
-		a.fails(409, provision.DeviceReleased)
+		a.fails(409, provision.ReleasePending)
 	}
 }
 

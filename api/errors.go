@@ -12,6 +12,7 @@ import (
 
 	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
 )
 
 // Codes of errors that arise at the interface itself.
@@ -62,6 +63,14 @@ var meanings = map[provision.Code]meaning{
 	provision.DeviceNotManaged:       {http.StatusConflict, "Device not managed"},
 	intake.NotInSetup:                {http.StatusConflict, "Device not in Setup Assistant"},
 	intake.InSetup:                   {http.StatusConflict, "Device in Setup Assistant"},
+	provision.ReleasePending:         {http.StatusConflict, "Release pending"},
+	intake.ReleaseBegun:              {http.StatusConflict, "Release under way"},
+	intake.NotInABM:                  {http.StatusConflict, "Device not in Apple Business Manager"},
+	intake.InConflict:                {http.StatusConflict, "Device listed by two servers"},
+	intake.ServerUnlinked:            {http.StatusConflict, "Server not linked"},
+	intake.ServerPaused:              {http.StatusConflict, "Server paused"},
+	intake.ServerWorks:               {http.StatusConflict, "Server works"},
+	store.ABMTokenOther:              {http.StatusConflict, "Server token of another server"},
 	codeKeyInUse:                     {http.StatusConflict, "Request under way"},
 	provision.VersionConflict:        {http.StatusPreconditionFailed, "Version conflict"},
 	provision.PayloadTooLarge:        {http.StatusRequestEntityTooLarge, "Too large"},
@@ -82,6 +91,8 @@ var meanings = map[provision.Code]meaning{
 	provision.ABMTokenInvalid:        {http.StatusUnprocessableEntity, "Not a server token"},
 	provision.ABMTokenForeignKey:     {http.StatusUnprocessableEntity, "Server token for another key"},
 	provision.ABMAccountInvalid:      {http.StatusUnprocessableEntity, "Invalid API account"},
+	provision.DeviceProfileBad:       {http.StatusUnprocessableEntity, "Invalid device profile"},
+	intake.NameMismatch:              {http.StatusUnprocessableEntity, "Name does not match"},
 	codeKeyReused:                    {http.StatusUnprocessableEntity, "Idempotency key used otherwise"},
 	codeRateLimited:                  {http.StatusTooManyRequests, "Too many requests"},
 	provision.Internal:               {http.StatusInternalServerError, "Internal error"},
@@ -144,8 +155,10 @@ func faultOf(err error) *fault {
 		return known
 	case errors.As(err, &rule):
 		f := faultf(rule.Code, "%s", rule.Message)
-		if rule.Field != "" {
-			f = f.at(rule.Field)
+		for _, e := range append([]*provision.Error{rule}, rule.Others...) {
+			if e.Field != "" {
+				f.fields = append(f.fields, fieldFault{e.Field, e.Message})
+			}
 		}
 		return f
 	case errors.As(err, &tooLarge):

@@ -17,6 +17,12 @@ func TestConditions(t *testing.T) {
 		"groups": func(n int, header map[string]string) answer {
 			return s.send(request{method: "PUT", path: "/v1/groups/x", body: body{"items": []body{}, "description": fmt.Sprint(n)}, header: header})
 		},
+		"abm-servers": func(n int, header map[string]string) answer {
+			return s.send(request{method: "PUT", path: "/v1/abm-servers/x", body: body{"description": fmt.Sprint(n)}, header: header})
+		},
+		"device-profiles": func(n int, header map[string]string) answer {
+			return s.send(request{method: "PUT", path: "/v1/device-profiles/x", body: body{"description": fmt.Sprint(n), "fields": body{}}, header: header})
+		},
 		"apps": func(n int, header map[string]string) answer {
 			return s.send(request{method: "PUT", path: "/v1/apps/x", body: body{"bundle_id": "com.zylker.x", "store_id": n + 1}, header: header})
 		},
@@ -48,7 +54,7 @@ func TestConditions(t *testing.T) {
 			edit(2, match("*")).ok(200)
 		})
 	}
-	for _, path := range []string{"/v1/groups/x", "/v1/apps/x", "/v1/configurations/x", assignment} {
+	for _, path := range []string{"/v1/groups/x", "/v1/apps/x", "/v1/configurations/x", "/v1/abm-servers/x", "/v1/device-profiles/x", assignment} {
 		s.send(request{method: "DELETE", path: path, header: map[string]string{"If-Match": `"1"`}}).fails(412, provision.VersionConflict)
 		tag := s.get(path).ok(200).header.Get("ETag")
 		require.Contains(t, []int{200, 204}, s.send(request{method: "DELETE", path: path, header: map[string]string{"If-Match": tag}}).status)

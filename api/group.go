@@ -34,7 +34,7 @@ func (r *rest) PutGroup(ctx context.Context, q PutGroupRequestObject) (PutGroupR
 	if err != nil {
 		return nil, err
 	}
-	g := store.Group{Name: q.Name, Description: value(q.Body.Description), Items: each(q.Body.Items, itemOf)}
+	g := store.Group{Name: q.Name, Description: value(q.Body.Description), DeviceProfile: value(q.Body.DeviceProfile), Items: each(q.Body.Items, itemOf)}
 	g, created, err := r.Intake.PutGroup(ctx, actorOf(ctx), g, condition)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func itemOf(in GroupItem) provision.Item {
 
 func renderGroup(g store.Group) Group {
 	return Group{
-		Name: g.Name, Description: g.Description, Items: each(g.Items, renderItem), Version: g.Version,
+		Name: g.Name, Description: g.Description, DeviceProfile: given(g.DeviceProfile), Items: each(g.Items, renderItem), Version: g.Version,
 		CreatedAt: g.CreatedAt, UpdatedAt: g.UpdatedAt,
 	}
 }

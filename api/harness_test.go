@@ -23,15 +23,20 @@ import (
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
+	"github.com/muster-mdm/muster/store/keyring"
 )
 
 func TestMain(m *testing.M) {
-	openapi3filter.RegisterBodyDecoder(aspenConfig, openapi3filter.FileBodyDecoder)
+	for _, media := range []string{aspenConfig, pemFile, serverToken} {
+		openapi3filter.RegisterBodyDecoder(media, openapi3filter.FileBodyDecoder)
+	}
 	stacktest.Main(m)
 }
 
 const (
 	aspenConfig = "application/x-apple-aspen-config"
+	pemFile     = "application/x-pem-file"
+	serverToken = "application/pkcs7-mime"
 	serial      = "C07Q853LG9RM"
 	wifi        = `<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
@@ -86,7 +91,9 @@ type server struct {
 func serve(t *testing.T, change ...func(*api.Config)) *server {
 	t.Helper()
 	url := stacktest.Database(t, "muster", migrate)
-	db, err := store.Open(t.Context(), store.Config{URL: url},
+	keys, err := keyring.Parse(keyring.NewKey())
+	require.NoError(t, err)
+	db, err := store.Open(t.Context(), store.Config{URL: url}, store.WithSealer(keys),
 		store.WithEncoder(func(o provision.Order) ([]byte, error) { return []byte("<?xml " + o.UUID), nil }))
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
@@ -95,7 +102,7 @@ func serve(t *testing.T, change ...func(*api.Config)) *server {
 	s := &server{t: t, db: db, url: url, intake: use, log: &locked{}, secret: map[store.Role]string{}}
 	c := api.Config{
 		DB: db, Intake: use, EnrollmentProfiles: profiles{}, Log: slog.New(slog.NewJSONHandler(s.log, nil)),
-		Policy:        provision.Policy{SetupHold: time.Hour, RetryAfter: []time.Duration{time.Minute}, NudgeAfter: []time.Duration{time.Hour}},
+		Policy:        provision.Policy{SetupHold: time.Hour, RetryAfter: []time.Duration{time.Minute}, NudgeAfter: []time.Duration{time.Hour}, ReleaseDelay: 15 * time.Minute},
 		RatePerSecond: 10_000, Burst: 10_000,
 	}
 	for _, f := range change {

@@ -41,17 +41,21 @@ func when(m provision.Mark) *time.Time {
 	return &m.At
 }
 
-func renderDevice(r store.DeviceRow) Device {
+func (r *rest) renderDevice(row store.DeviceRow) Device {
 	d := Device{
-		Serial: r.Serial, Status: Status(r.Status()), Labels: r.Labels(), Management: Management(r.Management()),
-		Awaiting:  each(r.Awaiting(), func(label string) Awaiting { return Awaiting(label) }),
-		BlockedBy: given(BlockedBy(r.BlockedBy())), Epoch: r.Activation.Epoch, Assignment: renderAssignment(r),
-		Name: r.Name, Model: r.Model, ProductName: r.ProductName, OsVersion: r.OSVersion, BuildVersion: r.BuildVersion,
-		Server: r.ABM.Server, ActivatedAt: when(r.Activation.Activated), ReleasedAt: when(r.Released),
-		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Version: r.Version,
+		Serial: row.Serial, Status: Status(row.Status()), Labels: row.Labels(), Management: Management(row.Management()),
+		Awaiting:  each(row.Awaiting(), func(label string) Awaiting { return Awaiting(label) }),
+		BlockedBy: given(BlockedBy(row.BlockedBy())), Epoch: row.Activation.Epoch, Assignment: renderAssignment(row),
+		Name: row.Name, Model: row.Model, ProductName: row.ProductName, OsVersion: row.OSVersion, BuildVersion: row.BuildVersion,
+		Server: row.ABM.Server, AbmState: given(AbmState(row.ABM.State)), Release: r.renderRelease(row.Device),
+		ActivatedAt: when(row.Activation.Activated), ReleasedAt: when(row.Released),
+		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, Version: row.Version,
 	}
-	if r.Status() == provision.StatusEnrolled {
-		d.EnrolledAt = when(r.Enrolled.Mark)
+	if row.Status() == provision.StatusEnrolled {
+		d.EnrolledAt = when(row.Enrolled.Mark)
+	}
+	if row.UnassignWanted() {
+		d.UnassignAskedAt = when(row.UnassignAsked)
 	}
 	return d
 }

@@ -37,6 +37,29 @@ var leastRole = map[string]store.Role{
 	"putApp":                  store.Admin,
 	"deleteApp":               store.Admin,
 
+	"listAbmServers":                 store.Viewer,
+	"getAbmServer":                   store.Viewer,
+	"getAbmServerCertificate":        store.Viewer, // public by its nature
+	"listDeviceProfiles":             store.Viewer,
+	"getDeviceProfile":               store.Viewer,
+	"getDeviceAbm":                   store.Viewer,
+	"syncAbmServer":                  store.Technician,
+	"putDeviceDeviceProfile":         store.Technician, // as the groups that bring one
+	"deleteDeviceDeviceProfile":      store.Technician,
+	"putAbmServer":                   store.Admin,
+	"deleteAbmServer":                store.Admin,
+	"renewAbmServerKeys":             store.Admin,
+	"putAbmServerToken":              store.Admin,
+	"putAbmServerBusinessAccount":    store.Admin,
+	"deleteAbmServerBusinessAccount": store.Admin,
+	"pauseAbmServer":                 store.Admin,
+	"resumeAbmServer":                store.Admin,
+	"forgetAbmServerDevices":         store.Admin,
+	"putDeviceProfile":               store.Admin,
+	"deleteDeviceProfile":            store.Admin,
+	"unassignDeviceFromMdm":          store.Admin,
+	"cancelDeviceRelease":            store.Admin,
+
 	"listPeople":   store.Viewer,
 	"getPerson":    store.Viewer,
 	"createPerson": store.Admin, // it can make somebody a technician

@@ -27,6 +27,15 @@ var expected = map[string]store.Role{
 	"holdDevice": store.Technician, "resumeDevice": store.Technician, "releaseDeviceFromSetup": store.Technician,
 	"extendDeviceHold": store.Technician, "retryDevice": store.Technician, "getEnrollmentProfile": store.Technician,
 
+	"listAbmServers": store.Viewer, "getAbmServer": store.Viewer, "getAbmServerCertificate": store.Viewer,
+	"listDeviceProfiles": store.Viewer, "getDeviceProfile": store.Viewer, "getDeviceAbm": store.Viewer,
+	"syncAbmServer": store.Technician, "putDeviceDeviceProfile": store.Technician, "deleteDeviceDeviceProfile": store.Technician,
+	"putAbmServer": store.Admin, "deleteAbmServer": store.Admin, "renewAbmServerKeys": store.Admin,
+	"putAbmServerToken": store.Admin, "putAbmServerBusinessAccount": store.Admin, "deleteAbmServerBusinessAccount": store.Admin,
+	"pauseAbmServer": store.Admin, "resumeAbmServer": store.Admin, "forgetAbmServerDevices": store.Admin,
+	"putDeviceProfile": store.Admin, "deleteDeviceProfile": store.Admin, "unassignDeviceFromMdm": store.Admin,
+	"cancelDeviceRelease": store.Admin,
+
 	"releaseDevice": store.Admin, "putGroup": store.Admin, "deleteGroup": store.Admin, "putConfiguration": store.Admin,
 	"deleteConfiguration": store.Admin, "getConfigurationContent": store.Admin, "putApp": store.Admin,
 	"deleteApp": store.Admin, "createPerson": store.Admin, "putPerson": store.Admin, "listTokens": store.Admin,

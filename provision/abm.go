@@ -1,6 +1,9 @@
 package provision
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // ABMFact is what an Apple Business Manager server said of a device, or was asked for it.
 type ABMFact struct {
@@ -79,6 +82,15 @@ var blockSentences = map[BlockCause][2]string{
 	BlockedUnreachable:   {"Apple can't be reached for Apple Business Manager server %q", "Muster, when Apple answers again"},
 }
 
+// Explain says in a sentence what is wrong with a server that can't be used, and who can mend it.
+func (c BlockCause) Explain(server string) (what, who string) {
+	b, known := blockSentences[c]
+	if !known {
+		b = [2]string{"Apple Business Manager server %q does not work", whoABM}
+	}
+	return fmt.Sprintf(b[0], server) + ".", b[1]
+}
+
 // ABMRequest is how far something is that Apple was asked for.
 type ABMRequest struct {
 	Asked    Mark       `json:"asked,omitzero"`
@@ -94,6 +106,9 @@ type ABMRequest struct {
 func (r ABMRequest) pending(since Mark) bool {
 	return r.Asked.By > since.By && (r.Answered.By < r.Asked.By || r.Outcome != ABMDone)
 }
+
+// guided reports whether the newest answer leaves it to a person; an outcome of before it was asked again says nothing.
+func (r ABMRequest) guided() bool { return r.Outcome == ABMGuided && r.Answered.By > r.Asked.By }
 
 // Block is what keeps the device's Apple Business Manager server from working.
 type Block struct {
@@ -160,7 +175,19 @@ func (d Device) ReleasePending() bool {
 
 // ReleaseBegun reports whether the release is being carried out at Apple, so that it can't be cancelled any more.
 func (d Device) ReleaseBegun() bool {
-	return d.ReleasePending() && d.ABMRelease.Asked.By > d.ReleaseAsked.By && d.ABMRelease.Outcome != ABMGuided
+	return d.ReleasePending() && d.ABMRelease.Asked.By > d.ReleaseAsked.By && !d.ABMRelease.guided()
+}
+
+// CheckChange says why nothing may be changed about the device: it was released ([DeviceReleased]), or is to be
+// ([ReleasePending]).
+func (d Device) CheckChange() error {
+	switch {
+	case d.Over():
+		return Errorf(DeviceReleased, "Device %s was released; that can't be undone.", d.Serial)
+	case d.ReleasePending():
+		return Errorf(ReleasePending, "The release of device %s was asked for, so nothing else can be asked of it. Cancel the release first (cancel-release), while it can be.", d.Serial)
+	}
+	return nil
 }
 
 // ReleaseDue is when a pending release is carried out.

@@ -99,6 +99,8 @@ func TestReleaseGoesThroughABM(t *testing.T) {
 
 	guided := provision.Fold(sent, abmAnswered(26, provision.ReleaseDevice, provision.ABMGuided, ""))
 	require.False(t, guided.ReleaseBegun(), "nothing was done at Apple, so it can still be cancelled")
+	second := provision.FoldAll(guided, fact(27, provision.CancelRelease), fact(28, provision.ReleaseRequest), abmAsked(60, provision.ReleaseDevice))
+	require.True(t, second.ReleaseBegun(), "how the first request ended says nothing of the second")
 
 	unlisted := after(enrolled, because("end_of_life", fact(8, provision.ReleaseRequest)))
 	require.Equal(t, provision.ConcludeReleased, provision.Next(unlisted, delayed(), at(23)).Do)

@@ -31,8 +31,10 @@ const (
 	VersionConflict     Code = "version_conflict"
 	ReleaseReason       Code = "release_reason_invalid"
 	ReleaseSerial       Code = "release_serial_mismatch"
+	ReleasePending      Code = "release_pending"
 	ConfigurationBad    Code = "configuration_invalid"
 	AppBad              Code = "app_invalid"
+	DeviceProfileBad    Code = "device_profile_invalid"
 	UnknownCommand      Code = "unknown_command"
 	IdentityRefused     Code = "identity_refused"
 	ChallengeRefused    Code = "challenge_refused"
@@ -64,6 +66,8 @@ type Error struct {
 	Message string
 	// Field names the input at fault as a JSON path, when there is one.
 	Field string
+	// Others are further problems of the same input, each with its field.
+	Others []*Error
 }
 
 // Error returns the sentence.

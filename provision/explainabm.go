@@ -54,11 +54,8 @@ func (d Device) explainABM(now time.Time) []Wait {
 }
 
 func (d Device) explainBlock() Wait {
-	b := blockSentences[d.ABMBlock.Cause]
-	if b[0] == "" {
-		b = [2]string{"Apple Business Manager server %q does not work", whoABM}
-	}
-	return Wait{For: fmt.Sprintf(b[0], d.ABMBlock.Server) + ".", Since: d.ABMBlock.At, Who: b[1]}
+	what, who := d.ABMBlock.Cause.Explain(d.ABMBlock.Server)
+	return Wait{For: what, Since: d.ABMBlock.At, Who: who}
 }
 
 // coming is a time that is not over yet: what is due already promises nothing.

@@ -171,7 +171,8 @@ SET description = $2,
     updated_at = $6
 WHERE name = $1`
 
-// PutABMServer creates a server, with the key pair that makeKeys returns (certificate PEM, private key), or changes one.
+// PutABMServer creates a server, with the key pair that makeKeys returns (certificate PEM, private key), or changes one. It
+// fails with [provision.NotFound] and the field when there is no such default profile.
 func (db *DB) PutABMServer(ctx context.Context, in ABMServerInput, condition Condition, makeKeys func() (certificate, key []byte, err error)) (saved ABMServer, created bool, err error) {
 	err = db.editABMServer(ctx, "saving ABM server "+in.Name, func(ctx context.Context, tx pgx.Tx) error {
 		was, err := readABMServer(ctx, tx, in.Name, "FOR UPDATE")
@@ -180,6 +181,9 @@ func (db *DB) PutABMServer(ctx context.Context, in ABMServerInput, condition Con
 			return err
 		}
 		if err := condition.Check(was.Version); err != nil {
+			return err
+		}
+		if err := profileNamed(ctx, tx, in.DefaultProfile, "default_profile"); err != nil {
 			return err
 		}
 		if created {
@@ -325,6 +329,6 @@ func (db *DB) unseal(sealed []byte, place string) ([]byte, error) {
 	return db.sealer.Open(sealed, place)
 }
 
-var errNoKeyring = provision.Errorf("keyring_missing", "No keyring is set, so no secret can be stored. Make a key with muster keyring new and set MUSTER_KEYRING or MUSTER_KEYRING_FILE.")
+var errNoKeyring = provision.Errorf(provision.KeyringMissing, "No keyring is set, so no secret can be stored. Make a key with muster keyring new and set MUSTER_KEYRING or MUSTER_KEYRING_FILE.")
 
 func placeOf(server, column string) string { return fmt.Sprintf("abm_servers/%s/%s", server, column) }

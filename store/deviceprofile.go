@@ -123,21 +123,51 @@ UPDATE devices
 SET device_profile = nullif($2, '')
 WHERE serial = $1`
 
-// SetDeviceProfile has one device set up by another profile than its groups' or its server's; "" takes that back.
+// SetDeviceProfile has one device set up by another profile than its groups' or its server's; "" takes that back. It fails
+// with [provision.DeviceNotFound], [provision.NotFound] and the field when there is no such profile, and as
+// [provision.Device.CheckChange] does.
 func (db *DB) SetDeviceProfile(ctx context.Context, serial, profile string) error {
 	return db.editProfiles(ctx, "setting the device profile of "+serial, func(ctx context.Context, tx pgx.Tx) error {
-		if profile != "" {
-			if _, err := readDeviceProfile(ctx, tx, profile); err != nil {
-				return err
-			}
-		}
-		tag, err := tx.Exec(ctx, setDeviceProfile, serial, profile)
-		if err == nil && tag.RowsAffected() == 0 {
+		var d provision.Device
+		err := tx.QueryRow(ctx, deviceState+` FOR UPDATE`, serial).Scan(&d)
+		if errors.Is(err, pgx.ErrNoRows) {
 			return notKnown(serial)
 		}
+		if err != nil {
+			return err
+		}
+		if err := d.CheckChange(); err != nil {
+			return err
+		}
+		if err := profileNamed(ctx, tx, profile, "name"); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, setDeviceProfile, serial, profile)
 		return err
 	})
 }
+
+// profileNamed fails with [provision.NotFound] and the field when an input names a device profile that does not exist.
+func profileNamed(ctx context.Context, q querier, profile, field string) error {
+	if profile == "" {
+		return nil
+	}
+	_, err := readDeviceProfile(ctx, q, profile)
+	var missing *provision.Error
+	if errors.As(err, &missing) {
+		return missing.At(field)
+	}
+	return err
+}
+
+// profileOfGroups is g, the first of the groups of a device d that has a profile, in the order of the assignment.
+const profileOfGroups = `LEFT JOIN LATERAL (
+        SELECT g.name, g.device_profile
+        FROM groups g
+        WHERE g.name = ANY (d.group_names) AND g.device_profile IS NOT NULL
+        ORDER BY array_position(d.group_names, g.name)
+        LIMIT 1
+    ) g ON true`
 
 // The device's own profile comes before that of its groups, in the order of the assignment, and that before the server's
 // default. A duty that is wanted already keeps its time.
@@ -147,13 +177,7 @@ WITH wanted AS (
     FROM abm_devices a
         JOIN abm_servers s ON s.name = a.server
         JOIN devices d ON d.serial = a.serial AND d.server = a.server
-        LEFT JOIN LATERAL (
-            SELECT g.device_profile
-            FROM groups g
-            WHERE g.name = ANY (d.group_names) AND g.device_profile IS NOT NULL
-            ORDER BY array_position(d.group_names, g.name)
-            LIMIT 1
-        ) g ON true
+        ` + profileOfGroups + `
     WHERE a.server = $1 AND a.listed AND ($2::text[] IS NULL OR a.serial = ANY ($2)) AND d.status <> 'Released'
         AND d.blocked_by <> 'abm_conflict'
         AND NOT EXISTS (SELECT FROM abm_duties r WHERE r.serial = a.serial AND r.verb = 'release')
@@ -179,7 +203,8 @@ WHERE (abm_duties.server, abm_duties.profile, abm_duties.content) <> (EXCLUDED.s
 // difference; of all devices of the server when serials is nil. It returns how many duties are new.
 func sweepProfiles(ctx context.Context, q interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}, server string, serials []string, now time.Time) (int64, error) {
+}, server string, serials []string, now time.Time,
+) (int64, error) {
 	tag, err := q.Exec(ctx, sweepWanted, server, serials, now)
 	if err != nil {
 		return 0, err

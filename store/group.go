@@ -96,7 +96,8 @@ SET description = EXCLUDED.description,
 
 // PutGroup creates a group or replaces what it holds. When its items change, every device of the group learns it in the
 // same transaction; an edit that changes nothing makes no new version. It fails with [provision.ItemNotFound] and the
-// field when an item does not exist, and as [provision.Compose] does.
+// field when an item does not exist, with [provision.NotFound] and the field when its device profile doesn't, and as
+// [provision.Compose] does.
 func (db *DB) PutGroup(ctx context.Context, g Group, edit Edit) (saved Group, created bool, err error) {
 	err = db.editCatalog(ctx, "editing a group", edit, func(ctx context.Context, e *catalogEdit) error {
 		was, err := readGroup(ctx, e.tx, g.Name)
@@ -105,6 +106,9 @@ func (db *DB) PutGroup(ctx context.Context, g Group, edit Edit) (saved Group, cr
 			return err
 		}
 		if err := e.If.Check(was.Version); err != nil {
+			return err
+		}
+		if err := profileNamed(ctx, e.tx, g.DeviceProfile, "device_profile"); err != nil {
 			return err
 		}
 		if err := e.checkItems(ctx, &g); err != nil {

@@ -17,6 +17,171 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AbmHealthState.
+const (
+	HealthAccess        AbmHealthState = "abm_access"
+	HealthOk            AbmHealthState = "ok"
+	HealthTerms         AbmHealthState = "abm_terms"
+	HealthTokenExpired  AbmHealthState = "abm_token_expired"
+	HealthTokenRejected AbmHealthState = "abm_token_rejected"
+	HealthUnlinked      AbmHealthState = "unlinked"
+	HealthUnreachable   AbmHealthState = "abm_unreachable"
+)
+
+// Valid indicates whether the value is a known member of the AbmHealthState enum.
+func (e AbmHealthState) Valid() bool {
+	switch e {
+	case HealthAccess:
+		return true
+	case HealthOk:
+		return true
+	case HealthTerms:
+		return true
+	case HealthTokenExpired:
+		return true
+	case HealthTokenRejected:
+		return true
+	case HealthUnlinked:
+		return true
+	case HealthUnreachable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmRequestOutcome.
+const (
+	OutcomeDone     AbmRequestOutcome = "done"
+	OutcomeGuided   AbmRequestOutcome = "guided"
+	OutcomeRetrying AbmRequestOutcome = "retrying"
+)
+
+// Valid indicates whether the value is a known member of the AbmRequestOutcome enum.
+func (e AbmRequestOutcome) Valid() bool {
+	switch e {
+	case OutcomeDone:
+		return true
+	case OutcomeGuided:
+		return true
+	case OutcomeRetrying:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmServerPhase.
+const (
+	PhaseConclude AbmServerPhase = "conclude"
+	PhaseFetch    AbmServerPhase = "fetch"
+	PhaseSync     AbmServerPhase = "sync"
+)
+
+// Valid indicates whether the value is a known member of the AbmServerPhase enum.
+func (e AbmServerPhase) Valid() bool {
+	switch e {
+	case PhaseConclude:
+		return true
+	case PhaseFetch:
+		return true
+	case PhaseSync:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmState.
+const (
+	AbmInConflict AbmState = "conflict"
+	AbmMissing    AbmState = "missing"
+	AbmPresent    AbmState = "present"
+	AbmReleased   AbmState = "released"
+	AbmUnassigned AbmState = "unassigned"
+)
+
+// Valid indicates whether the value is a known member of the AbmState enum.
+func (e AbmState) Valid() bool {
+	switch e {
+	case AbmInConflict:
+		return true
+	case AbmMissing:
+		return true
+	case AbmPresent:
+		return true
+	case AbmReleased:
+		return true
+	case AbmUnassigned:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmTokenWarning.
+const (
+	TokenExpired  AbmTokenWarning = "expired"
+	TokenOneDay   AbmTokenWarning = "1_day"
+	TokenOneMonth AbmTokenWarning = "30_days"
+	TokenOneWeek  AbmTokenWarning = "7_days"
+)
+
+// Valid indicates whether the value is a known member of the AbmTokenWarning enum.
+func (e AbmTokenWarning) Valid() bool {
+	switch e {
+	case TokenExpired:
+		return true
+	case TokenOneDay:
+		return true
+	case TokenOneMonth:
+		return true
+	case TokenOneWeek:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbmVerb.
+const (
+	VerbAssignProfile AbmVerb = "assign_profile"
+	VerbRelease       AbmVerb = "release"
+	VerbUnassign      AbmVerb = "unassign"
+)
+
+// Valid indicates whether the value is a known member of the AbmVerb enum.
+func (e AbmVerb) Valid() bool {
+	switch e {
+	case VerbAssignProfile:
+		return true
+	case VerbRelease:
+		return true
+	case VerbUnassign:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ActivationMode.
+const (
+	ByAdmin ActivationMode = "by_admin"
+	ByUser  ActivationMode = "by_user"
+)
+
+// Valid indicates whether the value is a known member of the ActivationMode enum.
+func (e ActivationMode) Valid() bool {
+	switch e {
+	case ByAdmin:
+		return true
+	case ByUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Awaiting.
 const (
 	AwaitingDeviceActivation Awaiting = "Awaiting Device Activation"
@@ -37,15 +202,30 @@ func (e Awaiting) Valid() bool {
 
 // Defines values for BlockedBy.
 const (
-	AbmConflict BlockedBy = "abm_conflict"
-	OnHold      BlockedBy = "on_hold"
-	Stuck       BlockedBy = "stuck"
+	AbmAccess        BlockedBy = "abm_access"
+	AbmConflict      BlockedBy = "abm_conflict"
+	AbmTerms         BlockedBy = "abm_terms"
+	AbmTokenExpired  BlockedBy = "abm_token_expired"
+	AbmTokenRejected BlockedBy = "abm_token_rejected"
+	AbmUnreachable   BlockedBy = "abm_unreachable"
+	OnHold           BlockedBy = "on_hold"
+	Stuck            BlockedBy = "stuck"
 )
 
 // Valid indicates whether the value is a known member of the BlockedBy enum.
 func (e BlockedBy) Valid() bool {
 	switch e {
+	case AbmAccess:
+		return true
 	case AbmConflict:
+		return true
+	case AbmTerms:
+		return true
+	case AbmTokenExpired:
+		return true
+	case AbmTokenRejected:
+		return true
+	case AbmUnreachable:
 		return true
 	case OnHold:
 		return true
@@ -260,6 +440,27 @@ func (e Status) Valid() bool {
 	}
 }
 
+// Defines values for WantedProfileBy.
+const (
+	ByDevice WantedProfileBy = "device"
+	ByGroup  WantedProfileBy = "group"
+	ByServer WantedProfileBy = "server"
+)
+
+// Valid indicates whether the value is a known member of the WantedProfileBy enum.
+func (e WantedProfileBy) Valid() bool {
+	switch e {
+	case ByDevice:
+		return true
+	case ByGroup:
+		return true
+	case ByServer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for IfNoneMatch.
 const (
 	IfNoneMatchAsterisk IfNoneMatch = "*"
@@ -269,6 +470,21 @@ const (
 func (e IfNoneMatch) Valid() bool {
 	switch e {
 	case IfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutAbmServerParamsIfNoneMatch.
+const (
+	PutAbmServerParamsIfNoneMatchAsterisk PutAbmServerParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutAbmServerParamsIfNoneMatch enum.
+func (e PutAbmServerParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutAbmServerParamsIfNoneMatchAsterisk:
 		return true
 	default:
 		return false
@@ -305,6 +521,21 @@ func (e PutConfigurationParamsIfNoneMatch) Valid() bool {
 	}
 }
 
+// Defines values for PutDeviceProfileParamsIfNoneMatch.
+const (
+	PutDeviceProfileParamsIfNoneMatchAsterisk PutDeviceProfileParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutDeviceProfileParamsIfNoneMatch enum.
+func (e PutDeviceProfileParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutDeviceProfileParamsIfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AssignDeviceParamsIfNoneMatch.
 const (
 	AssignDeviceParamsIfNoneMatchAsterisk AssignDeviceParamsIfNoneMatch = "*"
@@ -334,6 +565,240 @@ func (e PutGroupParamsIfNoneMatch) Valid() bool {
 		return false
 	}
 }
+
+// AbmAccount What Apple says of the account that the server token belongs to.
+type AbmAccount struct {
+	// AdminId The Apple Account that downloaded the token.
+	AdminId    *string `json:"admin_id,omitempty"`
+	OrgAddress *string `json:"org_address,omitempty"`
+	OrgEmail   *string `json:"org_email,omitempty"`
+	OrgId      *string `json:"org_id,omitempty"`
+	OrgName    string  `json:"org_name"`
+	OrgPhone   *string `json:"org_phone,omitempty"`
+
+	// OrgType org, or edu of Apple School Manager.
+	OrgType    string `json:"org_type"`
+	ServerName string `json:"server_name"`
+	ServerUuid string `json:"server_uuid"`
+}
+
+// AbmBusinessAccount defines model for AbmBusinessAccount.
+type AbmBusinessAccount struct {
+	ClientId string `json:"client_id"`
+	KeyId    string `json:"key_id"`
+}
+
+// AbmBusinessAccountInput defines model for AbmBusinessAccountInput.
+type AbmBusinessAccountInput struct {
+	// ClientId Example: BUSINESSAPI.9703f56c-10ce-4876-8f59-e78e5e23a152
+	ClientId string `json:"client_id"`
+	KeyId    string `json:"key_id"`
+
+	// PrivateKey The file in PEM that Apple gave once.
+	PrivateKey string `json:"private_key"`
+}
+
+// AbmDuty defines model for AbmDuty.
+type AbmDuty struct {
+	// Activity The Business API's activity that is under way for it.
+	Activity   *string    `json:"activity,omitempty"`
+	AnsweredAt *time.Time `json:"answered_at,omitempty"`
+	CreatedAt  time.Time  `json:"created_at"`
+
+	// DueAt When Apple is asked next.
+	DueAt time.Time `json:"due_at"`
+
+	// Profile The device profile that is to be assigned.
+	Profile *string `json:"profile,omitempty"`
+
+	// Result Apple's last answer, word for word.
+	Result string  `json:"result"`
+	Server string  `json:"server"`
+	Tries  int     `json:"tries"`
+	Verb   AbmVerb `json:"verb"`
+}
+
+// AbmHealth defines model for AbmHealth.
+type AbmHealth struct {
+	// Detail Apple's own words.
+	Detail string `json:"detail"`
+
+	// Explanation What is wrong; empty when nothing is.
+	Explanation string `json:"explanation"`
+
+	// FailingSince Since when requests have failed; a short outage is not a state yet.
+	FailingSince *time.Time `json:"failing_since,omitempty"`
+	Since        time.Time  `json:"since"`
+
+	// State ok; unlinked: there is no server token yet; the others are why devices that wait for the server are blocked.
+	State AbmHealthState `json:"state"`
+
+	// Who Who can mend it; absent when nobody needs to.
+	Who *string `json:"who,omitempty"`
+}
+
+// AbmHealthState ok; unlinked: there is no server token yet; the others are why devices that wait for the server are blocked.
+type AbmHealthState string
+
+// AbmListing What a server said of the device, in Apple's words.
+type AbmListing struct {
+	AddedAt     *time.Time `json:"added_at,omitempty"`
+	AssetTag    string     `json:"asset_tag"`
+	AssignedAt  *time.Time `json:"assigned_at,omitempty"`
+	AssignedBy  string     `json:"assigned_by"`
+	Color       string     `json:"color"`
+	Description string     `json:"description"`
+	Family      string     `json:"family"`
+	GoneAt      *time.Time `json:"gone_at,omitempty"`
+	Listed      bool       `json:"listed"`
+	Model       string     `json:"model"`
+	OpDate      *time.Time `json:"op_date,omitempty"`
+
+	// OpType added, modified or deleted, of the last change.
+	OpType string `json:"op_type"`
+	Os     string `json:"os"`
+
+	// Profile The device profile that the UUID stands for; absent when it is none of Muster's.
+	Profile           *string    `json:"profile,omitempty"`
+	ProfileAssignedAt *time.Time `json:"profile_assigned_at,omitempty"`
+	ProfilePushedAt   *time.Time `json:"profile_pushed_at,omitempty"`
+
+	// ProfileStatus empty, assigned, pushed or removed.
+	ProfileStatus string    `json:"profile_status"`
+	ProfileUuid   string    `json:"profile_uuid"`
+	SeenAt        time.Time `json:"seen_at"`
+	Server        string    `json:"server"`
+
+	// Settled False while it isn't known what the device's absence means.
+	Settled bool `json:"settled"`
+
+	// Source How the device came into the organisation, by the Business API: APPLE, RESELLER, MANUALLY_ADDED.
+	Source string `json:"source"`
+}
+
+// AbmRequest defines model for AbmRequest.
+type AbmRequest struct {
+	AgainAt    *time.Time `json:"again_at,omitempty"`
+	AnsweredAt *time.Time `json:"answered_at,omitempty"`
+	AskedAt    *time.Time `json:"asked_at,omitempty"`
+
+	// Outcome done: Apple did it; retrying: it is asked again; guided: a person must do it in Apple's portal, and the next sync confirms it.
+	Outcome *AbmRequestOutcome `json:"outcome,omitempty"`
+	Profile *string            `json:"profile,omitempty"`
+
+	// Result Apple's answer, word for word.
+	Result string  `json:"result"`
+	Verb   AbmVerb `json:"verb"`
+}
+
+// AbmRequestOutcome done: Apple did it; retrying: it is asked again; guided: a person must do it in Apple's portal, and the next sync confirms it.
+type AbmRequestOutcome string
+
+// AbmServer defines model for AbmServer.
+type AbmServer struct {
+	// Account What Apple says of the account that the server token belongs to.
+	Account         *AbmAccount         `json:"account,omitempty"`
+	BusinessAccount *AbmBusinessAccount `json:"business_account,omitempty"`
+	CreatedAt       time.Time           `json:"created_at"`
+	DefaultProfile  *string             `json:"default_profile,omitempty"`
+	Description     string              `json:"description"`
+
+	// Devices How many devices the server lists.
+	Devices    int        `json:"devices"`
+	FullDoneAt *time.Time `json:"full_done_at,omitempty"`
+
+	// FullEvery Example: 24h
+	FullEvery string `json:"full_every"`
+
+	// FullStartedAt When all devices were last begun to be listed.
+	FullStartedAt *time.Time `json:"full_started_at,omitempty"`
+	Health        AbmHealth  `json:"health"`
+
+	// LinkedAt When the server token was uploaded.
+	LinkedAt *time.Time `json:"linked_at,omitempty"`
+
+	// Name Example: schools
+	Name   string `json:"name"`
+	Paused bool   `json:"paused"`
+
+	// Phase fetch: all devices are being listed; conclude: it is being found out which are gone; sync: what changes is asked for.
+	Phase AbmServerPhase `json:"phase"`
+
+	// SyncEvery Example: 5m
+	SyncEvery string `json:"sync_every"`
+
+	// SyncNote What was odd about the last sync.
+	SyncNote string `json:"sync_note"`
+
+	// SyncWantedAt When somebody wished a sync; absent once it began.
+	SyncWantedAt *time.Time `json:"sync_wanted_at,omitempty"`
+
+	// SyncedAt When it was last asked what changed.
+	SyncedAt *time.Time `json:"synced_at,omitempty"`
+
+	// Throttled How often Apple asked for a pause.
+	Throttled int64 `json:"throttled"`
+
+	// ThrottledUntil Until when Apple asked for a pause; absent when it is over.
+	ThrottledUntil *time.Time `json:"throttled_until,omitempty"`
+	Token          *AbmToken  `json:"token,omitempty"`
+	UpdatedAt      time.Time  `json:"updated_at"`
+	Version        int64      `json:"version"`
+
+	// Waiting For how many Apple is still to be asked for something.
+	Waiting int `json:"waiting"`
+}
+
+// AbmServerPhase fetch: all devices are being listed; conclude: it is being found out which are gone; sync: what changes is asked for.
+type AbmServerPhase string
+
+// AbmServerInput defines model for AbmServerInput.
+type AbmServerInput struct {
+	// DefaultProfile The device profile of devices that have none of their own nor by a group.
+	//
+	// Example: standard
+	DefaultProfile *string `json:"default_profile,omitempty"`
+
+	// Description Example: iPads of the schools
+	Description *string `json:"description,omitempty"`
+
+	// FullEvery How often all devices are listed anew, which finds those that vanished: 1h to 720h.
+	//
+	// Example: 24h
+	FullEvery *string `json:"full_every,omitempty"`
+
+	// SyncEvery How often what changed is asked for: 1m to 24h.
+	//
+	// Example: 5m
+	SyncEvery *string `json:"sync_every,omitempty"`
+}
+
+// AbmServerList defines model for AbmServerList.
+type AbmServerList struct {
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+	Servers    []AbmServer `json:"servers"`
+}
+
+// AbmState present: a server lists it; unassigned: it was taken off its server; released: it left the organisation; missing: it is no longer listed, and not known yet why; conflict: two servers list it. Absent when no server ever listed it.
+type AbmState string
+
+// AbmToken defines model for AbmToken.
+type AbmToken struct {
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Warning There when the token ends within 30 days, 7 days or a day, or has ended.
+	Warning *AbmTokenWarning `json:"warning,omitempty"`
+}
+
+// AbmTokenWarning There when the token ends within 30 days, 7 days or a day, or has ended.
+type AbmTokenWarning string
+
+// AbmVerb defines model for AbmVerb.
+type AbmVerb string
+
+// ActivationMode by_admin: the device enrolls without asking anybody; by_user: somebody signs in during setup.
+type ActivationMode string
 
 // App defines model for App.
 type App struct {
@@ -432,7 +897,8 @@ type AssignmentResult struct {
 // Awaiting defines model for Awaiting.
 type Awaiting string
 
-// BlockedBy defines model for BlockedBy.
+// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+// The others say why the Apple Business Manager server that it waits for doesn't work.
 type BlockedBy string
 
 // Configuration defines model for Configuration.
@@ -468,13 +934,19 @@ type CreatedToken struct {
 
 // Device defines model for Device.
 type Device struct {
+	// AbmState present: a server lists it; unassigned: it was taken off its server; released: it left the organisation; missing: it is no longer listed, and not known yet why; conflict: two servers list it. Absent when no server ever listed it.
+	AbmState *AbmState `json:"abm_state,omitempty"`
+
 	// ActivatedAt When the current enrollment became active.
-	ActivatedAt  *time.Time  `json:"activated_at,omitempty"`
-	Assignment   *Assignment `json:"assignment,omitempty"`
-	Awaiting     []Awaiting  `json:"awaiting"`
-	BlockedBy    *BlockedBy  `json:"blocked_by,omitempty"`
-	BuildVersion string      `json:"build_version"`
-	CreatedAt    time.Time   `json:"created_at"`
+	ActivatedAt *time.Time  `json:"activated_at,omitempty"`
+	Assignment  *Assignment `json:"assignment,omitempty"`
+	Awaiting    []Awaiting  `json:"awaiting"`
+
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+	// The others say why the Apple Business Manager server that it waits for doesn't work.
+	BlockedBy    *BlockedBy `json:"blocked_by,omitempty"`
+	BuildVersion string     `json:"build_version"`
+	CreatedAt    time.Time  `json:"created_at"`
 
 	// EnrolledAt When the device last became Enrolled; only while it is.
 	EnrolledAt *time.Time `json:"enrolled_at,omitempty"`
@@ -493,21 +965,56 @@ type Device struct {
 	Name        string     `json:"name"`
 	OsVersion   string     `json:"os_version"`
 	ProductName string     `json:"product_name"`
-	ReleasedAt  *time.Time `json:"released_at,omitempty"`
+
+	// Release There while a release was asked for and not carried out yet.
+	Release    *PendingRelease `json:"release,omitempty"`
+	ReleasedAt *time.Time      `json:"released_at,omitempty"`
 
 	// Serial Example: C07Q853LG9RM
 	Serial string `json:"serial"`
 
 	// Server The Apple Business Manager server that lists the device.
-	Server    string    `json:"server"`
-	Status    Status    `json:"status"`
-	UpdatedAt time.Time `json:"updated_at"`
+	Server string `json:"server"`
+	Status Status `json:"status"`
+
+	// UnassignAskedAt When it was asked to take the device off its MDM server; only while Apple Business Manager hasn't.
+	UnassignAskedAt *time.Time `json:"unassign_asked_at,omitempty"`
+	UpdatedAt       time.Time  `json:"updated_at"`
 
 	// Version Rises with every change.
 	Version int64 `json:"version"`
 
 	// Waits Only when one device is asked for; see explain.
 	Waits *[]Wait `json:"waits,omitempty"`
+}
+
+// DeviceAbm defines model for DeviceAbm.
+type DeviceAbm struct {
+	// AbmState present: a server lists it; unassigned: it was taken off its server; released: it left the organisation; missing: it is no longer listed, and not known yet why; conflict: two servers list it. Absent when no server ever listed it.
+	AbmState *AbmState `json:"abm_state,omitempty"`
+
+	// DeviceProfile The device profile that the device should have; absent when there is none.
+	DeviceProfile *WantedProfile `json:"device_profile,omitempty"`
+
+	// Duties What Apple is still to be asked for.
+	Duties []AbmDuty `json:"duties"`
+
+	// OtherServer The other server of a conflict.
+	OtherServer *string `json:"other_server,omitempty"`
+
+	// Provisional There while the holder of a device that was added with Apple Configurator may take it out of the organisation: for 30 days
+	// from its first enrollment, which is when both times are there.
+	Provisional *Provisional `json:"provisional,omitempty"`
+
+	// Requests What Apple was asked for, and what became of it.
+	Requests []AbmRequest `json:"requests"`
+	Serial   string       `json:"serial"`
+
+	// Server The server that lists the device; of a conflict the newer one.
+	Server *string `json:"server,omitempty"`
+
+	// Servers What each server said last, those that list the device first.
+	Servers []AbmListing `json:"servers"`
 }
 
 // DeviceList defines model for DeviceList.
@@ -518,8 +1025,51 @@ type DeviceList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// DeviceProfile defines model for DeviceProfile.
+type DeviceProfile struct {
+	// ActivationMode by_admin: the device enrolls without asking anybody; by_user: somebody signs in during setup.
+	ActivationMode ActivationMode `json:"activation_mode"`
+
+	// Content Rises with every change of what Apple is told.
+	Content     int                    `json:"content"`
+	CreatedAt   time.Time              `json:"created_at"`
+	Description string                 `json:"description"`
+	Fields      map[string]interface{} `json:"fields"`
+	Name        string                 `json:"name"`
+	UpdatedAt   time.Time              `json:"updated_at"`
+	Version     int64                  `json:"version"`
+}
+
+// DeviceProfileChoice defines model for DeviceProfileChoice.
+type DeviceProfileChoice struct {
+	// Name Example: kiosk
+	Name string `json:"name"`
+}
+
+// DeviceProfileInput defines model for DeviceProfileInput.
+type DeviceProfileInput struct {
+	// ActivationMode by_admin: the device enrolls without asking anybody; by_user: somebody signs in during setup.
+	ActivationMode *ActivationMode `json:"activation_mode,omitempty"`
+	Description    *string         `json:"description,omitempty"`
+
+	// Fields Apple's fields: Profile, of the device assignment API.
+	//
+	// Example: {"await_device_configured":true,"is_mdm_removable":false,"is_supervised":true,"skip_setup_items":["AppleID","Siri"]}
+	Fields map[string]interface{} `json:"fields"`
+}
+
+// DeviceProfileList defines model for DeviceProfileList.
+type DeviceProfileList struct {
+	DeviceProfiles []DeviceProfile `json:"device_profiles"`
+
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
 // Explanation defines model for Explanation.
 type Explanation struct {
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+	// The others say why the Apple Business Manager server that it waits for doesn't work.
 	BlockedBy *BlockedBy `json:"blocked_by,omitempty"`
 	Labels    []string   `json:"labels"`
 	Serial    string     `json:"serial"`
@@ -557,19 +1107,39 @@ type Fact struct {
 	Source string `json:"source"`
 }
 
+// ForgetDevicesInput defines model for ForgetDevicesInput.
+type ForgetDevicesInput struct {
+	// Name The server's name typed again.
+	Name string `json:"name"`
+}
+
+// ForgetDevicesResult defines model for ForgetDevicesResult.
+type ForgetDevicesResult struct {
+	// Left How many devices are still to be forgotten.
+	Left int `json:"left"`
+}
+
 // Group defines model for Group.
 type Group struct {
-	CreatedAt   time.Time   `json:"created_at"`
-	Description string      `json:"description"`
-	Items       []GroupItem `json:"items"`
-	Name        string      `json:"name"`
-	UpdatedAt   time.Time   `json:"updated_at"`
-	Version     int64       `json:"version"`
+	CreatedAt   time.Time `json:"created_at"`
+	Description string    `json:"description"`
+
+	// DeviceProfile The device profile by which the group's devices are set up.
+	DeviceProfile *string     `json:"device_profile,omitempty"`
+	Items         []GroupItem `json:"items"`
+	Name          string      `json:"name"`
+	UpdatedAt     time.Time   `json:"updated_at"`
+	Version       int64       `json:"version"`
 }
 
 // GroupInput Example: {"description":"Drivers of the northern depot","items":[{"kind":"configuration","name":"wifi","stage":"before_release"},{"depends_on":[{"kind":"configuration","name":"wifi"}],"kind":"app","name":"routes","stage":"required"}]}
 type GroupInput struct {
 	Description *string `json:"description,omitempty"`
+
+	// DeviceProfile The device profile by which the group's devices are set up; their server's default when not given.
+	//
+	// Example: kiosk
+	DeviceProfile *string `json:"device_profile,omitempty"`
 
 	// Items In their order; `stage` is required by default.
 	Items []GroupItem `json:"items"`
@@ -649,6 +1219,20 @@ type NextCursor = string
 
 // OwnedBy defines model for OwnedBy.
 type OwnedBy string
+
+// PendingRelease There while a release was asked for and not carried out yet.
+type PendingRelease struct {
+	AskedAt time.Time `json:"asked_at"`
+
+	// Begun Whether Apple is being asked, so that it can't be cancelled any more.
+	Begun bool `json:"begun"`
+
+	// DueAt When it is carried out, unless it is cancelled before.
+	DueAt time.Time `json:"due_at"`
+
+	// Reason Example: end_of_life
+	Reason string `json:"reason"`
+}
 
 // Person defines model for Person.
 type Person struct {
@@ -753,6 +1337,13 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
+// Provisional There while the holder of a device that was added with Apple Configurator may take it out of the organisation: for 30 days
+// from its first enrollment, which is when both times are there.
+type Provisional struct {
+	Since *time.Time `json:"since,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
+}
+
 // ReleaseInput defines model for ReleaseInput.
 type ReleaseInput struct {
 	// Reason end_of_life or permanently_damaged.
@@ -828,6 +1419,19 @@ type Wait struct {
 	Who string `json:"who"`
 }
 
+// WantedProfile The device profile that the device should have; absent when there is none.
+type WantedProfile struct {
+	// By Whether the device, one of its groups or its server has it.
+	By   WantedProfileBy `json:"by"`
+	Name string          `json:"name"`
+
+	// Of The group or the server.
+	Of *string `json:"of,omitempty"`
+}
+
+// WantedProfileBy Whether the device, one of its groups or its server has it.
+type WantedProfileBy string
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -851,6 +1455,93 @@ type Name = string
 
 // Serial defines model for Serial.
 type Serial = string
+
+// ListAbmServersParams defines parameters for ListAbmServers.
+type ListAbmServersParams struct {
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// DeleteAbmServerParams defines parameters for DeleteAbmServer.
+type DeleteAbmServerParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutAbmServerParams defines parameters for PutAbmServer.
+type PutAbmServerParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutAbmServerParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutAbmServerParamsIfNoneMatch defines parameters for PutAbmServer.
+type PutAbmServerParamsIfNoneMatch string
+
+// DeleteAbmServerBusinessAccountParams defines parameters for DeleteAbmServerBusinessAccount.
+type DeleteAbmServerBusinessAccountParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutAbmServerBusinessAccountParams defines parameters for PutAbmServerBusinessAccount.
+type PutAbmServerBusinessAccountParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutAbmServerTokenParams defines parameters for PutAbmServerToken.
+type PutAbmServerTokenParams struct {
+	// Force Take a token of another MDM server at Apple, too.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ForgetAbmServerDevicesParams defines parameters for ForgetAbmServerDevices.
+type ForgetAbmServerDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseAbmServerParams defines parameters for PauseAbmServer.
+type PauseAbmServerParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RenewAbmServerKeysParams defines parameters for RenewAbmServerKeys.
+type RenewAbmServerKeysParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ResumeAbmServerParams defines parameters for ResumeAbmServer.
+type ResumeAbmServerParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SyncAbmServerParams defines parameters for SyncAbmServer.
+type SyncAbmServerParams struct {
+	// Full List all devices anew, instead of only what changed.
+	Full *bool `form:"full,omitempty" json:"full,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
 
 // ListAppsParams defines parameters for ListApps.
 type ListAppsParams struct {
@@ -921,6 +1612,39 @@ type PutConfigurationParams struct {
 // PutConfigurationParamsIfNoneMatch defines parameters for PutConfiguration.
 type PutConfigurationParamsIfNoneMatch string
 
+// ListDeviceProfilesParams defines parameters for ListDeviceProfiles.
+type ListDeviceProfilesParams struct {
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// DeleteDeviceProfileParams defines parameters for DeleteDeviceProfile.
+type DeleteDeviceProfileParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDeviceProfileParams defines parameters for PutDeviceProfile.
+type PutDeviceProfileParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutDeviceProfileParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDeviceProfileParamsIfNoneMatch defines parameters for PutDeviceProfile.
+type PutDeviceProfileParamsIfNoneMatch string
+
 // ListDevicesParams defines parameters for ListDevices.
 type ListDevicesParams struct {
 	// Status One or more statuses.
@@ -980,6 +1704,18 @@ type AssignDeviceParams struct {
 // AssignDeviceParamsIfNoneMatch defines parameters for AssignDevice.
 type AssignDeviceParamsIfNoneMatch string
 
+// DeleteDeviceDeviceProfileParams defines parameters for DeleteDeviceDeviceProfile.
+type DeleteDeviceDeviceProfileParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDeviceDeviceProfileParams defines parameters for PutDeviceDeviceProfile.
+type PutDeviceDeviceProfileParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // GetDeviceTimelineParams defines parameters for GetDeviceTimeline.
 type GetDeviceTimelineParams struct {
 	// Cursor The next_cursor of the page before.
@@ -987,6 +1723,12 @@ type GetDeviceTimelineParams struct {
 
 	// Limit The most entries of a page.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CancelDeviceReleaseParams defines parameters for CancelDeviceRelease.
+type CancelDeviceReleaseParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ExtendDeviceHoldParams defines parameters for ExtendDeviceHold.
@@ -1021,6 +1763,12 @@ type ResumeDeviceParams struct {
 
 // RetryDeviceParams defines parameters for RetryDevice.
 type RetryDeviceParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnassignDeviceFromMdmParams defines parameters for UnassignDeviceFromMdm.
+type UnassignDeviceFromMdmParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -1106,14 +1854,29 @@ type RevokeTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// PutAbmServerJSONRequestBody defines body for PutAbmServer for application/json ContentType.
+type PutAbmServerJSONRequestBody = AbmServerInput
+
+// PutAbmServerBusinessAccountJSONRequestBody defines body for PutAbmServerBusinessAccount for application/json ContentType.
+type PutAbmServerBusinessAccountJSONRequestBody = AbmBusinessAccountInput
+
+// ForgetAbmServerDevicesJSONRequestBody defines body for ForgetAbmServerDevices for application/json ContentType.
+type ForgetAbmServerDevicesJSONRequestBody = ForgetDevicesInput
+
 // PutAppJSONRequestBody defines body for PutApp for application/json ContentType.
 type PutAppJSONRequestBody = AppInput
+
+// PutDeviceProfileJSONRequestBody defines body for PutDeviceProfile for application/json ContentType.
+type PutDeviceProfileJSONRequestBody = DeviceProfileInput
 
 // RegisterDeviceJSONRequestBody defines body for RegisterDevice for application/json ContentType.
 type RegisterDeviceJSONRequestBody = NewDevice
 
 // AssignDeviceJSONRequestBody defines body for AssignDevice for application/json ContentType.
 type AssignDeviceJSONRequestBody = AssignmentInput
+
+// PutDeviceDeviceProfileJSONRequestBody defines body for PutDeviceDeviceProfile for application/json ContentType.
+type PutDeviceDeviceProfileJSONRequestBody = DeviceProfileChoice
 
 // ExtendDeviceHoldJSONRequestBody defines body for ExtendDeviceHold for application/json ContentType.
 type ExtendDeviceHoldJSONRequestBody = ExtendHoldInput
@@ -1232,6 +1995,134 @@ type ClientInterface interface {
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListAbmServers List Apple Business Manager servers
+	//
+	// Corresponds with GET /v1/abm-servers (the `ListAbmServers` operationId).
+	ListAbmServers(ctx context.Context, params *ListAbmServersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteAbmServer Delete an Apple Business Manager server
+	//
+	// A server that lists devices gives `in_use`.
+	//
+	// Corresponds with DELETE /v1/abm-servers/{name} (the `DeleteAbmServer` operationId).
+	DeleteAbmServer(ctx context.Context, name Name, params *DeleteAbmServerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAbmServer Show an Apple Business Manager server
+	//
+	// Its account, how far its list of devices is, whether it works, and if not, who can mend it. Secrets are never shown.
+	//
+	// Corresponds with GET /v1/abm-servers/{name} (the `GetAbmServer` operationId).
+	GetAbmServer(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutAbmServerWithBody Create or edit an Apple Business Manager server
+	//
+	// A new server gets a key pair. Upload its certificate at Apple (`…/certificate`), download the server token there, and
+	// upload that (`…/token`): then the server is linked. The name is made of lower-case letters, digits and hyphens.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/abm-servers/{name} (the `PutAbmServer` operationId).
+	PutAbmServerWithBody(ctx context.Context, name Name, params *PutAbmServerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutAbmServer Create or edit an Apple Business Manager server
+	//
+	// A new server gets a key pair. Upload its certificate at Apple (`…/certificate`), download the server token there, and
+	// upload that (`…/token`): then the server is linked. The name is made of lower-case letters, digits and hyphens.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/abm-servers/{name} (the `PutAbmServer` operationId).
+	PutAbmServer(ctx context.Context, name Name, params *PutAbmServerParams, body PutAbmServerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteAbmServerBusinessAccount Take a server's API account away
+	//
+	// Corresponds with DELETE /v1/abm-servers/{name}/business-account (the `DeleteAbmServerBusinessAccount` operationId).
+	DeleteAbmServerBusinessAccount(ctx context.Context, name Name, params *DeleteAbmServerBusinessAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutAbmServerBusinessAccountWithBody Give a server an API account of Apple's Business API
+	//
+	// With it devices are unassigned and released by Muster, and it is known why a device is no longer listed. The key is kept sealed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/abm-servers/{name}/business-account (the `PutAbmServerBusinessAccount` operationId).
+	PutAbmServerBusinessAccountWithBody(ctx context.Context, name Name, params *PutAbmServerBusinessAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutAbmServerBusinessAccount Give a server an API account of Apple's Business API
+	//
+	// With it devices are unassigned and released by Muster, and it is known why a device is no longer listed. The key is kept sealed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/abm-servers/{name}/business-account (the `PutAbmServerBusinessAccount` operationId).
+	PutAbmServerBusinessAccount(ctx context.Context, name Name, params *PutAbmServerBusinessAccountParams, body PutAbmServerBusinessAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAbmServerCertificate Download the certificate that is uploaded at Apple
+	//
+	// Apple encrypts server tokens for it. It holds no secret.
+	//
+	// Corresponds with GET /v1/abm-servers/{name}/certificate (the `GetAbmServerCertificate` operationId).
+	GetAbmServerCertificate(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutAbmServerTokenWithBody Link a server by its server token, or renew the link
+	//
+	// Takes the file that Apple gave, which ends in .p7m, as it is. A token of another MDM server at Apple than the one before
+	// gives `abm_token_other_account` unless `force` is set; all devices are listed anew then. What waited for a working
+	// token goes on at once.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/abm-servers/{name}/token (the `PutAbmServerToken` operationId).
+	PutAbmServerTokenWithBody(ctx context.Context, name Name, params *PutAbmServerTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ForgetAbmServerDevicesWithBody Take the devices of a server that is gone at Apple as unassigned
+	//
+	// For a server that doesn't work any more and won't again, so that it can be deleted; its name is typed again. A server
+	// that works and isn't paused gives `abm_server_works`. With very many devices the answer comes before all are
+	// forgotten: repeat the request while `left` isn't 0.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:forget-devices (the `ForgetAbmServerDevices` operationId).
+	ForgetAbmServerDevicesWithBody(ctx context.Context, name Name, params *ForgetAbmServerDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ForgetAbmServerDevices Take the devices of a server that is gone at Apple as unassigned
+	//
+	// For a server that doesn't work any more and won't again, so that it can be deleted; its name is typed again. A server
+	// that works and isn't paused gives `abm_server_works`. With very many devices the answer comes before all are
+	// forgotten: repeat the request while `left` isn't 0.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:forget-devices (the `ForgetAbmServerDevices` operationId).
+	ForgetAbmServerDevices(ctx context.Context, name Name, params *ForgetAbmServerDevicesParams, body ForgetAbmServerDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseAbmServer Stop the syncs of a server
+	//
+	// What Apple is to be asked for devices goes on.
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:pause (the `PauseAbmServer` operationId).
+	PauseAbmServer(ctx context.Context, name Name, params *PauseAbmServerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenewAbmServerKeys Make a server's key pair anew
+	//
+	// The token that is linked stays good. The next one must be downloaded after the new certificate was uploaded at Apple.
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:renew-keys (the `RenewAbmServerKeys` operationId).
+	RenewAbmServerKeys(ctx context.Context, name Name, params *RenewAbmServerKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResumeAbmServer Go on with the syncs of a server
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:resume (the `ResumeAbmServer` operationId).
+	ResumeAbmServer(ctx context.Context, name Name, params *ResumeAbmServerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SyncAbmServer Sync a server now
+	//
+	// A server without a token gives `abm_server_unlinked`, a paused one `abm_server_paused`.
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:sync (the `SyncAbmServer` operationId).
+	SyncAbmServer(ctx context.Context, name Name, params *SyncAbmServerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListApps List apps
 	//
 	// Corresponds with GET /v1/apps (the `ListApps` operationId).
@@ -1305,6 +2196,45 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/configurations/{name}/content (the `GetConfigurationContent` operationId).
 	GetConfigurationContent(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListDeviceProfiles List device profiles
+	//
+	// Corresponds with GET /v1/device-profiles (the `ListDeviceProfiles` operationId).
+	ListDeviceProfiles(ctx context.Context, params *ListDeviceProfilesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteDeviceProfile Delete a device profile
+	//
+	// A profile that a server, a group or a device has gives `in_use`.
+	//
+	// Corresponds with DELETE /v1/device-profiles/{name} (the `DeleteDeviceProfile` operationId).
+	DeleteDeviceProfile(ctx context.Context, name Name, params *DeleteDeviceProfileParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDeviceProfile Show a device profile
+	//
+	// Corresponds with GET /v1/device-profiles/{name} (the `GetDeviceProfile` operationId).
+	GetDeviceProfile(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutDeviceProfileWithBody Create or edit a device profile
+	//
+	// `fields` are Apple's, by Apple's names. What Apple would refuse is refused with `device_profile_invalid` and Apple's rule,
+	// every problem with its field. `url`, `configuration_web_url` and `devices` are filled in by Muster. New content is defined
+	// at Apple and assigned to every device that has the profile; it counts when a device is set up next.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/device-profiles/{name} (the `PutDeviceProfile` operationId).
+	PutDeviceProfileWithBody(ctx context.Context, name Name, params *PutDeviceProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutDeviceProfile Create or edit a device profile
+	//
+	// `fields` are Apple's, by Apple's names. What Apple would refuse is refused with `device_profile_invalid` and Apple's rule,
+	// every problem with its field. `url`, `configuration_web_url` and `devices` are filled in by Muster. New content is defined
+	// at Apple and assigned to every device that has the profile; it counts when a device is set up next.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/device-profiles/{name} (the `PutDeviceProfile` operationId).
+	PutDeviceProfile(ctx context.Context, name Name, params *PutDeviceProfileParams, body PutDeviceProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDevices List devices
 	//
 	// Devices by serial number; the filters narrow the list together.
@@ -1338,6 +2268,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/devices/{serial} (the `GetDevice` operationId).
 	GetDevice(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDeviceAbm Show what Apple Business Manager says of a device
+	//
+	// What each server said of the device last, which device profile it should have and by what, and what Apple is still to
+	// be asked for, with its last answer word for word.
+	//
+	// Corresponds with GET /v1/devices/{serial}/abm (the `GetDeviceAbm` operationId).
+	GetDeviceAbm(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UnassignDevice Take user and groups away from a device
 	//
@@ -1377,6 +2315,29 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/devices/{serial}/assignment (the `AssignDevice` operationId).
 	AssignDevice(ctx context.Context, serial Serial, params *AssignDeviceParams, body AssignDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteDeviceDeviceProfile Have a device set up by its groups' or its server's device profile
+	//
+	// Corresponds with DELETE /v1/devices/{serial}/device-profile (the `DeleteDeviceDeviceProfile` operationId).
+	DeleteDeviceDeviceProfile(ctx context.Context, serial Serial, params *DeleteDeviceDeviceProfileParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutDeviceDeviceProfileWithBody Have a device set up by a device profile of its own
+	//
+	// It comes before the profile of the device's groups and its server's default. It counts when the device is set up next.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/devices/{serial}/device-profile (the `PutDeviceDeviceProfile` operationId).
+	PutDeviceDeviceProfileWithBody(ctx context.Context, serial Serial, params *PutDeviceDeviceProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutDeviceDeviceProfile Have a device set up by a device profile of its own
+	//
+	// It comes before the profile of the device's groups and its server's default. It counts when the device is set up next.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/devices/{serial}/device-profile (the `PutDeviceDeviceProfile` operationId).
+	PutDeviceDeviceProfile(ctx context.Context, serial Serial, params *PutDeviceDeviceProfileParams, body PutDeviceDeviceProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetEnrollmentProfile Download the enrollment profile for a device
 	//
 	// For manual enrollment and Apple Configurator. Each download holds a new one-time challenge, so it enrolls one
@@ -1405,6 +2366,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/devices/{serial}/timeline (the `GetDeviceTimeline` operationId).
 	GetDeviceTimeline(ctx context.Context, serial Serial, params *GetDeviceTimelineParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelDeviceRelease Take a release back
+	//
+	// Once Apple is being asked it can't be taken back any more (`release_begun`). Without a release nothing changes.
+	//
+	// Corresponds with POST /v1/devices/{serial}:cancel-release (the `CancelDeviceRelease` operationId).
+	CancelDeviceRelease(ctx context.Context, serial Serial, params *CancelDeviceReleaseParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExtendDeviceHoldWithBody Change when a device's time in Setup Assistant is up
 	//
@@ -1444,8 +2412,10 @@ type ClientInterface interface {
 
 	// ReleaseDeviceWithBody Release a device for good
 	//
-	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
-	// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
+	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. It
+	// is carried out when the time to cancel it is over: see `release.due_at` of the answer, and `:cancel-release`.
+	// Until then the device refuses other changes with `release_pending`. A device that an Apple Business Manager server
+	// lists is released there, too. A device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1454,8 +2424,10 @@ type ClientInterface interface {
 
 	// ReleaseDevice Release a device for good
 	//
-	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
-	// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
+	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. It
+	// is carried out when the time to cancel it is over: see `release.due_at` of the answer, and `:cancel-release`.
+	// Until then the device refuses other changes with `release_pending`. A device that an Apple Business Manager server
+	// lists is released there, too. A device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1480,6 +2452,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/devices/{serial}:retry (the `RetryDevice` operationId).
 	RetryDevice(ctx context.Context, serial Serial, params *RetryDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
+	//
+	// Done by the Business API where the server has an account, else by a person in Apple's portal; the next sync confirms
+	// it. A staged device is Unassigned then; a managed one is Unassign Pending until it is heard of, and stays managed. It
+	// keeps its assignment, for the time when it is assigned to this server again. To take user and groups away, delete
+	// the assignment instead. A device that no server lists gives `device_not_in_abm`, one that two list `abm_conflict`.
+	//
+	// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
+	UnassignDeviceFromMdm(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups List groups
 	//
@@ -1644,6 +2626,294 @@ func (c *Client) Openapi(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 // Corresponds with GET /readyz (the `Readyz` operationId).
 func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReadyzRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAbmServers List Apple Business Manager servers
+//
+// Corresponds with GET /v1/abm-servers (the `ListAbmServers` operationId).
+func (c *Client) ListAbmServers(ctx context.Context, params *ListAbmServersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAbmServersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteAbmServer Delete an Apple Business Manager server
+//
+// A server that lists devices gives `in_use`.
+//
+// Corresponds with DELETE /v1/abm-servers/{name} (the `DeleteAbmServer` operationId).
+func (c *Client) DeleteAbmServer(ctx context.Context, name Name, params *DeleteAbmServerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteAbmServerRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAbmServer Show an Apple Business Manager server
+//
+// Its account, how far its list of devices is, whether it works, and if not, who can mend it. Secrets are never shown.
+//
+// Corresponds with GET /v1/abm-servers/{name} (the `GetAbmServer` operationId).
+func (c *Client) GetAbmServer(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAbmServerRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutAbmServerWithBody Create or edit an Apple Business Manager server
+//
+// A new server gets a key pair. Upload its certificate at Apple (`…/certificate`), download the server token there, and
+// upload that (`…/token`): then the server is linked. The name is made of lower-case letters, digits and hyphens.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/abm-servers/{name} (the `PutAbmServer` operationId).
+func (c *Client) PutAbmServerWithBody(ctx context.Context, name Name, params *PutAbmServerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutAbmServerRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutAbmServer Create or edit an Apple Business Manager server
+//
+// A new server gets a key pair. Upload its certificate at Apple (`…/certificate`), download the server token there, and
+// upload that (`…/token`): then the server is linked. The name is made of lower-case letters, digits and hyphens.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/abm-servers/{name} (the `PutAbmServer` operationId).
+func (c *Client) PutAbmServer(ctx context.Context, name Name, params *PutAbmServerParams, body PutAbmServerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutAbmServerRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteAbmServerBusinessAccount Take a server's API account away
+//
+// Corresponds with DELETE /v1/abm-servers/{name}/business-account (the `DeleteAbmServerBusinessAccount` operationId).
+func (c *Client) DeleteAbmServerBusinessAccount(ctx context.Context, name Name, params *DeleteAbmServerBusinessAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteAbmServerBusinessAccountRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutAbmServerBusinessAccountWithBody Give a server an API account of Apple's Business API
+//
+// With it devices are unassigned and released by Muster, and it is known why a device is no longer listed. The key is kept sealed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/abm-servers/{name}/business-account (the `PutAbmServerBusinessAccount` operationId).
+func (c *Client) PutAbmServerBusinessAccountWithBody(ctx context.Context, name Name, params *PutAbmServerBusinessAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutAbmServerBusinessAccountRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutAbmServerBusinessAccount Give a server an API account of Apple's Business API
+//
+// With it devices are unassigned and released by Muster, and it is known why a device is no longer listed. The key is kept sealed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/abm-servers/{name}/business-account (the `PutAbmServerBusinessAccount` operationId).
+func (c *Client) PutAbmServerBusinessAccount(ctx context.Context, name Name, params *PutAbmServerBusinessAccountParams, body PutAbmServerBusinessAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutAbmServerBusinessAccountRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAbmServerCertificate Download the certificate that is uploaded at Apple
+//
+// Apple encrypts server tokens for it. It holds no secret.
+//
+// Corresponds with GET /v1/abm-servers/{name}/certificate (the `GetAbmServerCertificate` operationId).
+func (c *Client) GetAbmServerCertificate(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAbmServerCertificateRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutAbmServerTokenWithBody Link a server by its server token, or renew the link
+//
+// Takes the file that Apple gave, which ends in .p7m, as it is. A token of another MDM server at Apple than the one before
+// gives `abm_token_other_account` unless `force` is set; all devices are listed anew then. What waited for a working
+// token goes on at once.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/abm-servers/{name}/token (the `PutAbmServerToken` operationId).
+func (c *Client) PutAbmServerTokenWithBody(ctx context.Context, name Name, params *PutAbmServerTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutAbmServerTokenRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ForgetAbmServerDevicesWithBody Take the devices of a server that is gone at Apple as unassigned
+//
+// For a server that doesn't work any more and won't again, so that it can be deleted; its name is typed again. A server
+// that works and isn't paused gives `abm_server_works`. With very many devices the answer comes before all are
+// forgotten: repeat the request while `left` isn't 0.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/abm-servers/{name}:forget-devices (the `ForgetAbmServerDevices` operationId).
+func (c *Client) ForgetAbmServerDevicesWithBody(ctx context.Context, name Name, params *ForgetAbmServerDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewForgetAbmServerDevicesRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ForgetAbmServerDevices Take the devices of a server that is gone at Apple as unassigned
+//
+// For a server that doesn't work any more and won't again, so that it can be deleted; its name is typed again. A server
+// that works and isn't paused gives `abm_server_works`. With very many devices the answer comes before all are
+// forgotten: repeat the request while `left` isn't 0.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/abm-servers/{name}:forget-devices (the `ForgetAbmServerDevices` operationId).
+func (c *Client) ForgetAbmServerDevices(ctx context.Context, name Name, params *ForgetAbmServerDevicesParams, body ForgetAbmServerDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewForgetAbmServerDevicesRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseAbmServer Stop the syncs of a server
+//
+// What Apple is to be asked for devices goes on.
+//
+// Corresponds with POST /v1/abm-servers/{name}:pause (the `PauseAbmServer` operationId).
+func (c *Client) PauseAbmServer(ctx context.Context, name Name, params *PauseAbmServerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseAbmServerRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenewAbmServerKeys Make a server's key pair anew
+//
+// The token that is linked stays good. The next one must be downloaded after the new certificate was uploaded at Apple.
+//
+// Corresponds with POST /v1/abm-servers/{name}:renew-keys (the `RenewAbmServerKeys` operationId).
+func (c *Client) RenewAbmServerKeys(ctx context.Context, name Name, params *RenewAbmServerKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenewAbmServerKeysRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeAbmServer Go on with the syncs of a server
+//
+// Corresponds with POST /v1/abm-servers/{name}:resume (the `ResumeAbmServer` operationId).
+func (c *Client) ResumeAbmServer(ctx context.Context, name Name, params *ResumeAbmServerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeAbmServerRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SyncAbmServer Sync a server now
+//
+// A server without a token gives `abm_server_unlinked`, a paused one `abm_server_paused`.
+//
+// Corresponds with POST /v1/abm-servers/{name}:sync (the `SyncAbmServer` operationId).
+func (c *Client) SyncAbmServer(ctx context.Context, name Name, params *SyncAbmServerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSyncAbmServerRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1827,6 +3097,95 @@ func (c *Client) GetConfigurationContent(ctx context.Context, name Name, reqEdit
 	return c.Client.Do(req)
 }
 
+// ListDeviceProfiles List device profiles
+//
+// Corresponds with GET /v1/device-profiles (the `ListDeviceProfiles` operationId).
+func (c *Client) ListDeviceProfiles(ctx context.Context, params *ListDeviceProfilesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDeviceProfilesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteDeviceProfile Delete a device profile
+//
+// A profile that a server, a group or a device has gives `in_use`.
+//
+// Corresponds with DELETE /v1/device-profiles/{name} (the `DeleteDeviceProfile` operationId).
+func (c *Client) DeleteDeviceProfile(ctx context.Context, name Name, params *DeleteDeviceProfileParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteDeviceProfileRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDeviceProfile Show a device profile
+//
+// Corresponds with GET /v1/device-profiles/{name} (the `GetDeviceProfile` operationId).
+func (c *Client) GetDeviceProfile(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDeviceProfileRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutDeviceProfileWithBody Create or edit a device profile
+//
+// `fields` are Apple's, by Apple's names. What Apple would refuse is refused with `device_profile_invalid` and Apple's rule,
+// every problem with its field. `url`, `configuration_web_url` and `devices` are filled in by Muster. New content is defined
+// at Apple and assigned to every device that has the profile; it counts when a device is set up next.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/device-profiles/{name} (the `PutDeviceProfile` operationId).
+func (c *Client) PutDeviceProfileWithBody(ctx context.Context, name Name, params *PutDeviceProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutDeviceProfileRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutDeviceProfile Create or edit a device profile
+//
+// `fields` are Apple's, by Apple's names. What Apple would refuse is refused with `device_profile_invalid` and Apple's rule,
+// every problem with its field. `url`, `configuration_web_url` and `devices` are filled in by Muster. New content is defined
+// at Apple and assigned to every device that has the profile; it counts when a device is set up next.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/device-profiles/{name} (the `PutDeviceProfile` operationId).
+func (c *Client) PutDeviceProfile(ctx context.Context, name Name, params *PutDeviceProfileParams, body PutDeviceProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutDeviceProfileRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListDevices List devices
 //
 // Devices by serial number; the filters narrow the list together.
@@ -1891,6 +3250,24 @@ func (c *Client) RegisterDevice(ctx context.Context, params *RegisterDeviceParam
 // Corresponds with GET /v1/devices/{serial} (the `GetDevice` operationId).
 func (c *Client) GetDevice(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetDeviceRequest(c.Server, serial)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDeviceAbm Show what Apple Business Manager says of a device
+//
+// What each server said of the device last, which device profile it should have and by what, and what Apple is still to
+// be asked for, with its last answer word for word.
+//
+// Corresponds with GET /v1/devices/{serial}/abm (the `GetDeviceAbm` operationId).
+func (c *Client) GetDeviceAbm(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDeviceAbmRequest(c.Server, serial)
 	if err != nil {
 		return nil, err
 	}
@@ -1979,6 +3356,59 @@ func (c *Client) AssignDevice(ctx context.Context, serial Serial, params *Assign
 	return c.Client.Do(req)
 }
 
+// DeleteDeviceDeviceProfile Have a device set up by its groups' or its server's device profile
+//
+// Corresponds with DELETE /v1/devices/{serial}/device-profile (the `DeleteDeviceDeviceProfile` operationId).
+func (c *Client) DeleteDeviceDeviceProfile(ctx context.Context, serial Serial, params *DeleteDeviceDeviceProfileParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteDeviceDeviceProfileRequest(c.Server, serial, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutDeviceDeviceProfileWithBody Have a device set up by a device profile of its own
+//
+// It comes before the profile of the device's groups and its server's default. It counts when the device is set up next.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/devices/{serial}/device-profile (the `PutDeviceDeviceProfile` operationId).
+func (c *Client) PutDeviceDeviceProfileWithBody(ctx context.Context, serial Serial, params *PutDeviceDeviceProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutDeviceDeviceProfileRequestWithBody(c.Server, serial, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutDeviceDeviceProfile Have a device set up by a device profile of its own
+//
+// It comes before the profile of the device's groups and its server's default. It counts when the device is set up next.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/devices/{serial}/device-profile (the `PutDeviceDeviceProfile` operationId).
+func (c *Client) PutDeviceDeviceProfile(ctx context.Context, serial Serial, params *PutDeviceDeviceProfileParams, body PutDeviceDeviceProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutDeviceDeviceProfileRequest(c.Server, serial, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetEnrollmentProfile Download the enrollment profile for a device
 //
 // For manual enrollment and Apple Configurator. Each download holds a new one-time challenge, so it enrolls one
@@ -2038,6 +3468,23 @@ func (c *Client) GetDevicePlan(ctx context.Context, serial Serial, reqEditors ..
 // Corresponds with GET /v1/devices/{serial}/timeline (the `GetDeviceTimeline` operationId).
 func (c *Client) GetDeviceTimeline(ctx context.Context, serial Serial, params *GetDeviceTimelineParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetDeviceTimelineRequest(c.Server, serial, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelDeviceRelease Take a release back
+//
+// Once Apple is being asked it can't be taken back any more (`release_begun`). Without a release nothing changes.
+//
+// Corresponds with POST /v1/devices/{serial}:cancel-release (the `CancelDeviceRelease` operationId).
+func (c *Client) CancelDeviceRelease(ctx context.Context, serial Serial, params *CancelDeviceReleaseParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelDeviceReleaseRequest(c.Server, serial, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2126,8 +3573,10 @@ func (c *Client) HoldDevice(ctx context.Context, serial Serial, params *HoldDevi
 
 // ReleaseDeviceWithBody Release a device for good
 //
-// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
-// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
+// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. It
+// is carried out when the time to cancel it is over: see `release.due_at` of the answer, and `:cancel-release`.
+// Until then the device refuses other changes with `release_pending`. A device that an Apple Business Manager server
+// lists is released there, too. A device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2146,8 +3595,10 @@ func (c *Client) ReleaseDeviceWithBody(ctx context.Context, serial Serial, param
 
 // ReleaseDevice Release a device for good
 //
-// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
-// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
+// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. It
+// is carried out when the time to cancel it is over: see `release.due_at` of the answer, and `:cancel-release`.
+// Until then the device refuses other changes with `release_pending`. A device that an Apple Business Manager server
+// lists is released there, too. A device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2203,6 +3654,26 @@ func (c *Client) ResumeDevice(ctx context.Context, serial Serial, params *Resume
 // Corresponds with POST /v1/devices/{serial}:retry (the `RetryDevice` operationId).
 func (c *Client) RetryDevice(ctx context.Context, serial Serial, params *RetryDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRetryDeviceRequest(c.Server, serial, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
+//
+// Done by the Business API where the server has an account, else by a person in Apple's portal; the next sync confirms
+// it. A staged device is Unassigned then; a managed one is Unassign Pending until it is heard of, and stays managed. It
+// keeps its assignment, for the time when it is assigned to this server again. To take user and groups away, delete
+// the assignment instead. A device that no server lists gives `device_not_in_abm`, one that two list `abm_conflict`.
+//
+// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
+func (c *Client) UnassignDeviceFromMdm(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnassignDeviceFromMdmRequest(c.Server, serial, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2586,6 +4057,758 @@ func NewReadyzRequest(server string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListAbmServersRequest constructs an http.Request for the ListAbmServers method
+func NewListAbmServersRequest(server string, params *ListAbmServersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteAbmServerRequest constructs an http.Request for the DeleteAbmServer method
+func NewDeleteAbmServerRequest(server string, name Name, params *DeleteAbmServerParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetAbmServerRequest constructs an http.Request for the GetAbmServer method
+func NewGetAbmServerRequest(server string, name Name) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutAbmServerRequest calls the generic PutAbmServer builder with application/json body
+func NewPutAbmServerRequest(server string, name Name, params *PutAbmServerParams, body PutAbmServerJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutAbmServerRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewPutAbmServerRequestWithBody constructs an http.Request for the PutAbmServer method, with any body, and a specified content type
+func NewPutAbmServerRequestWithBody(server string, name Name, params *PutAbmServerParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteAbmServerBusinessAccountRequest constructs an http.Request for the DeleteAbmServerBusinessAccount method
+func NewDeleteAbmServerBusinessAccountRequest(server string, name Name, params *DeleteAbmServerBusinessAccountParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s/business-account", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPutAbmServerBusinessAccountRequest calls the generic PutAbmServerBusinessAccount builder with application/json body
+func NewPutAbmServerBusinessAccountRequest(server string, name Name, params *PutAbmServerBusinessAccountParams, body PutAbmServerBusinessAccountJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutAbmServerBusinessAccountRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewPutAbmServerBusinessAccountRequestWithBody constructs an http.Request for the PutAbmServerBusinessAccount method, with any body, and a specified content type
+func NewPutAbmServerBusinessAccountRequestWithBody(server string, name Name, params *PutAbmServerBusinessAccountParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s/business-account", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetAbmServerCertificateRequest constructs an http.Request for the GetAbmServerCertificate method
+func NewGetAbmServerCertificateRequest(server string, name Name) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s/certificate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutAbmServerTokenRequestWithBody constructs an http.Request for the PutAbmServerToken method, with any body, and a specified content type
+func NewPutAbmServerTokenRequestWithBody(server string, name Name, params *PutAbmServerTokenParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s/token", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewForgetAbmServerDevicesRequest calls the generic ForgetAbmServerDevices builder with application/json body
+func NewForgetAbmServerDevicesRequest(server string, name Name, params *ForgetAbmServerDevicesParams, body ForgetAbmServerDevicesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewForgetAbmServerDevicesRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewForgetAbmServerDevicesRequestWithBody constructs an http.Request for the ForgetAbmServerDevices method, with any body, and a specified content type
+func NewForgetAbmServerDevicesRequestWithBody(server string, name Name, params *ForgetAbmServerDevicesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s:forget-devices", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPauseAbmServerRequest constructs an http.Request for the PauseAbmServer method
+func NewPauseAbmServerRequest(server string, name Name, params *PauseAbmServerParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s:pause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRenewAbmServerKeysRequest constructs an http.Request for the RenewAbmServerKeys method
+func NewRenewAbmServerKeysRequest(server string, name Name, params *RenewAbmServerKeysParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s:renew-keys", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewResumeAbmServerRequest constructs an http.Request for the ResumeAbmServer method
+func NewResumeAbmServerRequest(server string, name Name, params *ResumeAbmServerParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s:resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewSyncAbmServerRequest constructs an http.Request for the SyncAbmServer method
+func NewSyncAbmServerRequest(server string, name Name, params *SyncAbmServerParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abm-servers/%s:sync", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Full != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "full", *params.Full, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -3129,6 +5352,250 @@ func NewGetConfigurationContentRequest(server string, name Name) (*http.Request,
 	return req, nil
 }
 
+// NewListDeviceProfilesRequest constructs an http.Request for the ListDeviceProfiles method
+func NewListDeviceProfilesRequest(server string, params *ListDeviceProfilesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/device-profiles")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteDeviceProfileRequest constructs an http.Request for the DeleteDeviceProfile method
+func NewDeleteDeviceProfileRequest(server string, name Name, params *DeleteDeviceProfileParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/device-profiles/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetDeviceProfileRequest constructs an http.Request for the GetDeviceProfile method
+func NewGetDeviceProfileRequest(server string, name Name) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/device-profiles/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutDeviceProfileRequest calls the generic PutDeviceProfile builder with application/json body
+func NewPutDeviceProfileRequest(server string, name Name, params *PutDeviceProfileParams, body PutDeviceProfileJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutDeviceProfileRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewPutDeviceProfileRequestWithBody constructs an http.Request for the PutDeviceProfile method, with any body, and a specified content type
+func NewPutDeviceProfileRequestWithBody(server string, name Name, params *PutDeviceProfileParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/device-profiles/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListDevicesRequest constructs an http.Request for the ListDevices method
 func NewListDevicesRequest(server string, params *ListDevicesParams) (*http.Request, error) {
 	var err error
@@ -3380,6 +5847,40 @@ func NewGetDeviceRequest(server string, serial Serial) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetDeviceAbmRequest constructs an http.Request for the GetDeviceAbm method
+func NewGetDeviceAbmRequest(server string, serial Serial) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "serial", serial, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s/abm", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewUnassignDeviceRequest constructs an http.Request for the UnassignDevice method
 func NewUnassignDeviceRequest(server string, serial Serial, params *UnassignDeviceParams) (*http.Request, error) {
 	var err error
@@ -3558,6 +6059,117 @@ func NewAssignDeviceRequestWithBody(server string, serial Serial, params *Assign
 	return req, nil
 }
 
+// NewDeleteDeviceDeviceProfileRequest constructs an http.Request for the DeleteDeviceDeviceProfile method
+func NewDeleteDeviceDeviceProfileRequest(server string, serial Serial, params *DeleteDeviceDeviceProfileParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "serial", serial, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s/device-profile", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPutDeviceDeviceProfileRequest calls the generic PutDeviceDeviceProfile builder with application/json body
+func NewPutDeviceDeviceProfileRequest(server string, serial Serial, params *PutDeviceDeviceProfileParams, body PutDeviceDeviceProfileJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutDeviceDeviceProfileRequestWithBody(server, serial, params, "application/json", bodyReader)
+}
+
+// NewPutDeviceDeviceProfileRequestWithBody constructs an http.Request for the PutDeviceDeviceProfile method, with any body, and a specified content type
+func NewPutDeviceDeviceProfileRequestWithBody(server string, serial Serial, params *PutDeviceDeviceProfileParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "serial", serial, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s/device-profile", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetEnrollmentProfileRequest constructs an http.Request for the GetEnrollmentProfile method
 func NewGetEnrollmentProfileRequest(server string, serial Serial) (*http.Request, error) {
 	var err error
@@ -3728,6 +6340,55 @@ func NewGetDeviceTimelineRequest(server string, serial Serial, params *GetDevice
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCancelDeviceReleaseRequest constructs an http.Request for the CancelDeviceRelease method
+func NewCancelDeviceReleaseRequest(server string, serial Serial, params *CancelDeviceReleaseParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "serial", serial, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s:cancel-release", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -4034,6 +6695,55 @@ func NewRetryDeviceRequest(server string, serial Serial, params *RetryDevicePara
 	}
 
 	operationPath := fmt.Sprintf("/v1/devices/%s:retry", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUnassignDeviceFromMdmRequest constructs an http.Request for the UnassignDeviceFromMdm method
+func NewUnassignDeviceFromMdmRequest(server string, serial Serial, params *UnassignDeviceFromMdmParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "serial", serial, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s:unassign-from-mdm", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4822,6 +7532,152 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	ReadyzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReadyzResponse, error)
 
+	// ListAbmServersWithResponse List Apple Business Manager servers
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/abm-servers (the `ListAbmServers` operationId).
+	ListAbmServersWithResponse(ctx context.Context, params *ListAbmServersParams, reqEditors ...RequestEditorFn) (*ListAbmServersResponse, error)
+
+	// DeleteAbmServerWithResponse Delete an Apple Business Manager server
+	//
+	// A server that lists devices gives `in_use`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/abm-servers/{name} (the `DeleteAbmServer` operationId).
+	DeleteAbmServerWithResponse(ctx context.Context, name Name, params *DeleteAbmServerParams, reqEditors ...RequestEditorFn) (*DeleteAbmServerResponse, error)
+
+	// GetAbmServerWithResponse Show an Apple Business Manager server
+	//
+	// Its account, how far its list of devices is, whether it works, and if not, who can mend it. Secrets are never shown.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/abm-servers/{name} (the `GetAbmServer` operationId).
+	GetAbmServerWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetAbmServerResponse, error)
+
+	// PutAbmServerWithBodyWithResponse Create or edit an Apple Business Manager server
+	//
+	// A new server gets a key pair. Upload its certificate at Apple (`…/certificate`), download the server token there, and
+	// upload that (`…/token`): then the server is linked. The name is made of lower-case letters, digits and hyphens.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/abm-servers/{name} (the `PutAbmServer` operationId).
+	PutAbmServerWithBodyWithResponse(ctx context.Context, name Name, params *PutAbmServerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutAbmServerResponse, error)
+
+	// PutAbmServerWithResponse Create or edit an Apple Business Manager server
+	//
+	// A new server gets a key pair. Upload its certificate at Apple (`…/certificate`), download the server token there, and
+	// upload that (`…/token`): then the server is linked. The name is made of lower-case letters, digits and hyphens.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/abm-servers/{name} (the `PutAbmServer` operationId).
+	PutAbmServerWithResponse(ctx context.Context, name Name, params *PutAbmServerParams, body PutAbmServerJSONRequestBody, reqEditors ...RequestEditorFn) (*PutAbmServerResponse, error)
+
+	// DeleteAbmServerBusinessAccountWithResponse Take a server's API account away
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/abm-servers/{name}/business-account (the `DeleteAbmServerBusinessAccount` operationId).
+	DeleteAbmServerBusinessAccountWithResponse(ctx context.Context, name Name, params *DeleteAbmServerBusinessAccountParams, reqEditors ...RequestEditorFn) (*DeleteAbmServerBusinessAccountResponse, error)
+
+	// PutAbmServerBusinessAccountWithBodyWithResponse Give a server an API account of Apple's Business API
+	//
+	// With it devices are unassigned and released by Muster, and it is known why a device is no longer listed. The key is kept sealed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/abm-servers/{name}/business-account (the `PutAbmServerBusinessAccount` operationId).
+	PutAbmServerBusinessAccountWithBodyWithResponse(ctx context.Context, name Name, params *PutAbmServerBusinessAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutAbmServerBusinessAccountResponse, error)
+
+	// PutAbmServerBusinessAccountWithResponse Give a server an API account of Apple's Business API
+	//
+	// With it devices are unassigned and released by Muster, and it is known why a device is no longer listed. The key is kept sealed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/abm-servers/{name}/business-account (the `PutAbmServerBusinessAccount` operationId).
+	PutAbmServerBusinessAccountWithResponse(ctx context.Context, name Name, params *PutAbmServerBusinessAccountParams, body PutAbmServerBusinessAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*PutAbmServerBusinessAccountResponse, error)
+
+	// GetAbmServerCertificateWithResponse Download the certificate that is uploaded at Apple
+	//
+	// Apple encrypts server tokens for it. It holds no secret.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/abm-servers/{name}/certificate (the `GetAbmServerCertificate` operationId).
+	GetAbmServerCertificateWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetAbmServerCertificateResponse, error)
+
+	// PutAbmServerTokenWithBodyWithResponse Link a server by its server token, or renew the link
+	//
+	// Takes the file that Apple gave, which ends in .p7m, as it is. A token of another MDM server at Apple than the one before
+	// gives `abm_token_other_account` unless `force` is set; all devices are listed anew then. What waited for a working
+	// token goes on at once.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/abm-servers/{name}/token (the `PutAbmServerToken` operationId).
+	PutAbmServerTokenWithBodyWithResponse(ctx context.Context, name Name, params *PutAbmServerTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutAbmServerTokenResponse, error)
+
+	// ForgetAbmServerDevicesWithBodyWithResponse Take the devices of a server that is gone at Apple as unassigned
+	//
+	// For a server that doesn't work any more and won't again, so that it can be deleted; its name is typed again. A server
+	// that works and isn't paused gives `abm_server_works`. With very many devices the answer comes before all are
+	// forgotten: repeat the request while `left` isn't 0.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:forget-devices (the `ForgetAbmServerDevices` operationId).
+	ForgetAbmServerDevicesWithBodyWithResponse(ctx context.Context, name Name, params *ForgetAbmServerDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ForgetAbmServerDevicesResponse, error)
+
+	// ForgetAbmServerDevicesWithResponse Take the devices of a server that is gone at Apple as unassigned
+	//
+	// For a server that doesn't work any more and won't again, so that it can be deleted; its name is typed again. A server
+	// that works and isn't paused gives `abm_server_works`. With very many devices the answer comes before all are
+	// forgotten: repeat the request while `left` isn't 0.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:forget-devices (the `ForgetAbmServerDevices` operationId).
+	ForgetAbmServerDevicesWithResponse(ctx context.Context, name Name, params *ForgetAbmServerDevicesParams, body ForgetAbmServerDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*ForgetAbmServerDevicesResponse, error)
+
+	// PauseAbmServerWithResponse Stop the syncs of a server
+	//
+	// What Apple is to be asked for devices goes on.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:pause (the `PauseAbmServer` operationId).
+	PauseAbmServerWithResponse(ctx context.Context, name Name, params *PauseAbmServerParams, reqEditors ...RequestEditorFn) (*PauseAbmServerResponse, error)
+
+	// RenewAbmServerKeysWithResponse Make a server's key pair anew
+	//
+	// The token that is linked stays good. The next one must be downloaded after the new certificate was uploaded at Apple.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:renew-keys (the `RenewAbmServerKeys` operationId).
+	RenewAbmServerKeysWithResponse(ctx context.Context, name Name, params *RenewAbmServerKeysParams, reqEditors ...RequestEditorFn) (*RenewAbmServerKeysResponse, error)
+
+	// ResumeAbmServerWithResponse Go on with the syncs of a server
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:resume (the `ResumeAbmServer` operationId).
+	ResumeAbmServerWithResponse(ctx context.Context, name Name, params *ResumeAbmServerParams, reqEditors ...RequestEditorFn) (*ResumeAbmServerResponse, error)
+
+	// SyncAbmServerWithResponse Sync a server now
+	//
+	// A server without a token gives `abm_server_unlinked`, a paused one `abm_server_paused`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abm-servers/{name}:sync (the `SyncAbmServer` operationId).
+	SyncAbmServerWithResponse(ctx context.Context, name Name, params *SyncAbmServerParams, reqEditors ...RequestEditorFn) (*SyncAbmServerResponse, error)
+
 	// ListAppsWithResponse List apps
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4909,6 +7765,51 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/configurations/{name}/content (the `GetConfigurationContent` operationId).
 	GetConfigurationContentWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetConfigurationContentResponse, error)
 
+	// ListDeviceProfilesWithResponse List device profiles
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/device-profiles (the `ListDeviceProfiles` operationId).
+	ListDeviceProfilesWithResponse(ctx context.Context, params *ListDeviceProfilesParams, reqEditors ...RequestEditorFn) (*ListDeviceProfilesResponse, error)
+
+	// DeleteDeviceProfileWithResponse Delete a device profile
+	//
+	// A profile that a server, a group or a device has gives `in_use`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/device-profiles/{name} (the `DeleteDeviceProfile` operationId).
+	DeleteDeviceProfileWithResponse(ctx context.Context, name Name, params *DeleteDeviceProfileParams, reqEditors ...RequestEditorFn) (*DeleteDeviceProfileResponse, error)
+
+	// GetDeviceProfileWithResponse Show a device profile
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/device-profiles/{name} (the `GetDeviceProfile` operationId).
+	GetDeviceProfileWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetDeviceProfileResponse, error)
+
+	// PutDeviceProfileWithBodyWithResponse Create or edit a device profile
+	//
+	// `fields` are Apple's, by Apple's names. What Apple would refuse is refused with `device_profile_invalid` and Apple's rule,
+	// every problem with its field. `url`, `configuration_web_url` and `devices` are filled in by Muster. New content is defined
+	// at Apple and assigned to every device that has the profile; it counts when a device is set up next.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/device-profiles/{name} (the `PutDeviceProfile` operationId).
+	PutDeviceProfileWithBodyWithResponse(ctx context.Context, name Name, params *PutDeviceProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDeviceProfileResponse, error)
+
+	// PutDeviceProfileWithResponse Create or edit a device profile
+	//
+	// `fields` are Apple's, by Apple's names. What Apple would refuse is refused with `device_profile_invalid` and Apple's rule,
+	// every problem with its field. `url`, `configuration_web_url` and `devices` are filled in by Muster. New content is defined
+	// at Apple and assigned to every device that has the profile; it counts when a device is set up next.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/device-profiles/{name} (the `PutDeviceProfile` operationId).
+	PutDeviceProfileWithResponse(ctx context.Context, name Name, params *PutDeviceProfileParams, body PutDeviceProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*PutDeviceProfileResponse, error)
+
 	// ListDevicesWithResponse List devices
 	//
 	// Devices by serial number; the filters narrow the list together.
@@ -4946,6 +7847,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/devices/{serial} (the `GetDevice` operationId).
 	GetDeviceWithResponse(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*GetDeviceResponse, error)
+
+	// GetDeviceAbmWithResponse Show what Apple Business Manager says of a device
+	//
+	// What each server said of the device last, which device profile it should have and by what, and what Apple is still to
+	// be asked for, with its last answer word for word.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/devices/{serial}/abm (the `GetDeviceAbm` operationId).
+	GetDeviceAbmWithResponse(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*GetDeviceAbmResponse, error)
 
 	// UnassignDeviceWithResponse Take user and groups away from a device
 	//
@@ -4989,6 +7900,31 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/devices/{serial}/assignment (the `AssignDevice` operationId).
 	AssignDeviceWithResponse(ctx context.Context, serial Serial, params *AssignDeviceParams, body AssignDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*AssignDeviceResponse, error)
 
+	// DeleteDeviceDeviceProfileWithResponse Have a device set up by its groups' or its server's device profile
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/devices/{serial}/device-profile (the `DeleteDeviceDeviceProfile` operationId).
+	DeleteDeviceDeviceProfileWithResponse(ctx context.Context, serial Serial, params *DeleteDeviceDeviceProfileParams, reqEditors ...RequestEditorFn) (*DeleteDeviceDeviceProfileResponse, error)
+
+	// PutDeviceDeviceProfileWithBodyWithResponse Have a device set up by a device profile of its own
+	//
+	// It comes before the profile of the device's groups and its server's default. It counts when the device is set up next.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/devices/{serial}/device-profile (the `PutDeviceDeviceProfile` operationId).
+	PutDeviceDeviceProfileWithBodyWithResponse(ctx context.Context, serial Serial, params *PutDeviceDeviceProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDeviceDeviceProfileResponse, error)
+
+	// PutDeviceDeviceProfileWithResponse Have a device set up by a device profile of its own
+	//
+	// It comes before the profile of the device's groups and its server's default. It counts when the device is set up next.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/devices/{serial}/device-profile (the `PutDeviceDeviceProfile` operationId).
+	PutDeviceDeviceProfileWithResponse(ctx context.Context, serial Serial, params *PutDeviceDeviceProfileParams, body PutDeviceDeviceProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*PutDeviceDeviceProfileResponse, error)
+
 	// GetEnrollmentProfileWithResponse Download the enrollment profile for a device
 	//
 	// For manual enrollment and Apple Configurator. Each download holds a new one-time challenge, so it enrolls one
@@ -5025,6 +7961,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/devices/{serial}/timeline (the `GetDeviceTimeline` operationId).
 	GetDeviceTimelineWithResponse(ctx context.Context, serial Serial, params *GetDeviceTimelineParams, reqEditors ...RequestEditorFn) (*GetDeviceTimelineResponse, error)
+
+	// CancelDeviceReleaseWithResponse Take a release back
+	//
+	// Once Apple is being asked it can't be taken back any more (`release_begun`). Without a release nothing changes.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{serial}:cancel-release (the `CancelDeviceRelease` operationId).
+	CancelDeviceReleaseWithResponse(ctx context.Context, serial Serial, params *CancelDeviceReleaseParams, reqEditors ...RequestEditorFn) (*CancelDeviceReleaseResponse, error)
 
 	// ExtendDeviceHoldWithBodyWithResponse Change when a device's time in Setup Assistant is up
 	//
@@ -5064,8 +8009,10 @@ type ClientWithResponsesInterface interface {
 
 	// ReleaseDeviceWithBodyWithResponse Release a device for good
 	//
-	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
-	// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
+	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. It
+	// is carried out when the time to cancel it is over: see `release.due_at` of the answer, and `:cancel-release`.
+	// Until then the device refuses other changes with `release_pending`. A device that an Apple Business Manager server
+	// lists is released there, too. A device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5074,8 +8021,10 @@ type ClientWithResponsesInterface interface {
 
 	// ReleaseDeviceWithResponse Release a device for good
 	//
-	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
-	// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
+	// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. It
+	// is carried out when the time to cancel it is over: see `release.due_at` of the answer, and `:cancel-release`.
+	// Until then the device refuses other changes with `release_pending`. A device that an Apple Business Manager server
+	// lists is released there, too. A device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5106,6 +8055,18 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/devices/{serial}:retry (the `RetryDevice` operationId).
 	RetryDeviceWithResponse(ctx context.Context, serial Serial, params *RetryDeviceParams, reqEditors ...RequestEditorFn) (*RetryDeviceResponse, error)
+
+	// UnassignDeviceFromMdmWithResponse Take a device off this MDM server in Apple Business Manager
+	//
+	// Done by the Business API where the server has an account, else by a person in Apple's portal; the next sync confirms
+	// it. A staged device is Unassigned then; a managed one is Unassign Pending until it is heard of, and stays managed. It
+	// keeps its assignment, for the time when it is assigned to this server again. To take user and groups away, delete
+	// the assignment instead. A device that no server lists gives `device_not_in_abm`, one that two list `abm_conflict`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
+	UnassignDeviceFromMdmWithResponse(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*UnassignDeviceFromMdmResponse, error)
 
 	// ListGroupsWithResponse List groups
 	//
@@ -5420,6 +8381,700 @@ func (r ReadyzResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ReadyzResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAbmServersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServerList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAbmServersResponse) GetJSON200() *AbmServerList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAbmServersResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAbmServersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAbmServersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAbmServersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAbmServersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteAbmServerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteAbmServerResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteAbmServerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteAbmServerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteAbmServerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteAbmServerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAbmServerResponse200Headers the declared response headers of an HTTP 200 response for GetAbmServer
+type GetAbmServerResponse200Headers struct {
+	ETag *string
+}
+
+type GetAbmServerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetAbmServerResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAbmServerResponse) GetJSON200() *AbmServer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAbmServerResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAbmServerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAbmServerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAbmServerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAbmServerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutAbmServerResponse200Headers the declared response headers of an HTTP 200 response for PutAbmServer
+type PutAbmServerResponse200Headers struct {
+	ETag *string
+}
+
+// PutAbmServerResponse201Headers the declared response headers of an HTTP 201 response for PutAbmServer
+type PutAbmServerResponse201Headers struct {
+	ETag *string
+}
+
+type PutAbmServerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServer
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *AbmServer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PutAbmServerResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *PutAbmServerResponse201Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutAbmServerResponse) GetJSON200() *AbmServer {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PutAbmServerResponse) GetJSON201() *AbmServer {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutAbmServerResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutAbmServerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutAbmServerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutAbmServerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutAbmServerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteAbmServerBusinessAccountResponse200Headers the declared response headers of an HTTP 200 response for DeleteAbmServerBusinessAccount
+type DeleteAbmServerBusinessAccountResponse200Headers struct {
+	ETag *string
+}
+
+type DeleteAbmServerBusinessAccountResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *DeleteAbmServerBusinessAccountResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteAbmServerBusinessAccountResponse) GetJSON200() *AbmServer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteAbmServerBusinessAccountResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteAbmServerBusinessAccountResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteAbmServerBusinessAccountResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteAbmServerBusinessAccountResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteAbmServerBusinessAccountResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutAbmServerBusinessAccountResponse200Headers the declared response headers of an HTTP 200 response for PutAbmServerBusinessAccount
+type PutAbmServerBusinessAccountResponse200Headers struct {
+	ETag *string
+}
+
+type PutAbmServerBusinessAccountResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PutAbmServerBusinessAccountResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutAbmServerBusinessAccountResponse) GetJSON200() *AbmServer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutAbmServerBusinessAccountResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutAbmServerBusinessAccountResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutAbmServerBusinessAccountResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutAbmServerBusinessAccountResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutAbmServerBusinessAccountResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAbmServerCertificateResponse200Headers the declared response headers of an HTTP 200 response for GetAbmServerCertificate
+type GetAbmServerCertificateResponse200Headers struct {
+	ContentDisposition *string
+}
+
+type GetAbmServerCertificateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetAbmServerCertificateResponse200Headers
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAbmServerCertificateResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAbmServerCertificateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAbmServerCertificateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAbmServerCertificateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAbmServerCertificateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutAbmServerTokenResponse200Headers the declared response headers of an HTTP 200 response for PutAbmServerToken
+type PutAbmServerTokenResponse200Headers struct {
+	ETag *string
+}
+
+type PutAbmServerTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PutAbmServerTokenResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutAbmServerTokenResponse) GetJSON200() *AbmServer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutAbmServerTokenResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutAbmServerTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutAbmServerTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutAbmServerTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutAbmServerTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ForgetAbmServerDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ForgetDevicesResult
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ForgetAbmServerDevicesResponse) GetJSON200() *ForgetDevicesResult {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ForgetAbmServerDevicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ForgetAbmServerDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ForgetAbmServerDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ForgetAbmServerDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ForgetAbmServerDevicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PauseAbmServerResponse200Headers the declared response headers of an HTTP 200 response for PauseAbmServer
+type PauseAbmServerResponse200Headers struct {
+	ETag *string
+}
+
+type PauseAbmServerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PauseAbmServerResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PauseAbmServerResponse) GetJSON200() *AbmServer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PauseAbmServerResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PauseAbmServerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PauseAbmServerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PauseAbmServerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PauseAbmServerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RenewAbmServerKeysResponse200Headers the declared response headers of an HTTP 200 response for RenewAbmServerKeys
+type RenewAbmServerKeysResponse200Headers struct {
+	ETag *string
+}
+
+type RenewAbmServerKeysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RenewAbmServerKeysResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RenewAbmServerKeysResponse) GetJSON200() *AbmServer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RenewAbmServerKeysResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RenewAbmServerKeysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RenewAbmServerKeysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RenewAbmServerKeysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RenewAbmServerKeysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ResumeAbmServerResponse200Headers the declared response headers of an HTTP 200 response for ResumeAbmServer
+type ResumeAbmServerResponse200Headers struct {
+	ETag *string
+}
+
+type ResumeAbmServerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ResumeAbmServerResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResumeAbmServerResponse) GetJSON200() *AbmServer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResumeAbmServerResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResumeAbmServerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResumeAbmServerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResumeAbmServerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResumeAbmServerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SyncAbmServerResponse200Headers the declared response headers of an HTTP 200 response for SyncAbmServer
+type SyncAbmServerResponse200Headers struct {
+	ETag *string
+}
+
+type SyncAbmServerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AbmServer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SyncAbmServerResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SyncAbmServerResponse) GetJSON200() *AbmServer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SyncAbmServerResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SyncAbmServerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SyncAbmServerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SyncAbmServerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SyncAbmServerResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5900,6 +9555,219 @@ func (r GetConfigurationContentResponse) ContentType() string {
 	return ""
 }
 
+type ListDeviceProfilesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceProfileList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDeviceProfilesResponse) GetJSON200() *DeviceProfileList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDeviceProfilesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDeviceProfilesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDeviceProfilesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDeviceProfilesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDeviceProfilesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteDeviceProfileResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteDeviceProfileResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteDeviceProfileResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteDeviceProfileResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteDeviceProfileResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteDeviceProfileResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDeviceProfileResponse200Headers the declared response headers of an HTTP 200 response for GetDeviceProfile
+type GetDeviceProfileResponse200Headers struct {
+	ETag *string
+}
+
+type GetDeviceProfileResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceProfile
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDeviceProfileResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetDeviceProfileResponse) GetJSON200() *DeviceProfile {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDeviceProfileResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDeviceProfileResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDeviceProfileResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDeviceProfileResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDeviceProfileResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutDeviceProfileResponse200Headers the declared response headers of an HTTP 200 response for PutDeviceProfile
+type PutDeviceProfileResponse200Headers struct {
+	ETag *string
+}
+
+// PutDeviceProfileResponse201Headers the declared response headers of an HTTP 201 response for PutDeviceProfile
+type PutDeviceProfileResponse201Headers struct {
+	ETag *string
+}
+
+type PutDeviceProfileResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceProfile
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *DeviceProfile
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PutDeviceProfileResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *PutDeviceProfileResponse201Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutDeviceProfileResponse) GetJSON200() *DeviceProfile {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PutDeviceProfileResponse) GetJSON201() *DeviceProfile {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutDeviceProfileResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutDeviceProfileResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutDeviceProfileResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutDeviceProfileResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutDeviceProfileResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListDevicesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6045,6 +9913,54 @@ func (r GetDeviceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetDeviceAbmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceAbm
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetDeviceAbmResponse) GetJSON200() *DeviceAbm {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDeviceAbmResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDeviceAbmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDeviceAbmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDeviceAbmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDeviceAbmResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6203,6 +10119,102 @@ func (r AssignDeviceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AssignDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteDeviceDeviceProfileResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceAbm
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteDeviceDeviceProfileResponse) GetJSON200() *DeviceAbm {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteDeviceDeviceProfileResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteDeviceDeviceProfileResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteDeviceDeviceProfileResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteDeviceDeviceProfileResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteDeviceDeviceProfileResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PutDeviceDeviceProfileResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceAbm
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutDeviceDeviceProfileResponse) GetJSON200() *DeviceAbm {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutDeviceDeviceProfileResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutDeviceDeviceProfileResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutDeviceDeviceProfileResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutDeviceDeviceProfileResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutDeviceDeviceProfileResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6395,6 +10407,54 @@ func (r GetDeviceTimelineResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetDeviceTimelineResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelDeviceReleaseResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Device
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CancelDeviceReleaseResponse) GetJSON200() *Device {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelDeviceReleaseResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelDeviceReleaseResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelDeviceReleaseResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelDeviceReleaseResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelDeviceReleaseResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6683,6 +10743,54 @@ func (r RetryDeviceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RetryDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UnassignDeviceFromMdmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Device
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnassignDeviceFromMdmResponse) GetJSON200() *Device {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UnassignDeviceFromMdmResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UnassignDeviceFromMdmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnassignDeviceFromMdmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnassignDeviceFromMdmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnassignDeviceFromMdmResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7340,6 +11448,248 @@ func (c *ClientWithResponses) ReadyzWithResponse(ctx context.Context, reqEditors
 	return ParseReadyzResponse(rsp)
 }
 
+// ListAbmServersWithResponse List Apple Business Manager servers
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/abm-servers (the `ListAbmServers` operationId).
+func (c *ClientWithResponses) ListAbmServersWithResponse(ctx context.Context, params *ListAbmServersParams, reqEditors ...RequestEditorFn) (*ListAbmServersResponse, error) {
+	rsp, err := c.ListAbmServers(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAbmServersResponse(rsp)
+}
+
+// DeleteAbmServerWithResponse Delete an Apple Business Manager server
+//
+// A server that lists devices gives `in_use`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/abm-servers/{name} (the `DeleteAbmServer` operationId).
+func (c *ClientWithResponses) DeleteAbmServerWithResponse(ctx context.Context, name Name, params *DeleteAbmServerParams, reqEditors ...RequestEditorFn) (*DeleteAbmServerResponse, error) {
+	rsp, err := c.DeleteAbmServer(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteAbmServerResponse(rsp)
+}
+
+// GetAbmServerWithResponse Show an Apple Business Manager server
+//
+// Its account, how far its list of devices is, whether it works, and if not, who can mend it. Secrets are never shown.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/abm-servers/{name} (the `GetAbmServer` operationId).
+func (c *ClientWithResponses) GetAbmServerWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetAbmServerResponse, error) {
+	rsp, err := c.GetAbmServer(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAbmServerResponse(rsp)
+}
+
+// PutAbmServerWithBodyWithResponse Create or edit an Apple Business Manager server
+//
+// A new server gets a key pair. Upload its certificate at Apple (`…/certificate`), download the server token there, and
+// upload that (`…/token`): then the server is linked. The name is made of lower-case letters, digits and hyphens.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/abm-servers/{name} (the `PutAbmServer` operationId).
+func (c *ClientWithResponses) PutAbmServerWithBodyWithResponse(ctx context.Context, name Name, params *PutAbmServerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutAbmServerResponse, error) {
+	rsp, err := c.PutAbmServerWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutAbmServerResponse(rsp)
+}
+
+// PutAbmServerWithResponse Create or edit an Apple Business Manager server
+//
+// A new server gets a key pair. Upload its certificate at Apple (`…/certificate`), download the server token there, and
+// upload that (`…/token`): then the server is linked. The name is made of lower-case letters, digits and hyphens.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/abm-servers/{name} (the `PutAbmServer` operationId).
+func (c *ClientWithResponses) PutAbmServerWithResponse(ctx context.Context, name Name, params *PutAbmServerParams, body PutAbmServerJSONRequestBody, reqEditors ...RequestEditorFn) (*PutAbmServerResponse, error) {
+	rsp, err := c.PutAbmServer(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutAbmServerResponse(rsp)
+}
+
+// DeleteAbmServerBusinessAccountWithResponse Take a server's API account away
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/abm-servers/{name}/business-account (the `DeleteAbmServerBusinessAccount` operationId).
+func (c *ClientWithResponses) DeleteAbmServerBusinessAccountWithResponse(ctx context.Context, name Name, params *DeleteAbmServerBusinessAccountParams, reqEditors ...RequestEditorFn) (*DeleteAbmServerBusinessAccountResponse, error) {
+	rsp, err := c.DeleteAbmServerBusinessAccount(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteAbmServerBusinessAccountResponse(rsp)
+}
+
+// PutAbmServerBusinessAccountWithBodyWithResponse Give a server an API account of Apple's Business API
+//
+// With it devices are unassigned and released by Muster, and it is known why a device is no longer listed. The key is kept sealed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/abm-servers/{name}/business-account (the `PutAbmServerBusinessAccount` operationId).
+func (c *ClientWithResponses) PutAbmServerBusinessAccountWithBodyWithResponse(ctx context.Context, name Name, params *PutAbmServerBusinessAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutAbmServerBusinessAccountResponse, error) {
+	rsp, err := c.PutAbmServerBusinessAccountWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutAbmServerBusinessAccountResponse(rsp)
+}
+
+// PutAbmServerBusinessAccountWithResponse Give a server an API account of Apple's Business API
+//
+// With it devices are unassigned and released by Muster, and it is known why a device is no longer listed. The key is kept sealed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/abm-servers/{name}/business-account (the `PutAbmServerBusinessAccount` operationId).
+func (c *ClientWithResponses) PutAbmServerBusinessAccountWithResponse(ctx context.Context, name Name, params *PutAbmServerBusinessAccountParams, body PutAbmServerBusinessAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*PutAbmServerBusinessAccountResponse, error) {
+	rsp, err := c.PutAbmServerBusinessAccount(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutAbmServerBusinessAccountResponse(rsp)
+}
+
+// GetAbmServerCertificateWithResponse Download the certificate that is uploaded at Apple
+//
+// Apple encrypts server tokens for it. It holds no secret.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/abm-servers/{name}/certificate (the `GetAbmServerCertificate` operationId).
+func (c *ClientWithResponses) GetAbmServerCertificateWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetAbmServerCertificateResponse, error) {
+	rsp, err := c.GetAbmServerCertificate(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAbmServerCertificateResponse(rsp)
+}
+
+// PutAbmServerTokenWithBodyWithResponse Link a server by its server token, or renew the link
+//
+// Takes the file that Apple gave, which ends in .p7m, as it is. A token of another MDM server at Apple than the one before
+// gives `abm_token_other_account` unless `force` is set; all devices are listed anew then. What waited for a working
+// token goes on at once.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/abm-servers/{name}/token (the `PutAbmServerToken` operationId).
+func (c *ClientWithResponses) PutAbmServerTokenWithBodyWithResponse(ctx context.Context, name Name, params *PutAbmServerTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutAbmServerTokenResponse, error) {
+	rsp, err := c.PutAbmServerTokenWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutAbmServerTokenResponse(rsp)
+}
+
+// ForgetAbmServerDevicesWithBodyWithResponse Take the devices of a server that is gone at Apple as unassigned
+//
+// For a server that doesn't work any more and won't again, so that it can be deleted; its name is typed again. A server
+// that works and isn't paused gives `abm_server_works`. With very many devices the answer comes before all are
+// forgotten: repeat the request while `left` isn't 0.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abm-servers/{name}:forget-devices (the `ForgetAbmServerDevices` operationId).
+func (c *ClientWithResponses) ForgetAbmServerDevicesWithBodyWithResponse(ctx context.Context, name Name, params *ForgetAbmServerDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ForgetAbmServerDevicesResponse, error) {
+	rsp, err := c.ForgetAbmServerDevicesWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseForgetAbmServerDevicesResponse(rsp)
+}
+
+// ForgetAbmServerDevicesWithResponse Take the devices of a server that is gone at Apple as unassigned
+//
+// For a server that doesn't work any more and won't again, so that it can be deleted; its name is typed again. A server
+// that works and isn't paused gives `abm_server_works`. With very many devices the answer comes before all are
+// forgotten: repeat the request while `left` isn't 0.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abm-servers/{name}:forget-devices (the `ForgetAbmServerDevices` operationId).
+func (c *ClientWithResponses) ForgetAbmServerDevicesWithResponse(ctx context.Context, name Name, params *ForgetAbmServerDevicesParams, body ForgetAbmServerDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*ForgetAbmServerDevicesResponse, error) {
+	rsp, err := c.ForgetAbmServerDevices(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseForgetAbmServerDevicesResponse(rsp)
+}
+
+// PauseAbmServerWithResponse Stop the syncs of a server
+//
+// What Apple is to be asked for devices goes on.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abm-servers/{name}:pause (the `PauseAbmServer` operationId).
+func (c *ClientWithResponses) PauseAbmServerWithResponse(ctx context.Context, name Name, params *PauseAbmServerParams, reqEditors ...RequestEditorFn) (*PauseAbmServerResponse, error) {
+	rsp, err := c.PauseAbmServer(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePauseAbmServerResponse(rsp)
+}
+
+// RenewAbmServerKeysWithResponse Make a server's key pair anew
+//
+// The token that is linked stays good. The next one must be downloaded after the new certificate was uploaded at Apple.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abm-servers/{name}:renew-keys (the `RenewAbmServerKeys` operationId).
+func (c *ClientWithResponses) RenewAbmServerKeysWithResponse(ctx context.Context, name Name, params *RenewAbmServerKeysParams, reqEditors ...RequestEditorFn) (*RenewAbmServerKeysResponse, error) {
+	rsp, err := c.RenewAbmServerKeys(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenewAbmServerKeysResponse(rsp)
+}
+
+// ResumeAbmServerWithResponse Go on with the syncs of a server
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abm-servers/{name}:resume (the `ResumeAbmServer` operationId).
+func (c *ClientWithResponses) ResumeAbmServerWithResponse(ctx context.Context, name Name, params *ResumeAbmServerParams, reqEditors ...RequestEditorFn) (*ResumeAbmServerResponse, error) {
+	rsp, err := c.ResumeAbmServer(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResumeAbmServerResponse(rsp)
+}
+
+// SyncAbmServerWithResponse Sync a server now
+//
+// A server without a token gives `abm_server_unlinked`, a paused one `abm_server_paused`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abm-servers/{name}:sync (the `SyncAbmServer` operationId).
+func (c *ClientWithResponses) SyncAbmServerWithResponse(ctx context.Context, name Name, params *SyncAbmServerParams, reqEditors ...RequestEditorFn) (*SyncAbmServerResponse, error) {
+	rsp, err := c.SyncAbmServer(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSyncAbmServerResponse(rsp)
+}
+
 // ListAppsWithResponse List apps
 //
 // Returns a wrapper object for the known response body format(s).
@@ -7487,6 +11837,81 @@ func (c *ClientWithResponses) GetConfigurationContentWithResponse(ctx context.Co
 	return ParseGetConfigurationContentResponse(rsp)
 }
 
+// ListDeviceProfilesWithResponse List device profiles
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/device-profiles (the `ListDeviceProfiles` operationId).
+func (c *ClientWithResponses) ListDeviceProfilesWithResponse(ctx context.Context, params *ListDeviceProfilesParams, reqEditors ...RequestEditorFn) (*ListDeviceProfilesResponse, error) {
+	rsp, err := c.ListDeviceProfiles(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDeviceProfilesResponse(rsp)
+}
+
+// DeleteDeviceProfileWithResponse Delete a device profile
+//
+// A profile that a server, a group or a device has gives `in_use`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/device-profiles/{name} (the `DeleteDeviceProfile` operationId).
+func (c *ClientWithResponses) DeleteDeviceProfileWithResponse(ctx context.Context, name Name, params *DeleteDeviceProfileParams, reqEditors ...RequestEditorFn) (*DeleteDeviceProfileResponse, error) {
+	rsp, err := c.DeleteDeviceProfile(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteDeviceProfileResponse(rsp)
+}
+
+// GetDeviceProfileWithResponse Show a device profile
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/device-profiles/{name} (the `GetDeviceProfile` operationId).
+func (c *ClientWithResponses) GetDeviceProfileWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetDeviceProfileResponse, error) {
+	rsp, err := c.GetDeviceProfile(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDeviceProfileResponse(rsp)
+}
+
+// PutDeviceProfileWithBodyWithResponse Create or edit a device profile
+//
+// `fields` are Apple's, by Apple's names. What Apple would refuse is refused with `device_profile_invalid` and Apple's rule,
+// every problem with its field. `url`, `configuration_web_url` and `devices` are filled in by Muster. New content is defined
+// at Apple and assigned to every device that has the profile; it counts when a device is set up next.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/device-profiles/{name} (the `PutDeviceProfile` operationId).
+func (c *ClientWithResponses) PutDeviceProfileWithBodyWithResponse(ctx context.Context, name Name, params *PutDeviceProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDeviceProfileResponse, error) {
+	rsp, err := c.PutDeviceProfileWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutDeviceProfileResponse(rsp)
+}
+
+// PutDeviceProfileWithResponse Create or edit a device profile
+//
+// `fields` are Apple's, by Apple's names. What Apple would refuse is refused with `device_profile_invalid` and Apple's rule,
+// every problem with its field. `url`, `configuration_web_url` and `devices` are filled in by Muster. New content is defined
+// at Apple and assigned to every device that has the profile; it counts when a device is set up next.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/device-profiles/{name} (the `PutDeviceProfile` operationId).
+func (c *ClientWithResponses) PutDeviceProfileWithResponse(ctx context.Context, name Name, params *PutDeviceProfileParams, body PutDeviceProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*PutDeviceProfileResponse, error) {
+	rsp, err := c.PutDeviceProfile(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutDeviceProfileResponse(rsp)
+}
+
 // ListDevicesWithResponse List devices
 //
 // Devices by serial number; the filters narrow the list together.
@@ -7547,6 +11972,22 @@ func (c *ClientWithResponses) GetDeviceWithResponse(ctx context.Context, serial 
 		return nil, err
 	}
 	return ParseGetDeviceResponse(rsp)
+}
+
+// GetDeviceAbmWithResponse Show what Apple Business Manager says of a device
+//
+// What each server said of the device last, which device profile it should have and by what, and what Apple is still to
+// be asked for, with its last answer word for word.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/devices/{serial}/abm (the `GetDeviceAbm` operationId).
+func (c *ClientWithResponses) GetDeviceAbmWithResponse(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*GetDeviceAbmResponse, error) {
+	rsp, err := c.GetDeviceAbm(ctx, serial, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDeviceAbmResponse(rsp)
 }
 
 // UnassignDeviceWithResponse Take user and groups away from a device
@@ -7615,6 +12056,49 @@ func (c *ClientWithResponses) AssignDeviceWithResponse(ctx context.Context, seri
 	return ParseAssignDeviceResponse(rsp)
 }
 
+// DeleteDeviceDeviceProfileWithResponse Have a device set up by its groups' or its server's device profile
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/devices/{serial}/device-profile (the `DeleteDeviceDeviceProfile` operationId).
+func (c *ClientWithResponses) DeleteDeviceDeviceProfileWithResponse(ctx context.Context, serial Serial, params *DeleteDeviceDeviceProfileParams, reqEditors ...RequestEditorFn) (*DeleteDeviceDeviceProfileResponse, error) {
+	rsp, err := c.DeleteDeviceDeviceProfile(ctx, serial, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteDeviceDeviceProfileResponse(rsp)
+}
+
+// PutDeviceDeviceProfileWithBodyWithResponse Have a device set up by a device profile of its own
+//
+// It comes before the profile of the device's groups and its server's default. It counts when the device is set up next.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/devices/{serial}/device-profile (the `PutDeviceDeviceProfile` operationId).
+func (c *ClientWithResponses) PutDeviceDeviceProfileWithBodyWithResponse(ctx context.Context, serial Serial, params *PutDeviceDeviceProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDeviceDeviceProfileResponse, error) {
+	rsp, err := c.PutDeviceDeviceProfileWithBody(ctx, serial, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutDeviceDeviceProfileResponse(rsp)
+}
+
+// PutDeviceDeviceProfileWithResponse Have a device set up by a device profile of its own
+//
+// It comes before the profile of the device's groups and its server's default. It counts when the device is set up next.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/devices/{serial}/device-profile (the `PutDeviceDeviceProfile` operationId).
+func (c *ClientWithResponses) PutDeviceDeviceProfileWithResponse(ctx context.Context, serial Serial, params *PutDeviceDeviceProfileParams, body PutDeviceDeviceProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*PutDeviceDeviceProfileResponse, error) {
+	rsp, err := c.PutDeviceDeviceProfile(ctx, serial, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutDeviceDeviceProfileResponse(rsp)
+}
+
 // GetEnrollmentProfileWithResponse Download the enrollment profile for a device
 //
 // For manual enrollment and Apple Configurator. Each download holds a new one-time challenge, so it enrolls one
@@ -7674,6 +12158,21 @@ func (c *ClientWithResponses) GetDeviceTimelineWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseGetDeviceTimelineResponse(rsp)
+}
+
+// CancelDeviceReleaseWithResponse Take a release back
+//
+// Once Apple is being asked it can't be taken back any more (`release_begun`). Without a release nothing changes.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{serial}:cancel-release (the `CancelDeviceRelease` operationId).
+func (c *ClientWithResponses) CancelDeviceReleaseWithResponse(ctx context.Context, serial Serial, params *CancelDeviceReleaseParams, reqEditors ...RequestEditorFn) (*CancelDeviceReleaseResponse, error) {
+	rsp, err := c.CancelDeviceRelease(ctx, serial, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelDeviceReleaseResponse(rsp)
 }
 
 // ExtendDeviceHoldWithBodyWithResponse Change when a device's time in Setup Assistant is up
@@ -7738,8 +12237,10 @@ func (c *ClientWithResponses) HoldDeviceWithResponse(ctx context.Context, serial
 
 // ReleaseDeviceWithBodyWithResponse Release a device for good
 //
-// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
-// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
+// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. It
+// is carried out when the time to cancel it is over: see `release.due_at` of the answer, and `:cancel-release`.
+// Until then the device refuses other changes with `release_pending`. A device that an Apple Business Manager server
+// lists is released there, too. A device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7754,8 +12255,10 @@ func (c *ClientWithResponses) ReleaseDeviceWithBodyWithResponse(ctx context.Cont
 
 // ReleaseDeviceWithResponse Release a device for good
 //
-// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. A
-// device that is held in Setup Assistant gives `device_in_setup`: let it out first.
+// Irreversible. Only for devices at the end of their life or damaged for good; the serial number is typed again. It
+// is carried out when the time to cancel it is over: see `release.due_at` of the answer, and `:cancel-release`.
+// Until then the device refuses other changes with `release_pending`. A device that an Apple Business Manager server
+// lists is released there, too. A device that is held in Setup Assistant gives `device_in_setup`: let it out first.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7809,6 +12312,24 @@ func (c *ClientWithResponses) RetryDeviceWithResponse(ctx context.Context, seria
 		return nil, err
 	}
 	return ParseRetryDeviceResponse(rsp)
+}
+
+// UnassignDeviceFromMdmWithResponse Take a device off this MDM server in Apple Business Manager
+//
+// Done by the Business API where the server has an account, else by a person in Apple's portal; the next sync confirms
+// it. A staged device is Unassigned then; a managed one is Unassign Pending until it is heard of, and stays managed. It
+// keeps its assignment, for the time when it is assigned to this server again. To take user and groups away, delete
+// the assignment instead. A device that no server lists gives `device_not_in_abm`, one that two list `abm_conflict`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
+func (c *ClientWithResponses) UnassignDeviceFromMdmWithResponse(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*UnassignDeviceFromMdmResponse, error) {
+	rsp, err := c.UnassignDeviceFromMdm(ctx, serial, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnassignDeviceFromMdmResponse(rsp)
 }
 
 // ListGroupsWithResponse List groups
@@ -8160,6 +12681,571 @@ func ParseReadyzResponse(rsp *http.Response) (*ReadyzResponse, error) {
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListAbmServersResponse parses an HTTP response from a ListAbmServersWithResponse call
+func ParseListAbmServersResponse(rsp *http.Response) (*ListAbmServersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAbmServersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServerList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteAbmServerResponse parses an HTTP response from a DeleteAbmServerWithResponse call
+func ParseDeleteAbmServerResponse(rsp *http.Response) (*DeleteAbmServerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteAbmServerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetAbmServerResponse parses an HTTP response from a GetAbmServerWithResponse call
+func ParseGetAbmServerResponse(rsp *http.Response) (*GetAbmServerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAbmServerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetAbmServerResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutAbmServerResponse parses an HTTP response from a PutAbmServerWithResponse call
+func ParsePutAbmServerResponse(rsp *http.Response) (*PutAbmServerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutAbmServerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PutAbmServerResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers PutAbmServerResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteAbmServerBusinessAccountResponse parses an HTTP response from a DeleteAbmServerBusinessAccountWithResponse call
+func ParseDeleteAbmServerBusinessAccountResponse(rsp *http.Response) (*DeleteAbmServerBusinessAccountResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteAbmServerBusinessAccountResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers DeleteAbmServerBusinessAccountResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutAbmServerBusinessAccountResponse parses an HTTP response from a PutAbmServerBusinessAccountWithResponse call
+func ParsePutAbmServerBusinessAccountResponse(rsp *http.Response) (*PutAbmServerBusinessAccountResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutAbmServerBusinessAccountResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PutAbmServerBusinessAccountResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetAbmServerCertificateResponse parses an HTTP response from a GetAbmServerCertificateWithResponse call
+func ParseGetAbmServerCertificateResponse(rsp *http.Response) (*GetAbmServerCertificateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAbmServerCertificateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetAbmServerCertificateResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutAbmServerTokenResponse parses an HTTP response from a PutAbmServerTokenWithResponse call
+func ParsePutAbmServerTokenResponse(rsp *http.Response) (*PutAbmServerTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutAbmServerTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PutAbmServerTokenResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseForgetAbmServerDevicesResponse parses an HTTP response from a ForgetAbmServerDevicesWithResponse call
+func ParseForgetAbmServerDevicesResponse(rsp *http.Response) (*ForgetAbmServerDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ForgetAbmServerDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ForgetDevicesResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePauseAbmServerResponse parses an HTTP response from a PauseAbmServerWithResponse call
+func ParsePauseAbmServerResponse(rsp *http.Response) (*PauseAbmServerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PauseAbmServerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PauseAbmServerResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRenewAbmServerKeysResponse parses an HTTP response from a RenewAbmServerKeysWithResponse call
+func ParseRenewAbmServerKeysResponse(rsp *http.Response) (*RenewAbmServerKeysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RenewAbmServerKeysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers RenewAbmServerKeysResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseResumeAbmServerResponse parses an HTTP response from a ResumeAbmServerWithResponse call
+func ParseResumeAbmServerResponse(rsp *http.Response) (*ResumeAbmServerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResumeAbmServerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ResumeAbmServerResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSyncAbmServerResponse parses an HTTP response from a SyncAbmServerWithResponse call
+func ParseSyncAbmServerResponse(rsp *http.Response) (*SyncAbmServerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SyncAbmServerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AbmServer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SyncAbmServerResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -8546,6 +13632,177 @@ func ParseGetConfigurationContentResponse(rsp *http.Response) (*GetConfiguration
 	return response, nil
 }
 
+// ParseListDeviceProfilesResponse parses an HTTP response from a ListDeviceProfilesWithResponse call
+func ParseListDeviceProfilesResponse(rsp *http.Response) (*ListDeviceProfilesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDeviceProfilesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceProfileList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteDeviceProfileResponse parses an HTTP response from a DeleteDeviceProfileWithResponse call
+func ParseDeleteDeviceProfileResponse(rsp *http.Response) (*DeleteDeviceProfileResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteDeviceProfileResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetDeviceProfileResponse parses an HTTP response from a GetDeviceProfileWithResponse call
+func ParseGetDeviceProfileResponse(rsp *http.Response) (*GetDeviceProfileResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDeviceProfileResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceProfile
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDeviceProfileResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutDeviceProfileResponse parses an HTTP response from a PutDeviceProfileWithResponse call
+func ParsePutDeviceProfileResponse(rsp *http.Response) (*PutDeviceProfileResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutDeviceProfileResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceProfile
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest DeviceProfile
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PutDeviceProfileResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers PutDeviceProfileResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListDevicesResponse parses an HTTP response from a ListDevicesWithResponse call
 func ParseListDevicesResponse(rsp *http.Response) (*ListDevicesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -8641,6 +13898,39 @@ func ParseGetDeviceResponse(rsp *http.Response) (*GetDeviceResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Device
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetDeviceAbmResponse parses an HTTP response from a GetDeviceAbmWithResponse call
+func ParseGetDeviceAbmResponse(rsp *http.Response) (*GetDeviceAbmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDeviceAbmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceAbm
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8783,6 +14073,72 @@ func ParseAssignDeviceResponse(rsp *http.Response) (*AssignDeviceResponse, error
 	return response, nil
 }
 
+// ParseDeleteDeviceDeviceProfileResponse parses an HTTP response from a DeleteDeviceDeviceProfileWithResponse call
+func ParseDeleteDeviceDeviceProfileResponse(rsp *http.Response) (*DeleteDeviceDeviceProfileResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteDeviceDeviceProfileResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceAbm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePutDeviceDeviceProfileResponse parses an HTTP response from a PutDeviceDeviceProfileWithResponse call
+func ParsePutDeviceDeviceProfileResponse(rsp *http.Response) (*PutDeviceDeviceProfileResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutDeviceDeviceProfileResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceAbm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetEnrollmentProfileResponse parses an HTTP response from a GetEnrollmentProfileWithResponse call
 func ParseGetEnrollmentProfileResponse(rsp *http.Response) (*GetEnrollmentProfileResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -8904,6 +14260,39 @@ func ParseGetDeviceTimelineResponse(rsp *http.Response) (*GetDeviceTimelineRespo
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Timeline
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCancelDeviceReleaseResponse parses an HTTP response from a CancelDeviceReleaseWithResponse call
+func ParseCancelDeviceReleaseResponse(rsp *http.Response) (*CancelDeviceReleaseResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelDeviceReleaseResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Device
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -9095,6 +14484,39 @@ func ParseRetryDeviceResponse(rsp *http.Response) (*RetryDeviceResponse, error) 
 	}
 
 	response := &RetryDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Device
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUnassignDeviceFromMdmResponse parses an HTTP response from a UnassignDeviceFromMdmWithResponse call
+func ParseUnassignDeviceFromMdmResponse(rsp *http.Response) (*UnassignDeviceFromMdmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnassignDeviceFromMdmResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

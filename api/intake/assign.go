@@ -41,7 +41,7 @@ func (i *Intake) Assign(ctx context.Context, by Actor, serial string, w Assignme
 	var out Assigned
 	out.Device, err = i.db.Assign(ctx, serial, wish, func(ctx context.Context, c *store.Change, a provision.Assignment) error {
 		out.Changed, out.Reservation = false, c.Device.Known.By == 0 // it may be run again
-		if err := mayChange(c.Device); err != nil {
+		if err := c.Device.CheckChange(); err != nil {
 			return err
 		}
 		if err := condition.Check(AssignmentVersion(c.Device)); err != nil {
@@ -103,16 +103,6 @@ func (i *Intake) check(w AssignmentWish) (store.Wish, error) {
 	return wish, nil
 }
 
-// mayChange fails with [provision.DeviceReleased] when the device is released or about to be.
-func mayChange(d provision.Device) error {
-	if !releaseAsked(d) {
-		return nil
-	}
-	return provision.Errorf(provision.DeviceReleased, "Device %s was released; that can't be undone.", d.Serial)
-}
-
-func releaseAsked(d provision.Device) bool { return d.ReleaseAsked.By != 0 || d.Released.By != 0 }
-
 // Unassign takes user and groups away from a device, which stays managed; without an assignment nothing is recorded.
 func (i *Intake) Unassign(ctx context.Context, by Actor, serial string, condition store.Condition) (provision.Device, error) {
 	return i.update(ctx, serial, func(ctx context.Context, c *store.Change) error {
@@ -127,14 +117,14 @@ func (i *Intake) Unassign(ctx context.Context, by Actor, serial string, conditio
 	})
 }
 
-// update changes a device that is known and not released.
+// update changes a device that is known, and neither released nor about to be.
 func (i *Intake) update(ctx context.Context, serial string, change func(context.Context, *store.Change) error) (provision.Device, error) {
 	serial, err := provision.ParseSerial(serial)
 	if err != nil {
 		return provision.Device{}, err
 	}
 	return i.db.Update(ctx, serial, func(ctx context.Context, c *store.Change) error {
-		if err := mayChange(c.Device); err != nil {
+		if err := c.Device.CheckChange(); err != nil {
 			return err
 		}
 		return change(ctx, c)

@@ -14,6 +14,8 @@ type Settings struct {
 	// AssignmentRequirement says what completes an assignment: [provision.RequireUser] (default) or
 	// [provision.RequireUserOrG].
 	AssignmentRequirement string
+	// Organization is the name in the certificates that are uploaded at Apple; "" = Muster.
+	Organization string
 }
 
 // Intake carries out use cases. Its methods are safe for concurrent use; their errors are [provision.Error] where people

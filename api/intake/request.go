@@ -19,24 +19,18 @@ const InSetup provision.Code = "device_in_setup"
 // LongestHoldReason is how many characters the reason of a hold may have: it travels in signals and is shown in one line.
 const LongestHoldReason = 200
 
-// Reasons for which a device may be released (R63).
-const (
-	EndOfLife          = "end_of_life"
-	PermanentlyDamaged = "permanently_damaged"
-)
-
 // LongestSetupHold bounds how far away the end of a hold in Setup Assistant may be put.
 const LongestSetupHold = 30 * 24 * time.Hour
 
 // Register makes a device known that nobody lists, with what is known of it. It fails with [provision.AlreadyExists],
-// or [provision.DeviceReleased].
+// or as [provision.Device.CheckChange] does.
 func (i *Intake) Register(ctx context.Context, by Actor, serial string, info store.Information) (provision.Device, error) {
 	serial, err := provision.ParseSerial(serial)
 	if err != nil {
 		return provision.Device{}, err
 	}
 	return i.db.UpdateOrCreate(ctx, serial, func(ctx context.Context, c *store.Change) error {
-		if err := mayChange(c.Device); err != nil {
+		if err := c.Device.CheckChange(); err != nil {
 			return err
 		}
 		if c.Device.Known.By != 0 {
@@ -47,39 +41,6 @@ func (i *Intake) Register(ctx context.Context, by Actor, serial string, info sto
 		}
 		return c.SaveInformation(ctx, info)
 	})
-}
-
-// Release asks for a device to be released for good; typed is the serial number as the operator typed it again. Asking
-// twice is asking once. It fails with [InSetup] for a device that is held in Setup Assistant: nothing is sent to a
-// released device, so it would stay there.
-func (i *Intake) Release(ctx context.Context, by Actor, serial, reason, typed string) (provision.Device, error) {
-	serial, err := provision.ParseSerial(serial)
-	if err != nil {
-		return provision.Device{}, err
-	}
-	if reason != EndOfLife && reason != PermanentlyDamaged {
-		return provision.Device{}, provision.Errorf(provision.ReleaseReason, "A device is released only for %s or %s.", EndOfLife, PermanentlyDamaged).At("reason")
-	}
-	if again, err := provision.ParseSerial(typed); err != nil || again != serial {
-		return provision.Device{}, provision.Errorf(provision.ReleaseSerial, "The serial number typed again is not %s; nothing was released.", serial).At("serial")
-	}
-	d, err := i.db.Update(ctx, serial, func(ctx context.Context, c *store.Change) error {
-		if releaseAsked(c.Device) {
-			return nil
-		}
-		if c.Device.InSetup() {
-			return provision.Errorf(InSetup, "Device %s is held in Setup Assistant; let it out first (release-from-setup), then release it.", serial)
-		}
-		fact := by.fact(provision.ReleaseRequest)
-		fact.Reason = reason
-		_, err := c.Record(ctx, fact)
-		return err
-	})
-	if err != nil || d.Released.By != 0 || d.Began() {
-		return d, err
-	}
-	// No fact ever began a workflow for this device, so nobody else would carry the release out.
-	return i.db.Carry(ctx, serial, provision.Step{Do: provision.ConcludeReleased, Reason: reason})
 }
 
 // Hold has Muster send a device nothing new. The reason, of [LongestHoldReason] characters at most, is shown to everybody;

@@ -54,7 +54,7 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	cases, err := intake.New(svc.db, intake.Settings{AssignmentRequirement: svc.settings.AssignmentRequirement})
+	cases, err := intake.New(svc.db, intake.Settings{AssignmentRequirement: svc.settings.AssignmentRequirement, Organization: svc.settings.Organization})
 	if err != nil {
 		return nil, err
 	}
