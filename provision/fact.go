@@ -157,6 +157,9 @@ type Fact struct {
 	// Until is a new deadline (ExtendHold), the one whose passing led to a Stuck, when to nudge or to ask Apple again at the
 	// earliest, or when a SignInHeld is decided without an operator.
 	Until *time.Time `json:"until,omitempty"`
+	// Operation is the import, or the operation on many devices, that the fact is part of; Line the row there, from 1.
+	Operation string `json:"operation,omitempty"`
+	Line      int64  `json:"line,omitempty"`
 	// Choice is how a SignInHeld is decided when nobody does, or how a Deprovision is carried out.
 	Choice string `json:"choice,omitempty"`
 }
