@@ -44,6 +44,8 @@ type Config struct {
 	// MDM, Checkin and SCEP are mounted at /mdm, /checkin and /scep, and below; nil ones are not.
 	MDM, Checkin, SCEP http.Handler
 	Build              Build
+	// URL is where people reach the API; results of imports link to it. "" = links have no host.
+	URL string
 	// Log is [slog.Default] when nil.
 	Log *slog.Logger
 	// Registry has the metrics; nil makes a new one.

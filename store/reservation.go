@@ -13,7 +13,6 @@ type Reservation struct {
 	DeviceRow
 	// ReservedAt is when it was assigned.
 	ReservedAt time.Time
-	ExpectedBy *time.Time
 }
 
 // ReservationFilter narrows a list of reservations; zero fields don't.
@@ -26,7 +25,7 @@ type ReservationFilter struct {
 const isReserved = `d.epoch = 0 AND d.server = '' AND d.status = 'Awaiting' AND (d.state ? 'assignment' OR d.state ? 'planned')`
 
 const listReservations = `
-SELECT d.serial, d.expected_by
+SELECT d.serial
 FROM devices d
 WHERE ` + isReserved + ` AND d.serial > $1 AND (NOT $2 OR d.expected_by <= $3)
 ORDER BY d.serial
@@ -38,16 +37,7 @@ func (db *DB) Reservations(ctx context.Context, f ReservationFilter) ([]Reservat
 	if err != nil {
 		return nil, translate(err, "listing reservations")
 	}
-	expected := map[string]*time.Time{}
-	serials := []string{}
-	var serial string
-	var by *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&serial, &by}, func() error {
-		serials = append(serials, serial)
-		expected[serial] = by
-		by = nil
-		return nil
-	})
+	serials, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return nil, translate(err, "listing reservations")
 	}
@@ -58,7 +48,7 @@ func (db *DB) Reservations(ctx context.Context, f ReservationFilter) ([]Reservat
 	shown, err := pgx.CollectRows(rows, scanDevice)
 	list := make([]Reservation, len(shown))
 	for i, d := range shown {
-		list[i] = Reservation{DeviceRow: d, ReservedAt: d.PlannedMark.At, ExpectedBy: expected[d.Serial]}
+		list[i] = Reservation{DeviceRow: d, ReservedAt: d.PlannedMark.At}
 	}
 	return list, translate(err, "listing reservations")
 }

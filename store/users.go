@@ -90,3 +90,27 @@ func findAll(ctx context.Context, tx pgx.Tx, people []provision.Person) (ids map
 	}
 	return ids, news, nil
 }
+
+const savePeople = `
+INSERT INTO people (id, name, domain, email, technician, created_at, updated_at)
+SELECT DISTINCT ON (lower(domain), lower(name)) id, name, domain, email, technician, $6::timestamptz, $6::timestamptz
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[]) WITH ORDINALITY AS w (id, name, domain, email, technician, n)
+ORDER BY lower(domain), lower(name), n DESC
+ON CONFLICT (lower(domain), lower(name)) DO UPDATE
+SET email = EXCLUDED.email,
+    technician = EXCLUDED.technician,
+    updated_at = EXCLUDED.updated_at`
+
+// SavePeople makes people known, or changes what is known of them; of several that are one, the last counts.
+func (db *DB) SavePeople(ctx context.Context, people []provision.Person) error {
+	var columns [4][]string
+	technicians := make([]bool, len(people))
+	for i, p := range people {
+		technicians[i] = p.Technician
+		for n, value := range []string{newID("per"), p.Name, p.Domain, p.Email} {
+			columns[n] = append(columns[n], value)
+		}
+	}
+	_, err := db.pool.Exec(ctx, savePeople, columns[0], columns[1], columns[2], columns[3], technicians, db.now())
+	return translate(err, "importing people")
+}

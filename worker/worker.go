@@ -106,6 +106,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	running.Go(func() { relay.Run(ctx) })
 	running.Go(func() { newReconciler(w.store, door, w.config).run(ctx) })
 	running.Go(func() { newDuties(w.store, w.pusher, w.config).run(ctx) })
+	running.Go(func() { newDesk(w.store, w.config).run(ctx) })
+	running.Go(func() { newWaitingRoom(w.store, w.config).run(ctx) })
 	running.Go(func() { keepPurging(ctx, w.store, w.config.Log) })
 	fatal := w.runTemporal(ctx, cancel)
 	cancel(fatal)

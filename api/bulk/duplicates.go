@@ -68,12 +68,14 @@ func (d *Duplicates) digest(s string) digest {
 	return digest{uint32(sum), uint32(sum >> 32)}
 }
 
-// said is what a row says, letter case aside, as people, groups and addresses are the same in any.
-func (d *Duplicates) said(a Assignment) digest {
+func (d *Duplicates) said(a Assignment) digest { return d.digest(a.Said()) }
+
+// Said is the same for assignments that say the same, letter case aside, as people, groups and addresses are the same in any.
+func (a Assignment) Said() string {
 	var b strings.Builder
 	for _, value := range append([]string{a.User.Name, a.User.Domain, a.User.Email, a.OwnedBy}, a.Groups...) {
 		b.WriteString(strings.ToLower(value))
 		b.WriteByte(0) // no value has it inside
 	}
-	return d.digest(b.String())
+	return b.String()
 }

@@ -1,0 +1,295 @@
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/maphash"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/muster-mdm/muster/api/bulk"
+	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
+)
+
+// Codes of imports.
+const (
+	// ImportUnreadable: the file as a whole can't be imported.
+	ImportUnreadable provision.Code = "import_unreadable"
+	// Reservation: the device isn't known yet (R43).
+	Reservation provision.Code = "reservation"
+	// AlreadyAssigned: the device is assigned like this already.
+	AlreadyAssigned provision.Code = "already_assigned"
+	// Reassigned: the device is assigned otherwise now.
+	Reassigned provision.Code = "reassigned"
+	// NotAssigned: nobody is assigned to the device.
+	NotAssigned provision.Code = "not_assigned"
+)
+
+// MaxImport is how large an uploaded file may be, in bytes.
+const MaxImport = 1 << 30
+
+// ImportWish is what an upload is for.
+type ImportWish struct {
+	Format   bulk.Format
+	FileName string
+	// ExpectedBy is the day by which devices that aren't there yet shall be.
+	ExpectedBy *time.Time
+	// Force takes a file that was uploaded before.
+	Force bool
+}
+
+// A batch is what is in memory at a time, some three of them.
+const (
+	batchRows  = 4000
+	batchBytes = 2 << 20
+)
+
+// Import reads a file, judges each row, and keeps all for a preview; nothing is applied. It holds some thousand rows in
+// memory, whatever the file's size. It fails with [ImportUnreadable] and what is wrong with the file, and with
+// [store.ImportDuplicate].
+func (i *Intake) Import(ctx context.Context, by Actor, w ImportWish, source io.Reader) (store.Operation, error) {
+	kind := store.OpAssign
+	if w.Format == bulk.Unassignments {
+		kind = store.OpUnassign
+	}
+	request := store.OperationRequest{ExpectedBy: w.ExpectedBy, Requirement: i.settings.AssignmentRequirement}
+	id, err := i.db.BeginImport(ctx, kind, request, by.ID, by.Source, w.FileName)
+	if err != nil {
+		return store.Operation{}, err
+	}
+	u := &upload{intake: i, id: id, format: w.Format, digest: sha256.New(), seed: maphash.MakeSeed()}
+	op, err := u.run(ctx, kind, w, source)
+	if err != nil {
+		// What is left of a process that dies here, a worker drops.
+		return op, errors.Join(err, i.db.DropImport(context.WithoutCancel(ctx), id))
+	}
+	return op, nil
+}
+
+// upload is a file that comes in.
+type upload struct {
+	intake *Intake
+	id     string
+	format bulk.Format
+	digest hash.Hash
+	size   int64
+	seed   maphash.Seed
+	groups map[string]bool
+	total  int64
+}
+
+// Write takes note of the file's bytes.
+func (u *upload) Write(p []byte) (int, error) {
+	u.size += int64(len(p))
+	return u.digest.Write(p)
+}
+
+func (u *upload) run(ctx context.Context, kind string, w ImportWish, source io.Reader) (store.Operation, error) {
+	names, err := u.intake.db.GroupNames(ctx)
+	if err != nil {
+		return store.Operation{}, err
+	}
+	u.groups = make(map[string]bool, len(names))
+	for _, n := range names {
+		u.groups[strings.ToLower(n)] = true
+	}
+	file := io.TeeReader(source, u)
+	reader, err := bulk.Open(file, u.format)
+	if err != nil {
+		return store.Operation{}, unimportable(err)
+	}
+	if err := u.rows(ctx, reader); err != nil {
+		return store.Operation{}, err
+	}
+	l := reader.Layout()
+	return u.intake.db.EndImport(ctx, u.id, kind, store.ImportFile{
+		Size: u.size, SHA256: u.digest.Sum(nil), Header: tidy(reader.Header()), Delimiter: string(l.Delimiter), BOM: l.BOM,
+		Notices: problems(reader.Notices(), true),
+	}, u.total, w.Force)
+}
+
+// unimportable says what is wrong with a file as a whole.
+func unimportable(err error) error {
+	var bad *bulk.FileError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	out := provision.Errorf(ImportUnreadable, "The file can't be imported. %s", bad.Error())
+	for _, p := range bad.Problems {
+		if p.Severity == bulk.Fault {
+			out.Others = append(out.Others, provision.Errorf(p.Code, "%s", p.Detail).At(fmt.Sprintf("line %d", p.Line)))
+		}
+	}
+	return out
+}
+
+// rows reads in one goroutine and keeps in another: the processor and the database are busy at the same time.
+func (u *upload) rows(ctx context.Context, reader *bulk.Reader) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	batches := make(chan []bulk.Row, 1)
+	read := make(chan error, 1)
+	go func() {
+		defer close(batches)
+		read <- readBatches(ctx, reader, batches)
+	}()
+	for batch := range batches {
+		if err := u.keep(ctx, batch); err != nil {
+			cancel(err)
+			for range batches { //nolint:revive // the reader must not be left behind: it reads what is the caller's
+			}
+			<-read
+			return err
+		}
+	}
+	return <-read
+}
+
+func readBatches(ctx context.Context, reader *bulk.Reader, batches chan<- []bulk.Row) error {
+	for {
+		batch, err := readBatch(reader)
+		if len(batch) > 0 {
+			select {
+			case batches <- batch:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func readBatch(reader *bulk.Reader) ([]bulk.Row, error) {
+	var batch []bulk.Row
+	for size := 0; len(batch) < batchRows && size < batchBytes; {
+		row, err := reader.Next()
+		if err != nil {
+			return batch, err
+		}
+		for _, cell := range row.Record {
+			size += len(cell)
+		}
+		batch = append(batch, row)
+	}
+	return batch, nil
+}
+
+// keep judges rows by what is known here, and keeps them.
+func (u *upload) keep(ctx context.Context, batch []bulk.Row) error {
+	serials := make([]string, 0, len(batch))
+	for _, row := range batch {
+		if row.Assignment.Serial != "" {
+			serials = append(serials, row.Assignment.Serial)
+		}
+	}
+	known, err := u.intake.db.Standings(ctx, serials)
+	if err != nil {
+		return err
+	}
+	rows := make([]store.ImportRow, len(batch))
+	for n := range batch {
+		u.judge(&batch[n], known)
+		rows[n] = u.row(batch[n])
+	}
+	u.total += int64(len(rows))
+	return u.intake.db.AppendRows(ctx, u.id, rows)
+}
+
+func (u *upload) judge(row *bulk.Row, known map[string]store.Standing) {
+	if u.format == bulk.Assignments {
+		row.CheckGroups(func(name string) bool { return u.groups[strings.ToLower(name)] })
+	}
+	if row.Assignment.Serial == "" {
+		return
+	}
+	s, found := known[row.Assignment.Serial]
+	if !found {
+		if u.format == bulk.Unassignments {
+			row.Add(serialProblem(row, bulk.Fault, provision.DeviceNotFound, "Device %s is not known here.", row.Assignment.Serial))
+		} else if row.Verdict != bulk.Fault {
+			row.Add(serialProblem(row, bulk.Notice, Reservation, "Device %s is not known yet; it is reserved, and assigned when it enrolls.", row.Assignment.Serial))
+		}
+		return
+	}
+	if err := s.CheckChange(); err != nil {
+		row.Add(serialProblem(row, bulk.Fault, provision.CodeOf(err), "%s", err.Error()))
+		return
+	}
+	if row.Verdict != bulk.Fault {
+		u.compare(row, s)
+	}
+}
+
+// compare says what the row changes.
+func (u *upload) compare(row *bulk.Row, s store.Standing) {
+	assigned := s.Assignment != nil || s.Planned != nil
+	switch {
+	case u.format == bulk.Unassignments && !assigned:
+		row.Add(serialProblem(row, bulk.Notice, NotAssigned, "Nobody is assigned to device %s; nothing changes.", s.Serial))
+	case u.format == bulk.Unassignments, !assigned:
+	case u.same(row.Assignment, s):
+		row.Add(serialProblem(row, bulk.Notice, AlreadyAssigned, "Device %s is assigned like this already; nothing changes.", s.Serial))
+	case s.User != nil:
+		row.Add(serialProblem(row, bulk.Notice, Reassigned, "Device %s is assigned to %s of %s now; it is assigned anew.", s.Serial, s.User.Name, s.User.Domain))
+	default:
+		row.Add(serialProblem(row, bulk.Notice, Reassigned, "Device %s is assigned otherwise now; it is assigned anew.", s.Serial))
+	}
+}
+
+func (u *upload) same(a bulk.Assignment, s store.Standing) bool {
+	is := s.Assignment
+	return s.Planned == nil && is != nil && is.TechnicianID == "" && is.ReturnBy == nil && s.User != nil && is.OwnedBy == a.OwnedBy &&
+		strings.EqualFold(s.User.Name, a.User.Name) && strings.EqualFold(s.User.Domain, a.User.Domain) && s.User.Email == a.User.Email &&
+		slices.EqualFunc(is.Groups, a.Groups, strings.EqualFold)
+}
+
+func serialProblem(row *bulk.Row, severity bulk.Verdict, code provision.Code, format string, args ...any) bulk.Problem {
+	return bulk.Problem{Line: row.Line, Column: bulk.SerialNumber, Code: code, Severity: severity, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (u *upload) row(r bulk.Row) store.ImportRow {
+	a := r.Assignment
+	return store.ImportRow{
+		Line: int64(r.Line), Serial: a.Serial, Verdict: string(r.Verdict), Problems: problems(r.Problems, false), Record: tidy(r.Record),
+		User: a.User, Groups: a.Groups, OwnedBy: a.OwnedBy, Reason: r.Reason,
+		Said: int64(maphash.String(u.seed, a.Said())), //nolint:gosec // any 64 bits will do
+	}
+}
+
+func problems(list []bulk.Problem, withLines bool) []store.RowProblem {
+	var out []store.RowProblem
+	for _, p := range list {
+		q := store.RowProblem{Column: p.Column, Code: string(p.Code), Severity: string(p.Severity), Detail: plain(p.Detail)}
+		if withLines {
+			q.Line = p.Line
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+// tidy makes cells text that PostgreSQL can hold.
+func tidy(cells []string) []string {
+	for i, c := range cells {
+		cells[i] = plain(c)
+	}
+	return cells
+}
+
+func plain(text string) string {
+	if strings.IndexByte(text, 0) >= 0 {
+		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
