@@ -1,30 +1,33 @@
 package devstack
 
 import (
-	"bufio"
 	"context"
 	"debug/buildinfo"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 )
 
-// TemporalVersion is the pinned release of Temporal's CLI. Newer ones hold a replace directive, so `go install` refuses them.
+// TemporalVersion is the pinned release of Temporal's CLI. Newer ones hold a replace directive, which only their own module obeys.
 const TemporalVersion = "v1.5.1"
 
 const (
 	temporalModule  = "github.com/temporalio/cli"
 	temporalPackage = temporalModule + "/cmd/temporal"
+
+	// With the SQLite that the CLI asks for itself, v1.34.1, one call that is cancelled in the middle of a query makes the server
+	// answer "interrupted (9)" to all others for ever.
+	sqliteModule  = "modernc.org/sqlite"
+	sqliteVersion = "v1.44.3"
 )
 
-// FindTemporal returns the path of the pinned Temporal CLI in binDir, and builds it there by `go install` when it is missing or of
-// another version. That takes minutes once; several processes that ask at the same time wait for one build.
+// FindTemporal returns the path of the pinned Temporal CLI in binDir, and builds it there when it is missing or of another
+// version. That takes minutes once; several processes that ask at the same time wait for one build.
 func FindTemporal(ctx context.Context, binDir string, opts FindOptions) (string, error) {
 	dir, err := filepath.Abs(binDir)
 	if err != nil {
@@ -34,7 +37,7 @@ func FindTemporal(ctx context.Context, binDir string, opts FindOptions) (string,
 	if isPinnedTemporal(bin) {
 		return bin, nil
 	}
-	byHand := fmt.Sprintf("GOBIN=%s go install %s@%s", dir, temporalPackage, TemporalVersion)
+	byHand := buildByHand(bin)
 	if opts.NoInstall {
 		return "", fmt.Errorf("the Temporal CLI %s is %w in %s: build it with `%s`", TemporalVersion, ErrNotInstalled, dir, byHand)
 	}
@@ -50,10 +53,21 @@ func FindTemporal(ctx context.Context, binDir string, opts FindOptions) (string,
 	return bin, nil
 }
 
+// buildByHand is a command line that builds what we build, anywhere, also without Muster's sources.
+func buildByHand(bin string) string {
+	return fmt.Sprintf("(cd $(mktemp -d) && go mod init temporalcli && go get %s@%s %s@%s && CGO_ENABLED=0 go build -o %s %s)",
+		temporalPackage, TemporalVersion, sqliteModule, sqliteVersion, bin, temporalPackage)
+}
+
 // isPinnedTemporal reads what Go's linker wrote into the program, so a stale or foreign program is never taken for the pinned one.
 func isPinnedTemporal(bin string) bool {
 	info, err := buildinfo.ReadFile(bin)
-	return err == nil && info.Main.Path == temporalModule && info.Main.Version == TemporalVersion
+	return err == nil && isPinned(info)
+}
+
+func isPinned(info *buildinfo.BuildInfo) bool {
+	return info.Main.Path == temporalModule && info.Main.Version == TemporalVersion &&
+		slices.ContainsFunc(info.Deps, func(m *debug.Module) bool { return m.Path == sqliteModule && m.Version == sqliteVersion })
 }
 
 func buildOnce(ctx context.Context, bin string, progress Progress) error {
@@ -88,53 +102,4 @@ func lockOrWait(ctx context.Context, lock *os.File, progress Progress) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// build installs into a folder beside the final place and renames: a build that is killed leaves nothing half.
-func build(ctx context.Context, bin string, progress Progress) error {
-	staging, err := os.MkdirTemp(filepath.Dir(bin), ".temporal-*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(staging)
-	progress.say("Building Temporal's CLI %s into %s. This happens once and takes some minutes.", TemporalVersion, filepath.Dir(bin))
-
-	cmd := exec.CommandContext(ctx, "go", "install", "-v", temporalPackage+"@"+TemporalVersion)
-	cmd.Dir = staging
-	// The developer's own build flags are meant for our module; without cgo no C compiler is needed.
-	cmd.Env = append(os.Environ(), "GOBIN="+staging, "GOFLAGS=", "GOWORK=off", "GOOS=", "GOARCH=", "CGO_ENABLED=0")
-	out, err := cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	last := narrate(out, progress)
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("%w: %s", err, last)
-	}
-	built := filepath.Join(staging, "temporal")
-	if !isPinnedTemporal(built) {
-		return errors.New("go install succeeded, but what it built isn't the pinned version")
-	}
-	return os.Rename(built, bin)
-}
-
-// narrate tells now and then how far `go install -v` has got, and returns its last line.
-func narrate(out io.Reader, progress Progress) (last string) {
-	begin, told, lines := time.Now(), time.Now(), bufio.NewScanner(out)
-	compiled := 0
-	for lines.Scan() {
-		last = lines.Text()
-		if strings.HasPrefix(last, "go: downloading") {
-			continue
-		}
-		compiled++
-		if time.Since(told) > 10*time.Second {
-			told = time.Now()
-			progress.say("Building Temporal's CLI: %d packages compiled after %s.", compiled, time.Since(begin).Round(time.Second))
-		}
-	}
-	return last
 }

@@ -1,9 +1,12 @@
 package devstack
 
 import (
+	"debug/buildinfo"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -11,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeGo stands in for the tool chain: it records how it was called and "builds" by linking to a program that is there already.
+// fakeGo stands in for the tool chain: it records how it was called.
 func fakeGo(t *testing.T, script string) (calls string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -23,6 +26,14 @@ func fakeGo(t *testing.T, script string) (calls string) {
 	return calls
 }
 
+// linking is fakeGo's script for a build that yields a program that is there already; it asks for a module to build in.
+func linking(program string) string {
+	return `[ "$1" = build ] || exit 0
+[ -f go.mod ] && [ -f go.sum ] || exit 1
+until [ "$1" = -o ]; do shift; done
+ln -s ` + program + ` "$2"`
+}
+
 func pinnedTemporal(t *testing.T) string {
 	t.Helper()
 	bin, err := FindTemporal(t.Context(), "../.bin", FindOptions{Progress: func(s string) { t.Log(s) }})
@@ -31,7 +42,7 @@ func pinnedTemporal(t *testing.T) string {
 }
 
 func TestFindTemporalBuildsOnceForManyWhoAsk(t *testing.T) {
-	calls := fakeGo(t, "echo go.temporal.io/server >&2; ln -s "+pinnedTemporal(t)+" \"$GOBIN/temporal\"")
+	calls := fakeGo(t, "echo go.temporal.io/server >&2; "+linking(pinnedTemporal(t)))
 	dir := filepath.Join(t.TempDir(), "bin")
 	var group sync.WaitGroup
 	for range 4 {
@@ -45,7 +56,7 @@ func TestFindTemporalBuildsOnceForManyWhoAsk(t *testing.T) {
 	group.Wait()
 	called, err := os.ReadFile(calls)
 	require.NoError(t, err)
-	require.Equal(t, "install -v github.com/temporalio/cli/cmd/temporal@v1.5.1 GOFLAGS= CGO_ENABLED=0\n", string(called))
+	require.Regexp(t, `^build -v -mod=readonly -o \S+/temporal github\.com/temporalio/cli/cmd/temporal GOFLAGS= CGO_ENABLED=0\n$`, string(called))
 	left, err := filepath.Glob(filepath.Join(dir, ".temporal-*"))
 	require.NoError(t, err)
 	require.Empty(t, left, "the build leaves something behind")
@@ -56,11 +67,11 @@ func TestFindTemporalSaysWhyTheBuildFailed(t *testing.T) {
 	dir := t.TempDir()
 	_, err := FindTemporal(t.Context(), dir, FindOptions{})
 	require.ErrorContains(t, err, "no network")
-	require.ErrorContains(t, err, "by hand: `GOBIN="+dir)
+	require.ErrorContains(t, err, "by hand: `"+buildByHand(filepath.Join(dir, "temporal"))+"`")
 }
 
 func TestFindTemporalRefusesAnotherProgramThanThePinned(t *testing.T) {
-	fakeGo(t, "ln -s "+os.Args[0]+" \"$GOBIN/temporal\"") // a Go program, but another
+	fakeGo(t, linking(os.Args[0])) // a Go program, but another
 	_, err := FindTemporal(t.Context(), t.TempDir(), FindOptions{})
 	require.ErrorContains(t, err, "isn't the pinned version")
 }
@@ -69,7 +80,7 @@ func TestFindTemporalSaysHowToBuildWhatIsMissing(t *testing.T) {
 	dir := t.TempDir()
 	_, err := FindTemporal(t.Context(), dir, FindOptions{NoInstall: true})
 	require.ErrorIs(t, err, ErrNotInstalled)
-	require.ErrorContains(t, err, "GOBIN="+dir+" go install github.com/temporalio/cli/cmd/temporal@v1.5.1")
+	require.ErrorContains(t, err, "build it with `"+buildByHand(filepath.Join(dir, "temporal"))+"`")
 
 	require.NoError(t, os.Symlink(os.Args[0], filepath.Join(dir, "temporal")))
 	_, err = FindTemporal(t.Context(), dir, FindOptions{NoInstall: true})
@@ -79,6 +90,47 @@ func TestFindTemporalSaysHowToBuildWhatIsMissing(t *testing.T) {
 	_, err = FindTemporal(t.Context(), dir, FindOptions{})
 	require.ErrorIs(t, err, ErrNotInstalled)
 	require.ErrorContains(t, err, "install Go")
+}
+
+func TestFindTemporalReplacesAnotherProgram(t *testing.T) {
+	fakeGo(t, linking(pinnedTemporal(t)))
+	dir := t.TempDir()
+	require.NoError(t, os.Symlink(os.Args[0], filepath.Join(dir, "temporal")))
+	bin, err := FindTemporal(t.Context(), dir, FindOptions{})
+	require.NoError(t, err)
+	require.True(t, isPinnedTemporal(bin))
+}
+
+func TestTemporalIsBuiltByHandAsItIsByUs(t *testing.T) {
+	calls := fakeGo(t, `[ "$1" = get ] && touch go.sum; [ "$1 $2" = "mod init" ] && echo "module $3" >go.mod; `+linking(pinnedTemporal(t)))
+	dir := t.TempDir()
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", buildByHand(filepath.Join(dir, "temporal"))).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	_, err = FindTemporal(t.Context(), dir, FindOptions{NoInstall: true})
+	require.NoError(t, err)
+	called, err := os.ReadFile(calls)
+	require.NoError(t, err)
+	require.Contains(t, string(called), "get github.com/temporalio/cli/cmd/temporal@v1.5.1 modernc.org/sqlite@v1.44.3 ")
+}
+
+func TestTemporalIsBuiltFromThePinnedVersions(t *testing.T) {
+	for module, version := range map[string]string{temporalModule: TemporalVersion, sqliteModule: sqliteVersion} {
+		require.Contains(t, string(temporalMod), "\t"+module+" "+version+" ", "temporalcli/mod.txt")
+		require.Contains(t, string(temporalSum), "\n"+module+" "+version+" h1:", "temporalcli/sum.txt")
+	}
+}
+
+func TestTemporalWithAnotherSQLiteIsNotThePinned(t *testing.T) {
+	built := func(version, sqlite string) *buildinfo.BuildInfo {
+		return &buildinfo.BuildInfo{
+			Main: debug.Module{Path: "github.com/temporalio/cli", Version: version},
+			Deps: []*debug.Module{{Path: "go.temporal.io/server", Version: "v1.29.1"}, {Path: "modernc.org/sqlite", Version: sqlite}},
+		}
+	}
+	require.True(t, isPinned(built("v1.5.1", "v1.44.3")))
+	require.False(t, isPinned(built("v1.5.1", "v1.34.1")), "as `go install` builds it")
+	require.False(t, isPinned(built("v1.5.0", "v1.44.3")))
+	require.False(t, isPinned(&buildinfo.BuildInfo{Main: debug.Module{Path: "github.com/temporalio/cli", Version: "v1.5.1"}}))
 }
 
 func TestNarrateCountsPackagesAndKeepsTheLastLine(t *testing.T) {

@@ -67,7 +67,23 @@ func tail(file string, n int) string {
 
 const throwAwayPrefix = "muster-stack-"
 
-// throwAwayDir makes a folder for servers that nobody wants to keep, and sweeps up those whose owners were killed.
+// ThrowAway makes a folder for a server that nobody wants to keep, claimed for that kind of server until release removes it.
+// Folders whose owners were killed are swept up on the way.
+func ThrowAway(kind string) (dir string, release func(), err error) {
+	if dir, err = throwAwayDir(); err != nil {
+		return "", nil, err
+	}
+	lock, err := claim(dir, kind)
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() {
+		_ = os.RemoveAll(dir)
+		_ = lock.Close()
+	}, nil
+}
+
+// throwAwayDir makes such a folder without a claim.
 func throwAwayDir() (string, error) {
 	sweep(os.TempDir(), time.Now().Add(-time.Hour))
 	dir, err := os.MkdirTemp("", throwAwayPrefix)
@@ -92,8 +108,9 @@ func sweep(parent string, before time.Time) {
 }
 
 func abandoned(dir string) bool {
-	for _, kind := range []string{kindPostgres, kindTemporal} {
-		lock, err := claim(dir, kind)
+	claims, _ := filepath.Glob(filepath.Join(dir, "*.lock"))
+	for _, file := range claims {
+		lock, err := claim(dir, strings.TrimSuffix(filepath.Base(file), ".lock"))
 		if err != nil {
 			return false
 		}

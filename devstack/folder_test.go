@@ -45,6 +45,16 @@ func TestSweepRemovesOnlyOldFoldersThatNobodyClaims(t *testing.T) {
 	require.DirExists(t, foreign)
 }
 
+func TestThrowAwayFolderIsKeptForAnyKindOfServer(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	dir, release, err := ThrowAway("directory")
+	require.NoError(t, err)
+	sweep(os.TempDir(), time.Now().Add(time.Hour))
+	require.DirExists(t, dir)
+	release()
+	require.NoDirExists(t, dir)
+}
+
 // A claim lasts although nobody refers to it any more: its server may still run.
 func TestForgottenClaimIsKept(t *testing.T) {
 	dir := t.TempDir()

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,4 +65,17 @@ func TestInstallScriptKeepsTheMachinesOwnPolicy(t *testing.T) {
 	kept, err := os.ReadFile(policy)
 	require.NoError(t, err)
 	require.Equal(t, "#!/bin/sh\nexit 0\n", string(kept))
+}
+
+// Of two installers at once, the first to end would take the policy away that the second needs.
+func TestInstallersAreAlone(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	first, err := installAlone()
+	require.NoError(t, err)
+	other, err := os.Open(first.Name())
+	require.NoError(t, err)
+	defer other.Close()
+	require.ErrorIs(t, syscall.Flock(int(other.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+	require.NoError(t, first.Close())
+	require.NoError(t, syscall.Flock(int(other.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
 }

@@ -37,6 +37,11 @@ func (c ProgramConfig) command() command {
 	}
 }
 
+// Await repeats try until it succeeds, the program ends, or the context does.
+func (p *Program) Await(ctx context.Context, try func(context.Context) error) error {
+	return poll(ctx, p.process, try)
+}
+
 // Kill ends the program with SIGKILL and returns when it is gone. It is no crash.
 func (p *Program) Kill() { p.kill() }
 

@@ -1,6 +1,8 @@
 package devstack
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -30,6 +32,20 @@ func TestRunProgramTellsAFailureByItsLog(t *testing.T) {
 	require.ErrorAs(t, err, &crash)
 	require.Contains(t, err.Error(), "no such table")
 	require.Contains(t, err.Error(), "exit status 3")
+}
+
+func TestAwaitEndsWithTheProgram(t *testing.T) {
+	p, err := StartProgram(program(t, "read line; exit 3"))
+	require.NoError(t, err)
+	tries := 0
+	err = p.Await(t.Context(), func(context.Context) error {
+		tries++
+		return errors.New("not yet")
+	})
+	var crash *CrashError
+	require.ErrorAs(t, err, &crash)
+	require.Positive(t, tries)
+	require.NoError(t, p.Await(t.Context(), func(context.Context) error { return nil }))
 }
 
 func TestFreePortIsBelowTheEphemeralRange(t *testing.T) {

@@ -1,6 +1,7 @@
 package devstack
 
 import (
+	"context"
 	"net/http"
 	"syscall"
 	"testing"
@@ -103,6 +104,19 @@ func TestTemporalCrashIsNamed(t *testing.T) {
 	require.ErrorContains(t, err, "Temporal stopped by itself (signal: killed)")
 	require.NoError(t, s.Stop())
 	require.NoDirExists(t, dir)
+}
+
+func TestTemporalThatLivesButDoesNotAnswer(t *testing.T) {
+	s := startTemporal(t, TemporalConfig{ThrowAway: true})
+	require.NoError(t, s.Check(t.Context()))
+	require.NoError(t, s.latest().os.Signal(syscall.SIGSTOP))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	err := s.Check(ctx)
+	require.ErrorContains(t, err, "waiting for Temporal")
+	require.ErrorContains(t, err, "the end of its log")
+	require.NoError(t, s.latest().os.Signal(syscall.SIGCONT))
+	require.NoError(t, s.Check(t.Context()))
 }
 
 func TestTemporalOnAPortThatIsTaken(t *testing.T) {

@@ -66,7 +66,7 @@ type BlockCause string
 
 // Causes.
 const (
-	BlockedTokenExpired  BlockCause = "abm_token_expired"
+	BlockedTokenExpired  BlockCause = "abm_token_expired" //nolint:gosec // a cause, not a credential
 	BlockedTokenRejected BlockCause = "abm_token_rejected"
 	BlockedTerms         BlockCause = "abm_terms"
 	BlockedAccess        BlockCause = "abm_access"
@@ -186,6 +186,18 @@ func (d Device) CheckChange() error {
 		return Errorf(DeviceReleased, "Device %s was released; that can't be undone.", d.Serial)
 	case d.ReleasePending():
 		return Errorf(ReleasePending, "The release of device %s was asked for, so nothing else can be asked of it. Cancel the release first (cancel-release), while it can be.", d.Serial)
+	}
+	return nil
+}
+
+// CheckCancel says why a release of the device can't be taken back: it is over ([DeviceReleased]), or Apple is being asked
+// ([ReleaseBegun]). Without a release there is nothing against it.
+func (d Device) CheckCancel() error {
+	switch {
+	case d.Over():
+		return d.CheckChange()
+	case d.ReleaseBegun():
+		return Errorf(ReleaseBegun, "Apple is being asked to release device %s, which can't be taken back any more.", d.Serial)
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ const (
 	ReleaseReason       Code = "release_reason_invalid"
 	ReleaseSerial       Code = "release_serial_mismatch"
 	ReleasePending      Code = "release_pending"
+	ReleaseBegun        Code = "release_begun"
 	ConfigurationBad    Code = "configuration_invalid"
 	AppBad              Code = "app_invalid"
 	DeviceProfileBad    Code = "device_profile_invalid"
@@ -58,6 +59,30 @@ const (
 	ABMTokenForeignKey Code = "abm_token_foreign_key" //nolint:gosec // the name of an error
 	// ABMAccountInvalid: the API account of Apple Business Manager can't be used as it was entered.
 	ABMAccountInvalid Code = "abm_account_invalid"
+)
+
+// The codes of people who sign in, and of the directories that they sign in against.
+const (
+	AccountFormat Code = "account_format"
+	DomainUnknown Code = "domain_unknown"
+	// SignInRefused says no more than that: whether the account exists is nobody's business.
+	SignInRefused      Code = "sign_in_refused"
+	AccountDisabled    Code = "account_disabled"
+	AccountExpired     Code = "account_expired"
+	AccountLocked      Code = "account_locked"
+	AccountRestricted  Code = "account_restricted"
+	PasswordExpired    Code = "password_expired"
+	PasswordMustChange Code = "password_must_change"
+	EmailMissing       Code = "email_missing"
+	EmailUnverified    Code = "email_unverified"
+	// DirectoryUnavailable: nothing was said about the account or its password.
+	DirectoryUnavailable Code = "directory_unavailable"
+	DirectoryInvalid     Code = "directory_invalid"
+	EditionRefuses       Code = "edition_refuses_directory"
+	SignInStateInvalid   Code = "sign_in_state_invalid"
+	SignInExpired        Code = "sign_in_expired"
+	SignInDenied         Code = "sign_in_denied"
+	IdentityTokenRefused Code = "identity_token_refused"
 )
 
 // Error is an error for people: a stable code and a sentence that says what happened and what to do.

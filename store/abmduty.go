@@ -84,13 +84,14 @@ func (db *DB) ClaimABMDuties(ctx context.Context, server string, limit int) ([]A
 }
 
 const nextDuties = `
-SELECT t.server, min(t.due_at)
+SELECT t.server, greatest(min(t.due_at), s.throttled_until)
 FROM abm_duties t
     JOIN abm_servers s ON s.name = t.server
 WHERE s.health IN ('ok', 'abm_unreachable') OR s.health_since + interval '1 hour' <= $1
-GROUP BY t.server`
+GROUP BY t.server, s.throttled_until`
 
-// NextABMDuties says when each server's next duty is due. Servers that can't be used are left out, but for a look an hour.
+// NextABMDuties says when each server's next duty is due, and may be done. Servers that can't be used are left out, but for a
+// look an hour.
 func (db *DB) NextABMDuties(ctx context.Context) (map[string]time.Time, error) {
 	rows, err := db.pool.Query(ctx, nextDuties, db.now())
 	if err != nil {
@@ -192,7 +193,7 @@ func (db *DB) AnswerABMDuties(ctx context.Context, answers []ABMAnswer) error {
 	serials := make([]string, len(answers))
 	for i, a := range answers {
 		serials[i] = a.Duty.Serial
-		byServer[a.Duty.Server] = byServer[a.Duty.Server] || a.Duty.Verb != provision.AssignProfile
+		byServer[a.Duty.Server] = byServer[a.Duty.Server] || a.Duty.Verb != provision.AssignProfile && a.Outcome == provision.ABMDone
 	}
 	return db.many(ctx, "taking Apple's answers", provision.Sync, func(ctx context.Context, m *Many) error {
 		if err := m.lock(ctx, serials, false); err != nil {

@@ -166,13 +166,14 @@ const unsettled = `
 SELECT serial
 FROM abm_devices
 WHERE server = $1 AND NOT settled AND gone_at <= $2
-ORDER BY gone_at
-LIMIT $3`
+ORDER BY gone_at, serial
+OFFSET $3
+LIMIT $4`
 
 // UnsettledABM lists devices that a server no longer lists and of which nobody knows yet whether they were unassigned or
-// released: those gone since before, the longest first.
-func (db *DB) UnsettledABM(ctx context.Context, server string, before time.Time, limit int) ([]string, error) {
-	rows, err := db.pool.Query(ctx, unsettled, server, before, limit)
+// released: those gone since before, the longest first, without the first ones that are to be skipped.
+func (db *DB) UnsettledABM(ctx context.Context, server string, before time.Time, skip, limit int) ([]string, error) {
+	rows, err := db.pool.Query(ctx, unsettled, server, before, skip, limit)
 	if err != nil {
 		return nil, translate(err, "reading what is unsettled")
 	}

@@ -13,11 +13,10 @@ import (
 // patience is how long Apple may be out of reach before a server counts as blocked: shorter outages are no news.
 const patience = 10 * time.Minute
 
-const lockHealth = `
-SELECT health, failing_since
+const healthOf = `
+SELECT health, health_detail, failing_since
 FROM abm_servers
-WHERE name = $1
-FOR UPDATE`
+WHERE name = $1`
 
 const saveHealth = `
 UPDATE abm_servers
@@ -28,42 +27,48 @@ SET health = $2,
     failing_since = $5
 WHERE name = $1`
 
+// standing is a server's health as it is kept.
+type standing struct {
+	health, detail string
+	failing        *time.Time
+}
+
 // ABMFailed notes that a server could not be used and why, in Apple's words. Being out of reach counts only when it lasts.
 // It reports whether the server is blocked now.
 func (db *DB) ABMFailed(ctx context.Context, server string, cause provision.BlockCause, detail string) (blocked bool, err error) {
-	err = db.health(ctx, server, func(health string, failing *time.Time) (string, string, *time.Time) {
-		now := db.now()
-		if failing == nil {
-			failing = &now
+	err = db.health(ctx, server, func(was standing) standing {
+		now, is := db.now(), was
+		if is.failing == nil {
+			is.failing = &now
 		}
 		blocked = true
 		switch {
-		case health == Unlinked:
-			return health, "", nil
-		case cause == provision.BlockedUnreachable && health == Healthy && now.Sub(*failing) < patience:
+		case was.health == Unlinked:
+			return was
+		case cause == provision.BlockedUnreachable && was.health != Healthy && was.health != string(cause):
+			return is // what is known to be wrong stays so until Apple answers
+		case cause == provision.BlockedUnreachable && was.health == Healthy && now.Sub(*is.failing) < patience:
 			blocked = false
-			return health, detail, failing
-		case cause == provision.BlockedUnreachable && health != Healthy:
-			return health, detail, failing // what is known to be wrong stays so until Apple answers
+		default:
+			is.health = string(cause)
 		}
-		return string(cause), detail, failing
+		is.detail = clipped(detail)
+		return is
 	})
 	return blocked, err
 }
 
 // ABMWorked notes that Apple answered as it should. Devices that waited for the server go on.
 func (db *DB) ABMWorked(ctx context.Context, server string) error {
-	var health string
-	var failing *time.Time
-	err := db.pool.QueryRow(ctx, `SELECT health, failing_since FROM abm_servers WHERE name = $1`, server).Scan(&health, &failing)
-	if err != nil || health == Unlinked || health == Healthy && failing == nil {
+	was, err := readStanding(ctx, db.pool, server, "")
+	if err != nil || was.health == Unlinked || was.health == Healthy && was.failing == nil {
 		return translate(ignoreNoRows(err), "reading the health of ABM server "+server)
 	}
-	return db.health(ctx, server, func(health string, _ *time.Time) (string, string, *time.Time) {
-		if health == Unlinked {
-			return health, "", nil
+	return db.health(ctx, server, func(was standing) standing {
+		if was.health == Unlinked {
+			return was
 		}
-		return Healthy, "", nil
+		return standing{health: Healthy}
 	})
 }
 
@@ -74,31 +79,43 @@ func ignoreNoRows(err error) error {
 	return err
 }
 
+func readStanding(ctx context.Context, q interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, server, lock string,
+) (s standing, err error) {
+	err = q.QueryRow(ctx, healthOf+lock, server).Scan(&s.health, &s.detail, &s.failing)
+	return s, err
+}
+
 // health judges under the server's lock.
-func (db *DB) health(ctx context.Context, server string, judge func(health string, failing *time.Time) (string, string, *time.Time)) error {
+func (db *DB) health(ctx context.Context, server string, judge func(standing) standing) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		var health string
-		var failing *time.Time
-		if err := tx.QueryRow(ctx, lockHealth, server).Scan(&health, &failing); err != nil {
+		was, err := readStanding(ctx, tx, server, " FOR UPDATE")
+		if err != nil {
 			return ignoreNoRows(err)
 		}
-		is, detail, failing := judge(health, failing)
-		now := db.now()
-		if _, err := tx.Exec(ctx, saveHealth, server, is, clipped(detail), now, failing); err != nil || is == health {
+		is, now := judge(was), db.now()
+		if _, err := tx.Exec(ctx, saveHealth, server, is.health, is.detail, now, is.failing); err != nil || is.health == was.health {
 			return err
 		}
-		if is == Healthy {
-			if _, err := tx.Exec(ctx, duesOfServer, server, now); err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, wantSyncOf, []string{server}, now); err != nil {
+		if is.health == Healthy {
+			if err := resume(ctx, tx, server, now); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, `SELECT pg_notify($1, '')`, ABMChannel)
+		_, err = tx.Exec(ctx, `SELECT pg_notify($1, '')`, ABMChannel)
 		return err
 	})
 	return translate(err, "noting the health of ABM server "+server)
+}
+
+// resume has what waited for the server go on at once.
+func resume(ctx context.Context, tx pgx.Tx, server string, now time.Time) error {
+	if _, err := tx.Exec(ctx, duesOfServer, server, now, dutyLease); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, wantSyncOf, []string{server}, now)
+	return err
 }
 
 func clipped(detail string) string {
@@ -112,7 +129,7 @@ func clipped(detail string) string {
 const noteThrottled = `
 UPDATE abm_servers
 SET throttled = throttled + 1,
-    throttled_until = $2
+    throttled_until = greatest(throttled_until, $2)
 WHERE name = $1`
 
 // ABMThrottled notes that Apple asked for a pause, which everything that asks for the server keeps.

@@ -11,13 +11,6 @@ import (
 	"github.com/muster-mdm/muster/provision"
 )
 
-// Sealer seals secrets before they are stored: a keyring. place names where the secret lies, so that a sealed one can't
-// be moved. Without a keyring both fail with a sentence that says how to set one.
-type Sealer interface {
-	Seal(plain []byte, place string) ([]byte, error)
-	Open(sealed []byte, place string) ([]byte, error)
-}
-
 // ABMChannel wakes the worker when something about Apple Business Manager servers is due.
 const ABMChannel = "muster_abm"
 
@@ -208,7 +201,7 @@ func (db *DB) createABMServer(ctx context.Context, tx pgx.Tx, in ABMServerInput,
 	if err != nil {
 		return err
 	}
-	sealed, err := db.seal(key, placeOf(in.Name, "private_key"))
+	sealed, err := db.sealer.Seal(key, placeOf(in.Name, "private_key"))
 	if err != nil {
 		return err
 	}
@@ -314,21 +307,5 @@ func (db *DB) SyncBegun(ctx context.Context, name string, wanted time.Time) erro
 	_, err := db.pool.Exec(ctx, clearSyncWanted, name, wanted)
 	return translate(err, "noting a sync of ABM server "+name)
 }
-
-func (db *DB) seal(plain []byte, place string) ([]byte, error) {
-	if db.sealer == nil {
-		return nil, errNoKeyring
-	}
-	return db.sealer.Seal(plain, place)
-}
-
-func (db *DB) unseal(sealed []byte, place string) ([]byte, error) {
-	if db.sealer == nil {
-		return nil, errNoKeyring
-	}
-	return db.sealer.Open(sealed, place)
-}
-
-var errNoKeyring = provision.Errorf(provision.KeyringMissing, "No keyring is set, so no secret can be stored. Make a key with muster keyring new and set MUSTER_KEYRING or MUSTER_KEYRING_FILE.")
 
 func placeOf(server, column string) string { return fmt.Sprintf("abm_servers/%s/%s", server, column) }

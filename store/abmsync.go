@@ -190,6 +190,9 @@ func (t *taking) finish(ctx context.Context) error {
 	if _, err := t.tx.Exec(ctx, saveCursor, t.server, phase, next.Cursor, len(t.records), now); err != nil {
 		return fmt.Errorf("keeping the cursor: %w", err)
 	}
+	if len(t.records) == 0 {
+		return nil // no serials would mean all devices
+	}
 	_, err := sweepProfiles(ctx, t.tx, t.server, t.Serials(), now)
 	return err
 }
@@ -290,7 +293,7 @@ const saveABMDeleted = `
 UPDATE abm_devices
 SET listed = false,
     op_type = 'deleted',
-    op_date = $3,
+    op_date = greatest($3, op_date),
     gone_at = coalesce(gone_at, $4),
     profile_uuid = '',
     profile_status = '',
@@ -305,7 +308,8 @@ WHERE serial = $1 AND server = $2`
 // modified.
 func (t *taking) take(ctx context.Context, r ABMRecord) error {
 	known, there := t.known[r.Serial]
-	if there && !r.OpDate.IsZero() && r.OpDate.Before(known.opDate) {
+	// What a full fetch lists is so now; only a sync tells of the past.
+	if there && t.page.Task.Phase == PhaseSync && !r.OpDate.IsZero() && r.OpDate.Before(known.opDate) {
 		t.taken.Stale++
 		return nil
 	}
@@ -317,7 +321,7 @@ func (t *taking) take(ctx context.Context, r ABMRecord) error {
 		if known.listed {
 			t.taken.Gone++
 		}
-		c.later.Queue(saveABMDeleted, t.server, r.Serial, r.OpDate, c.now)
+		c.later.Queue(saveABMDeleted, t.server, r.Serial, orNever(r.OpDate), c.now)
 		c.later.Queue(voidDuties, r.Serial, t.server)
 		return c.abmGone(ctx, t.server, t.others[r.Serial], provision.ABMUnassigned)
 	}

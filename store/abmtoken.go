@@ -17,6 +17,7 @@ FROM abm_servers
 WHERE name = $1
 FOR UPDATE`
 
+//nolint:gosec // a statement, not a credential
 const storeToken = `
 UPDATE abm_servers
 SET token = $2,
@@ -45,10 +46,12 @@ SET phase = 'fetch',
     full_listed = 0
 WHERE name = $1`
 
+// What was put off because the server could not be used goes on at once. What is being asked just now (its lease is shorter
+// than any such pause) isn't asked a second time, and what Apple throttled keeps Apple's time.
 const duesOfServer = `
 UPDATE abm_duties
 SET due_at = $2
-WHERE server = $1 AND due_at > $2 AND activity = ''`
+WHERE server = $1 AND due_at > $2::timestamptz + $3::interval AND activity = '' AND result <> 'THROTTLED'`
 
 // ABMToken is a server token ready to be stored: Secret is the whole of it.
 type ABMToken struct {
@@ -90,7 +93,7 @@ func (db *DB) LinkABM(ctx context.Context, name string, force bool, open func(ce
 }
 
 // ABMTokenOther is the code of a token that belongs to another account than the one before.
-const ABMTokenOther provision.Code = "abm_token_other_account"
+const ABMTokenOther provision.Code = "abm_token_other_account" //nolint:gosec // a code, not a credential
 
 // brief shows enough of a consumer key to tell it from another.
 func brief(key string) string {
@@ -102,7 +105,7 @@ func brief(key string) string {
 }
 
 func (db *DB) storeToken(ctx context.Context, tx pgx.Tx, name string, t ABMToken, another bool) error {
-	sealed, err := db.seal(t.Secret, placeOf(name, "token"))
+	sealed, err := db.sealer.Seal(t.Secret, placeOf(name, "token"))
 	if err != nil {
 		return err
 	}
@@ -115,7 +118,7 @@ func (db *DB) storeToken(ctx context.Context, tx pgx.Tx, name string, t ABMToken
 			return err
 		}
 	}
-	_, err = tx.Exec(ctx, duesOfServer, name, now)
+	_, err = tx.Exec(ctx, duesOfServer, name, now, dutyLease)
 	return err
 }
 
@@ -131,7 +134,7 @@ func (db *DB) abmKeys(ctx context.Context, q querier, name string) (certificate,
 	if certificate == nil {
 		return nil, nil, noABMServer(name)
 	}
-	key, err = db.unseal(sealed, placeOf(name, "private_key"))
+	key, err = db.sealer.Open(sealed, placeOf(name, "private_key"))
 	return certificate, key, err
 }
 
@@ -149,7 +152,7 @@ func (db *DB) RenewABMKeys(ctx context.Context, name string, makeKeys func() (ce
 	if err != nil {
 		return ABMServer{}, err
 	}
-	sealed, err := db.seal(key, placeOf(name, "private_key"))
+	sealed, err := db.sealer.Seal(key, placeOf(name, "private_key"))
 	if err != nil {
 		return ABMServer{}, err
 	}
@@ -170,7 +173,7 @@ func (db *DB) PutABMBusiness(ctx context.Context, name, clientID, keyID string, 
 	var sealed []byte
 	if clientID != "" {
 		var err error
-		if sealed, err = db.seal(privateKeyPEM, placeOf(name, "business_key")); err != nil {
+		if sealed, err = db.sealer.Seal(privateKeyPEM, placeOf(name, "business_key")); err != nil {
 			return ABMServer{}, err
 		}
 	} else {
@@ -188,6 +191,7 @@ type ABMSecrets struct {
 	BusinessKey []byte
 }
 
+//nolint:gosec // a statement, not a credential
 const abmSecrets = `
 SELECT token, business_key
 FROM abm_servers
@@ -205,12 +209,12 @@ func (db *DB) ABMSecrets(ctx context.Context, name string) (ABMSecrets, error) {
 		return out, translate(err, "reading the secrets of ABM server "+name)
 	}
 	if token != nil {
-		if out.Token, err = db.unseal(token, placeOf(name, "token")); err != nil {
+		if out.Token, err = db.sealer.Open(token, placeOf(name, "token")); err != nil {
 			return out, fmt.Errorf("opening the token of ABM server %s: %w", name, err)
 		}
 	}
 	if business != nil {
-		if out.BusinessKey, err = db.unseal(business, placeOf(name, "business_key")); err != nil {
+		if out.BusinessKey, err = db.sealer.Open(business, placeOf(name, "business_key")); err != nil {
 			return out, fmt.Errorf("opening the Business API key of ABM server %s: %w", name, err)
 		}
 	}

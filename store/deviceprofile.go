@@ -170,7 +170,7 @@ const profileOfGroups = `LEFT JOIN LATERAL (
     ) g ON true`
 
 // The device's own profile comes before that of its groups, in the order of the assignment, and that before the server's
-// default. A duty that is wanted already keeps its time.
+// default. A duty that is wanted already keeps its time; one for which no profile is wanted any more is dropped.
 const sweepWanted = `
 WITH wanted AS (
     SELECT a.serial, a.profile_uuid, a.profile_status, coalesce(d.device_profile, g.device_profile, s.default_profile) AS profile
@@ -181,6 +181,10 @@ WITH wanted AS (
     WHERE a.server = $1 AND a.listed AND ($2::text[] IS NULL OR a.serial = ANY ($2)) AND d.status <> 'Released'
         AND d.blocked_by <> 'abm_conflict'
         AND NOT EXISTS (SELECT FROM abm_duties r WHERE r.serial = a.serial AND r.verb = 'release')
+), void AS (
+    DELETE FROM abm_duties t
+    USING wanted w
+    WHERE t.serial = w.serial AND t.verb = 'assign_profile' AND w.profile IS NULL
 )
 INSERT INTO abm_duties (serial, verb, server, profile, content, due_at, created_at)
 SELECT w.serial, 'assign_profile', $1, p.name, p.content, $3, $3

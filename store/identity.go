@@ -26,8 +26,11 @@ const keepAuthority = `
 INSERT INTO authorities (certificate, private_key, created_at)
 VALUES ($1, $2, $3)`
 
+// authorityPlace is where the authority's key is sealed for.
+const authorityPlace = "authorities/private_key"
+
 // Authority returns the certificate authority's certificate and key. If there is none, it keeps what create makes; of
-// several callers at once, in any process, one creates and all get the same.
+// several callers at once, in any process, one creates and all get the same. With a keyring the key is kept sealed.
 func (db *DB) Authority(ctx context.Context, create func() (certificate, key []byte, err error)) (certificate, key []byte, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, authority).Scan(&certificate, &key)
@@ -44,13 +47,18 @@ func (db *DB) Authority(ctx context.Context, create func() (certificate, key []b
 		if certificate, key, err = create(); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, keepAuthority, certificate, key, db.now())
+		kept, err := db.sealIfPossible(key, authorityPlace)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, keepAuthority, certificate, kept, db.now())
 		return err
 	})
 	if err != nil {
 		return nil, nil, translate(err, "reading the certificate authority")
 	}
-	return certificate, key, nil
+	key, err = db.openIfSealed(key, authorityPlace)
+	return certificate, key, err
 }
 
 // IdentityHash names a certificate by its DER.
@@ -71,6 +79,8 @@ type Identity struct {
 	Epoch      int
 	Management provision.Management
 	Released   bool
+	// AwaitsCheckIn: the next word from the device changes its status; see [provision.Device.AwaitsCheckIn].
+	AwaitsCheckIn bool
 	// Enrollments are the ids that NanoMDM associates with the certificate.
 	Enrollments []string
 }
@@ -83,7 +93,7 @@ func (i Identity) Opened() bool { return i.Epoch > 0 && i.Management == provisio
 const identity = `
 SELECT i.sha256, i.serial, i.not_after, i.revoked_at IS NOT NULL, coalesce(d.udid, ''), d.epoch,
     CASE WHEN d.status = 'Deprovisioned' AND d.state @? '$.activation.state ? (@ == 2)' THEN 'managed' ELSE d.management END,
-    d.state ? 'released', ARRAY(SELECT a.id FROM nanomdm.cert_auth_associations a WHERE a.sha256 = $1::char(64))
+    d.state ? 'released', d.status = 'Unassign Pending', ARRAY(SELECT a.id FROM nanomdm.cert_auth_associations a WHERE a.sha256 = $1::char(64))
 FROM identities i
     JOIN devices d ON d.serial = i.serial
 WHERE i.sha256 = $1`
@@ -92,7 +102,7 @@ WHERE i.sha256 = $1`
 func (db *DB) Identity(ctx context.Context, hash string) (Identity, error) {
 	var i Identity
 	err := db.pool.QueryRow(ctx, identity, hash).Scan(&i.Hash, &i.Serial, &i.NotAfter, &i.Revoked, &i.UDID, &i.Epoch,
-		&i.Management, &i.Released, &i.Enrollments)
+		&i.Management, &i.Released, &i.AwaitsCheckIn, &i.Enrollments)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return i, provision.Errorf(provision.IdentityRefused, "The certificate was not issued to any device here.")
 	}

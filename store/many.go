@@ -147,7 +147,7 @@ func (m *Many) append(ctx context.Context, c *Change, f provision.Fact, payload 
 		return 0, err
 	}
 	m.events = append(m.events, []any{
-		id, c.Device.Serial, f.Epoch, string(f.Kind), payload, f.Actor, string(f.Source), int16(c.priority), c.now, deliver, //nolint:gosec // three priorities
+		id, c.Device.Serial, f.Epoch, string(f.Kind), payload, f.Actor, string(f.Source), int16(c.priority), c.now, deliver,
 	})
 	m.deliver = m.deliver || deliver
 	return id, nil

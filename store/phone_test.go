@@ -18,6 +18,7 @@ import (
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
+	"github.com/muster-mdm/muster/store/keyring"
 )
 
 const mdmProfile = "com.example.mdm"
@@ -36,6 +37,8 @@ type fleet struct {
 	*store.DB
 	t     testing.TB
 	clock *clock
+	ring  *keyring.Keyring
+	pages int // that were taken from ABM
 	sql   *pgx.Conn
 	mdm   *pgsql.PgSQLStorage
 }
@@ -55,7 +58,9 @@ func newFleet(t testing.TB) *fleet {
 	at := stacktest.Database(t, "muster", migrate)
 	f := &fleet{t: t, clock: &clock{}}
 	var err error
-	f.DB, err = store.Open(t.Context(), store.Config{URL: at}, store.WithEncoder(encode), store.WithClock(f.clock.now))
+	f.ring, err = keyring.Parse(keyring.NewKey())
+	require.NoError(t, err)
+	f.DB, err = store.Open(t.Context(), store.Config{URL: at}, store.WithEncoder(encode), store.WithClock(f.clock.now), store.WithSealer(f.ring))
 	require.NoError(t, err)
 	t.Cleanup(f.Close)
 	f.sql, err = pgx.Connect(t.Context(), at)

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store/keyring"
 )
 
 // Config says how to reach PostgreSQL.
@@ -85,7 +86,8 @@ func WithEncoder(e Encoder) Option { return func(db *DB) { db.encode = e } }
 // WithManagementIdentifier sets the payload identifier of the enrollment profile, whose removal ends a device's management.
 func WithManagementIdentifier(identifier string) Option { return func(db *DB) { db.profile = identifier } }
 
-// WithSealer sets what seals secrets. Without it none can be stored or read.
+// WithSealer sets what seals secrets. Without it no secret of an ABM server can be stored or read, and others are stored in
+// clear.
 func WithSealer(s Sealer) Option { return func(db *DB) { db.sealer = s } }
 
 // WithTiming replaces [DefaultTiming].
@@ -96,7 +98,7 @@ func WithClock(now func() time.Time) Option { return func(db *DB) { db.now = now
 
 // Open connects to PostgreSQL. It refuses the query modes that corrupt NanoMDM's text columns.
 func Open(ctx context.Context, c Config, options ...Option) (*DB, error) {
-	db := &DB{timing: DefaultTiming(), now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }}
+	db := &DB{sealer: (*keyring.Keyring)(nil), timing: DefaultTiming(), now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }}
 	for _, o := range options {
 		o(db)
 	}

@@ -312,6 +312,13 @@ func (b *breaking) CheckedOut(ctx context.Context, serial string) (provision.Dev
 	return b.Facts.CheckedOut(ctx, serial)
 }
 
+func (b *breaking) CheckedIn(ctx context.Context, serial string) (provision.Device, error) {
+	if err := b.take(); err != nil {
+		return provision.Device{}, err
+	}
+	return b.Facts.CheckedIn(ctx, serial)
+}
+
 func (b *breaking) Answered(ctx context.Context, uuid string, a provision.Answer, info *store.Information) (store.Outcome, error) {
 	if err := b.take(); err != nil {
 		return store.Outcome{}, err

@@ -62,6 +62,7 @@ type Facts interface {
 	Authenticated(ctx context.Context, e intake.Enrollment) (provision.Device, error)
 	Activated(ctx context.Context, serial string, awaiting bool) (provision.Device, error)
 	CheckedOut(ctx context.Context, serial string) (provision.Device, error)
+	CheckedIn(ctx context.Context, serial string) (provision.Device, error)
 	Answered(ctx context.Context, commandUUID string, a provision.Answer, info *store.Information) (store.Outcome, error)
 }
 
@@ -79,6 +80,7 @@ type Parts struct {
 type Handler struct {
 	config  Config
 	who     *doorkeeper
+	facts   Facts
 	service service.CheckinAndCommandService
 	title   func(provision.Code) string
 	log     *slog.Logger
@@ -96,6 +98,7 @@ func New(p Parts, c Config) (*Handler, error) {
 	return &Handler{
 		config:  c,
 		who:     &doorkeeper{config: c, authority: p.Authority, store: p.Store},
+		facts:   p.Facts,
 		service: mdm.Authorized(recorder, p.Storage, c.Log),
 		title:   p.Title,
 		log:     c.Log,
@@ -150,10 +153,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), messageLimit)
 	defer cancel()
 	request := nanomdm.NewRequestWithContext(withIdentity(ctx, id.Identity), id.cert)
+	take := h.answer
 	if checkin {
-		return h.checkin(ctx, request, id, body)
+		take = h.checkin
 	}
-	return h.answer(request, id, body)
+	reply, err := take(ctx, request, id, body)
+	if err != nil || !id.AwaitsCheckIn {
+		return reply, err
+	}
+	_, err = h.facts.CheckedIn(ctx, id.Serial)
+	return reply, err
 }
 
 func (h *Handler) checkin(ctx context.Context, r *nanomdm.Request, id caller, body []byte) ([]byte, error) {
@@ -172,7 +181,7 @@ func (h *Handler) checkin(ctx context.Context, r *nanomdm.Request, id caller, bo
 	return dispatch(h.service, r, message)
 }
 
-func (h *Handler) answer(r *nanomdm.Request, id caller, body []byte) ([]byte, error) {
+func (h *Handler) answer(_ context.Context, r *nanomdm.Request, id caller, body []byte) ([]byte, error) {
 	results, err := readAnswer(body)
 	if err != nil {
 		return nil, err

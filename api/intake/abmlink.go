@@ -34,7 +34,7 @@ func (i *Intake) LinkABM(ctx context.Context, name string, p7m []byte, force boo
 		if !token.Expiry.After(i.db.Now()) {
 			return store.ABMToken{}, provision.Errorf(provision.ABMTokenInvalid, "The server token expired on %s. Download a new one in Apple Business Manager and upload that.", token.Expiry.Format(time.DateOnly))
 		}
-		secret, err := json.Marshal(token)
+		secret, err := json.Marshal(token) //nolint:gosec // the store seals it
 		if err != nil {
 			return store.ABMToken{}, fmt.Errorf("writing a server token: %w", err)
 		}

@@ -91,6 +91,17 @@ func (i *Intake) CheckedOut(ctx context.Context, serial string) (provision.Devic
 	})
 }
 
+// CheckedIn records that a device was heard of that was taken off its server in Apple Business Manager, once: its status
+// changes with that and not before (R55). Of any other device it records nothing.
+func (i *Intake) CheckedIn(ctx context.Context, serial string) (provision.Device, error) {
+	return i.db.Update(ctx, serial, func(ctx context.Context, c *store.Change) error {
+		if !c.Device.AwaitsCheckIn() {
+			return nil
+		}
+		return record(ctx, c, provision.Fact{Kind: provision.CheckedIn})
+	})
+}
+
 // Answered takes a device's answer to a command into its plan. info may be nil. It fails with
 // [provision.UnknownCommand].
 func (i *Intake) Answered(ctx context.Context, commandUUID string, a provision.Answer, info *store.Information) (store.Outcome, error) {

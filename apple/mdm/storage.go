@@ -15,19 +15,24 @@ import (
 // Storage is NanoMDM's storage in PostgreSQL.
 type Storage struct {
 	*pgsql.PgSQLStorage
-	db *sql.DB
+	db     *sql.DB
+	sealer Sealer
 }
 
 var _ storage.AllStorage = (*Storage)(nil)
 
 // NewStorage returns the storage on a database whose search path begins with NanoMDM's schema. It must talk the extended
 // protocol: pgx's modes exec and simple_protocol corrupt the text columns.
-func NewStorage(db *sql.DB, l *slog.Logger) (*Storage, error) {
+func NewStorage(db *sql.DB, l *slog.Logger, options ...Option) (*Storage, error) {
 	nano, err := pgsql.New(pgsql.WithDB(db), pgsql.WithLogger(Logger(l)))
 	if err != nil {
 		return nil, fmt.Errorf("opening NanoMDM's storage: %w", err)
 	}
-	return &Storage{PgSQLStorage: nano, db: db}, nil
+	s := &Storage{PgSQLStorage: nano, db: db}
+	for _, o := range options {
+		o(s)
+	}
+	return s, nil
 }
 
 // RetrieveTokenUpdateTally returns 0 for an unknown id, as NanoMDM's interface asks.

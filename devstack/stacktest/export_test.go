@@ -7,3 +7,6 @@ func EnsureTemplate(ctx context.Context, server, name string, migrate func(conte
 	_, err := ensureTemplate(ctx, server, name, migrate)
 	return err
 }
+
+// Explain is what Temporal does with an error of the server.
+func Explain(err error) error { return servers.explain(err) }

@@ -32,7 +32,7 @@ func Temporal(t testing.TB) (hostPort, namespace string) {
 	defer cancel()
 	namespace = "test-" + strings.ToLower(rand.Text()[:12])
 	if err := register(ctx, hostPort, namespace); err != nil {
-		t.Fatalf("making the test's Temporal namespace: %v", err)
+		t.Fatalf("making the test's Temporal namespace on %v", servers.explain(err))
 	}
 	return hostPort, namespace
 }

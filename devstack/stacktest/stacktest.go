@@ -120,6 +120,16 @@ func (p *private) temporalHostPort() (string, error) {
 	return p.temporal.HostPort(), nil
 }
 
+// explain names the server that an error comes from, and what it has to say if it is ours.
+func (p *private) explain(err error) error {
+	if hostPort := os.Getenv(TemporalVariable); hostPort != "" {
+		return fmt.Errorf("the server %s that %s names: %w", hostPort, TemporalVariable, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fmt.Errorf("the server of this package's tests: %w; the end of its log:\n%s", err, p.temporal.LogTail(20))
+}
+
 func (p *private) stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -99,3 +99,13 @@ func TestNamespacesAreApartAndKnowMustersSearchAttributes(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+func TestAnErrorOfTemporalNamesTheServer(t *testing.T) {
+	ill := errors.New("interrupted (9)")
+	t.Setenv(stacktest.TemporalVariable, "")
+	stacktest.Temporal(t) // starts one
+	require.ErrorContains(t, stacktest.Explain(ill), "the server of this package's tests: interrupted (9); the end of its log:\n")
+
+	t.Setenv(stacktest.TemporalVariable, "127.0.0.1:7233")
+	require.EqualError(t, stacktest.Explain(ill), "the server 127.0.0.1:7233 that MUSTER_TEST_TEMPORAL names: interrupted (9)")
+}

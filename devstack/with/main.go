@@ -2,7 +2,8 @@
 //
 //	go run ./devstack/with -- go test ./...
 //
-// It sets MUSTER_TEST_POSTGRES and MUSTER_TEST_TEMPORAL, passes signals on, stops both servers at the end, and exits as the command did.
+// It sets MUSTER_TEST_POSTGRES and MUSTER_TEST_TEMPORAL, passes signals on, stops both servers at the end, and exits as the command
+// did. When the command fails it says whether a server is to blame.
 package main
 
 import (
@@ -60,7 +61,8 @@ func run(ctx context.Context, args []string) (code int, err error) {
 // stack is the two servers.
 type stack struct {
 	*devstack.Supervisor
-	env []string
+	env   []string
+	check func(context.Context) error // whether a server that lives is of use, too
 }
 
 func startStack(ctx context.Context, signals <-chan os.Signal) (*stack, error) {
@@ -109,6 +111,7 @@ func startServers(ctx context.Context) (*stack, error) {
 	return &stack{
 		Supervisor: devstack.NewSupervisor(pg, t),
 		env:        []string{stacktest.PostgresVariable + "=" + pg.URL("postgres"), stacktest.TemporalVariable + "=" + t.HostPort()},
+		check:      t.Check,
 	}, nil
 }
 
@@ -134,9 +137,21 @@ func (s *stack) command(ctx context.Context, args []string, signals <-chan os.Si
 			_ = cmd.Process.Signal(sig) // it may have ended just now
 		case err := <-ended:
 			cancel()
-			return exitCode(err, <-crashed)
+			code, err := exitCode(err, <-crashed)
+			if code != 0 && err == nil {
+				err = s.diagnose(ctx)
+			}
+			return code, err
 		}
 	}
+}
+
+// diagnose tells failures that a server has caused from the tests' own.
+func (s *stack) diagnose(ctx context.Context) error {
+	if err := s.check(ctx); err != nil {
+		return fmt.Errorf("the command failed, and this may be why: %w", err)
+	}
+	return nil
 }
 
 // exitCode is the command's own, 128 more than the signal that ended it, or a failure when a server crashed beside it.

@@ -97,6 +97,28 @@ func TestWithFailsWhenAServerCrashesUnderTheCommand(t *testing.T) {
 	require.ErrorContains(t, err, "disk full")
 }
 
+// idle is a server that lives.
+type idle struct{ crashed }
+
+func (idle) Done() <-chan struct{} { return nil }
+func (idle) Err() error            { return nil }
+
+func TestWithAsksForTheServersHealthWhenTheCommandFails(t *testing.T) {
+	asked := 0
+	s := &stack{Supervisor: devstack.NewSupervisor(idle{}), check: func(context.Context) error {
+		asked++
+		return errors.New("interrupted (9)")
+	}}
+	code, err := s.command(t.Context(), []string{"true"}, nil)
+	require.Equal(t, 0, code)
+	require.NoError(t, err)
+	require.Zero(t, asked)
+
+	code, err = s.command(t.Context(), []string{"sh", "-c", "exit 7"}, nil)
+	require.Equal(t, 7, code)
+	require.ErrorContains(t, err, "this may be why: interrupted (9)")
+}
+
 func TestWithoutACommand(t *testing.T) {
 	require.Equal(t, 2, with(t.Context(), []string{"--"}))
 }

@@ -29,27 +29,32 @@ func doctorCommand() *cobra.Command {
 	return cmd
 }
 
-// finding is the result of one check; a hint says what to do.
+// finding is the result of one check; a hint says what to do. What is only a warning doesn't fail the whole.
 type finding struct {
-	what string
-	err  error
-	hint string
+	what    string
+	err     error
+	hint    string
+	warning bool
 }
 
 func examine(cmd *cobra.Command, s settings.Serve) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
 	defer cancel()
-	findings := []finding{{"Settings", s.Check(), "Set what the sentence names."}}
+	findings := []finding{{"Settings", s.Check(), "Set what the sentence names.", false}}
 	findings = append(findings, examineDatabase(ctx, s)...)
-	findings = append(findings, finding{"Temporal at " + s.TemporalAddress, examineTemporal(ctx, s), "Start Temporal, or set MUSTER_TEMPORAL_ADDRESS. Until then nothing is lost: facts wait in the database."})
+	findings = append(findings, finding{"Temporal at " + s.TemporalAddress, examineTemporal(ctx, s), "Start Temporal, or set MUSTER_TEMPORAL_ADDRESS. Until then nothing is lost: facts wait in the database.", false})
 	sick := 0
 	for _, f := range findings {
 		if f.err == nil {
 			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ok    %s\n", f.what)
 			continue
 		}
-		sick++
-		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "FAIL  %s: %v\n      %s\n", f.what, f.err, f.hint)
+		verdict := "warn"
+		if !f.warning {
+			sick++
+			verdict = "FAIL"
+		}
+		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s: %v\n      %s\n", verdict, f.what, f.err, f.hint)
 	}
 	if sick > 0 {
 		return fmt.Errorf("%d of %d checks failed", sick, len(findings))
@@ -62,7 +67,7 @@ func examineDatabase(ctx context.Context, s settings.Serve) []finding {
 		return nil
 	}
 	all, err := store.MigrationStatus(ctx, s.DatabaseURL)
-	findings := []finding{{"PostgreSQL", err, "Start PostgreSQL, or set MUSTER_DATABASE_URL."}}
+	findings := []finding{{"PostgreSQL", err, "Start PostgreSQL, or set MUSTER_DATABASE_URL.", false}}
 	if err != nil {
 		return findings
 	}
@@ -73,21 +78,26 @@ func examineDatabase(ctx context.Context, s settings.Serve) []finding {
 		}
 	}
 	if pending > 0 {
-		return append(findings, finding{"Schema", fmt.Errorf("%d migrations are pending", pending), "Run muster migrate up."})
+		return append(findings, finding{"Schema", fmt.Errorf("%d migrations are pending", pending), "Run muster migrate up.", false})
 	}
 	findings = append(findings, finding{what: "Schema"})
 	return append(findings, examineCertificates(ctx, s)...)
 }
 
 func examineCertificates(ctx context.Context, s settings.Serve) []finding {
-	db, err := store.Open(ctx, store.Config{URL: s.DatabaseURL, MaxConns: 2})
+	ring, err := s.Ring()
 	if err != nil {
-		return []finding{{"Database", err, "Set MUSTER_DATABASE_URL as muster serve needs it."}}
+		return []finding{{"Secrets", err, openHint, false}}
+	}
+	db, err := store.Open(ctx, store.Config{URL: s.DatabaseURL, MaxConns: 2}, store.WithSealer(ring))
+	if err != nil {
+		return []finding{{"Database", err, "Set MUSTER_DATABASE_URL as muster serve needs it.", false}}
 	}
 	defer db.Close()
 	return []finding{
-		{"Push certificate", examinePushCertificate(ctx, db, s), "Give MUSTER_PUSH_CERT_FILE and MUSTER_PUSH_KEY_FILE a certificate from identity.apple.com."},
-		{"Device identities", examineIdentities(ctx, db, s), "Enroll these devices anew before, or raise MUSTER_IDENTITY_GRACE to let them in longer."},
+		{"Push certificate", examinePushCertificate(ctx, db, s), "Give MUSTER_PUSH_CERT_FILE and MUSTER_PUSH_KEY_FILE a certificate from identity.apple.com.", false},
+		{"Device identities", examineIdentities(ctx, db, s), "Enroll these devices anew before, or raise MUSTER_IDENTITY_GRACE to let them in longer.", false},
+		examineSecrets(ctx, db, ring),
 	}
 }
 

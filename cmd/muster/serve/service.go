@@ -98,13 +98,20 @@ func (svc *Service) openStore(ctx context.Context) error {
 		Poll: store.Backoff(s.PollFirst, s.PollMost), Repush: store.Backoff(s.RepushFirst, s.RepushMost),
 		NotNow: s.NotNowPause, Connected: min(20*time.Second, 4*s.RepushFirst),
 	}
-	var err error
-	svc.db, err = store.Open(ctx, store.Config{URL: s.DatabaseURL, MaxConns: int32(min(s.DatabaseMaxConns, 1000))},
-		store.WithEncoder(mdm.Encode), store.WithTiming(timing))
+	ring, err := s.Ring()
 	if err != nil {
 		return err
 	}
-	if svc.storage, err = mdm.NewStorage(svc.db.NanoMDM(), svc.log); err != nil {
+	var sealed []mdm.Option
+	if ring != nil {
+		sealed = append(sealed, mdm.WithSealer(ring))
+	}
+	svc.db, err = store.Open(ctx, store.Config{URL: s.DatabaseURL, MaxConns: int32(min(s.DatabaseMaxConns, 1000))},
+		store.WithEncoder(mdm.Encode), store.WithTiming(timing), store.WithSealer(ring))
+	if err != nil {
+		return err
+	}
+	if svc.storage, err = mdm.NewStorage(svc.db.NanoMDM(), svc.log, sealed...); err != nil {
 		return err
 	}
 	if s.BootstrapToken == "" {

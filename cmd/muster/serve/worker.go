@@ -40,7 +40,7 @@ func (svc *Service) policy() provision.Policy {
 	s := svc.settings
 	return provision.Policy{
 		SetupHold: s.SetupHold, HoldPolicy: provision.HoldPolicy(s.SetupHoldPolicy), RetryAfter: s.RetryAfter, NudgeAfter: s.NudgeAfter,
-		RemindBefore: s.RemindBefore,
+		ReleaseDelay: s.ReleaseDelay, RemindBefore: s.RemindBefore,
 	}
 }
 

@@ -2,8 +2,12 @@ package settings
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/muster-mdm/muster/store/keyring"
 )
 
 // Database says where PostgreSQL is.
@@ -17,6 +21,23 @@ func (d Database) Check() error {
 		return fmt.Errorf("no database is set: give --database-url, %sDATABASE_URL or %sDATABASE_URL_FILE", Prefix, Prefix)
 	}
 	return nil
+}
+
+// Secrets says by which keys secrets lie sealed in the database.
+type Secrets struct {
+	Keyring string `env:"KEYRING" secret:"true" help:"keys that seal secrets in the database, as muster keyring new makes them; the first one seals"`
+}
+
+// Ring reads the keyring; nil when there is none.
+func (s Secrets) Ring() (*keyring.Keyring, error) {
+	if strings.TrimSpace(s.Keyring) == "" {
+		return nil, nil
+	}
+	ring, err := keyring.Parse(s.Keyring)
+	if err != nil {
+		return nil, fmt.Errorf("%sKEYRING: %w", Prefix, err)
+	}
+	return ring, nil
 }
 
 // Temporal says where Temporal is.
@@ -42,6 +63,7 @@ const (
 // Serve are the settings of muster serve.
 type Serve struct {
 	Database
+	Secrets
 	Temporal
 	Log
 	DatabaseMaxConns int      `env:"DATABASE_MAX_CONNS" envDefault:"20" help:"most connections in each of the two pools"`
@@ -60,12 +82,19 @@ type Serve struct {
 	PushCertFile string `env:"PUSH_CERT_FILE" help:"MDM push certificate (PEM) to store at start"`
 	PushKeyFile  string `env:"PUSH_KEY_FILE" help:"key of the MDM push certificate (PEM)"`
 
+	ABMURL          string        `env:"ABM_URL" help:"another device assignment API than Apple's, for rehearsals"`
+	ABMBusinessURL  string        `env:"ABM_BUSINESS_URL" help:"another Business API than Apple's, for rehearsals"`
+	ABMTokenURL     string        `env:"ABM_TOKEN_URL" help:"another address for the Business API's access tokens than Apple's, for rehearsals"`
+	ABMCAFile       string        `env:"ABM_CA_FILE" help:"CA certificates (PEM) of those"`
+	ABMMissingAfter time.Duration `env:"ABM_MISSING_AFTER" envDefault:"24h" help:"how long a device may be missing in Apple Business Manager before it counts as unassigned, without a Business API account"`
+
 	AssignmentRequirement string          `env:"ASSIGNMENT_REQUIREMENT" envDefault:"user" help:"user, or user_or_group"`
 	SetupHold             time.Duration   `env:"SETUP_HOLD" envDefault:"30m" help:"longest hold in Setup Assistant"`
 	SetupHoldPolicy       string          `env:"SETUP_HOLD_POLICY" envDefault:"release" help:"release, release_required_only or keep_and_alert when that time is up"`
 	RetryAfter            []time.Duration `env:"RETRY_AFTER" envDefault:"1m,5m,15m,1h,6h,24h" help:"pauses before failed items are tried again"`
 	NudgeAfter            []time.Duration `env:"NUDGE_AFTER" envDefault:"15m,1h,6h,24h" help:"pauses before a silent device is pushed again; the last repeats"`
 	RemindBefore          []time.Duration `env:"REMIND_BEFORE" envDefault:"72h,24h" help:"how long before a loan ends its reminders are"`
+	ReleaseDelay          time.Duration   `env:"RELEASE_DELAY" envDefault:"15m" help:"how long a release can be cancelled"`
 	PollFirst             time.Duration   `env:"POLL_FIRST" envDefault:"5s" help:"first pause before asking after an installing app; doubles"`
 	PollMost              time.Duration   `env:"POLL_MOST" envDefault:"5m" help:"longest pause before asking after an installing app"`
 	RepushFirst           time.Duration   `env:"REPUSH_FIRST" envDefault:"1m" help:"first pause before an unanswered push is repeated; doubles"`
@@ -84,6 +113,9 @@ type Serve struct {
 // Check refuses what can't work, in a sentence that names the setting.
 func (s Serve) Check() error {
 	if err := s.Database.Check(); err != nil {
+		return err
+	}
+	if _, err := s.Ring(); err != nil {
 		return err
 	}
 	for _, r := range s.Roles {
@@ -111,7 +143,28 @@ func (s Serve) Check() error {
 			return fmt.Errorf("%sREMIND_BEFORE must be times that get shorter, such as 72h,24h", Prefix)
 		}
 	}
+	if err := s.checkABM(); err != nil {
+		return err
+	}
 	return s.checkWords()
+}
+
+func (s Serve) checkABM() error {
+	for _, address := range []struct{ variable, value string }{
+		{"ABM_URL", s.ABMURL}, {"ABM_BUSINESS_URL", s.ABMBusinessURL}, {"ABM_TOKEN_URL", s.ABMTokenURL},
+	} {
+		u, err := url.Parse(address.value)
+		if address.value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			return fmt.Errorf("%s%s is %q; give an address that begins with http:// or https://", Prefix, address.variable, address.value)
+		}
+	}
+	switch {
+	case s.ABMMissingAfter < 0:
+		return fmt.Errorf("%sABM_MISSING_AFTER is %s; it can't be negative", Prefix, s.ABMMissingAfter)
+	case s.ReleaseDelay < 0:
+		return fmt.Errorf("%sRELEASE_DELAY is %s; it can't be negative", Prefix, s.ReleaseDelay)
+	}
+	return nil
 }
 
 // shortestIdentity leaves a device time to enroll by its certificate at all.

@@ -12,6 +12,7 @@ import (
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store/keyring"
 	"github.com/muster-mdm/muster/workflows"
 )
 
@@ -50,8 +51,24 @@ func TestDefaultsAreTheDefaultPolicy(t *testing.T) {
 	require.NoError(t, err)
 	set := provision.Policy{
 		SetupHold: s.SetupHold, HoldPolicy: provision.HoldPolicy(s.SetupHoldPolicy), RetryAfter: s.RetryAfter, NudgeAfter: s.NudgeAfter,
+		ReleaseDelay: s.ReleaseDelay,
 	}
 	require.Equal(t, workflows.DefaultPolicy(), set)
+}
+
+func TestKeyringIsOptional(t *testing.T) {
+	s, _, err := bind(t, nil)
+	require.NoError(t, err)
+	ring, err := s.Ring()
+	require.NoError(t, err)
+	require.Nil(t, ring)
+	key := keyring.NewKey()
+	s, flags, err := bind(t, nil, "MUSTER_KEYRING="+key)
+	require.NoError(t, err)
+	require.NotContains(t, flags.FlagUsages(), key)
+	ring, err = s.Ring()
+	require.NoError(t, err)
+	require.Equal(t, ring.Primary(), key[:len(ring.Primary())])
 }
 
 func TestSecretsComeFromFilesAndStayOutOfHelp(t *testing.T) {
@@ -81,6 +98,12 @@ func TestCheckNamesTheSettingAtFault(t *testing.T) {
 		{"MUSTER_IDENTITY_VALIDITY=1h", "MUSTER_IDENTITY_VALIDITY"},
 		{"MUSTER_IDENTITY_VALIDITY=-87600h", "MUSTER_IDENTITY_VALIDITY"},
 		{"MUSTER_IDENTITY_GRACE=-1h", "MUSTER_IDENTITY_GRACE"},
+		{"MUSTER_KEYRING=one", "MUSTER_KEYRING: Key 1 of the keyring has no id"},
+		{"MUSTER_ABM_URL=apple.com", "MUSTER_ABM_URL"},
+		{"MUSTER_ABM_BUSINESS_URL=ftp://apple.com", "MUSTER_ABM_BUSINESS_URL"},
+		{"MUSTER_ABM_TOKEN_URL=://", "MUSTER_ABM_TOKEN_URL"},
+		{"MUSTER_ABM_MISSING_AFTER=-1h", "MUSTER_ABM_MISSING_AFTER"},
+		{"MUSTER_RELEASE_DELAY=-1s", "MUSTER_RELEASE_DELAY"},
 	} {
 		s, _, err := bind(t, nil, db, c.variable)
 		require.NoError(t, err)

@@ -1,0 +1,122 @@
+package store_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
+)
+
+func TestContentsOfDeviceProfiles(t *testing.T) {
+	f := newFleet(t)
+	p := f.profile("kiosk", "IT")
+	require.Equal(t, [2]int64{1, 1}, [2]int64{int64(p.Content), p.Version})
+	p.Description = "for the lobby"
+	p, created, err := f.PutDeviceProfile(t.Context(), p, store.Condition{Given: true, Versions: []int64{1}})
+	require.NoError(t, err)
+	require.False(t, created)
+	require.Equal(t, [2]int64{1, 2}, [2]int64{int64(p.Content), p.Version}, "Apple is told nothing of a description")
+	p = f.profile("kiosk", "Sales")
+	require.Equal(t, [2]int64{2, 3}, [2]int64{int64(p.Content), p.Version})
+	p.ActivationMode = "by_user"
+	p, _, err = f.PutDeviceProfile(t.Context(), p, store.Condition{})
+	require.NoError(t, err)
+	require.Equal(t, 3, p.Content)
+	_, _, err = f.PutDeviceProfile(t.Context(), p, store.Condition{Given: true, Versions: []int64{1}})
+	require.Equal(t, provision.VersionConflict, provision.CodeOf(err))
+	list, err := f.DeviceProfiles(t.Context(), store.Page{Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+
+	f.linked(school)
+	uuid, err := f.ProfileDefinition(t.Context(), "kiosk", 3, school)
+	require.NoError(t, err)
+	require.Empty(t, uuid)
+	require.NoError(t, f.NoteProfileDefinition(t.Context(), "kiosk", 3, school, "U1"))
+	require.NoError(t, f.NoteProfileDefinition(t.Context(), "kiosk", 3, school, "U2"))
+	uuid, err = f.ProfileDefinition(t.Context(), "kiosk", 3, school)
+	require.NoError(t, err)
+	require.Equal(t, "U2", uuid)
+
+	f.server(school, "kiosk")
+	require.Equal(t, provision.InUse, provision.CodeOf(f.DeleteDeviceProfile(t.Context(), "kiosk", store.Condition{})))
+	f.server(school, "")
+	require.NoError(t, f.DeleteDeviceProfile(t.Context(), "kiosk", store.Condition{}))
+	require.Equal(t, provision.NotFound, provision.CodeOf(f.DeleteDeviceProfile(t.Context(), "kiosk", store.Condition{})))
+	require.Equal(t, provision.DeviceNotFound, provision.CodeOf(f.SetDeviceProfile(t.Context(), "C0000000", "")))
+	_, err = f.DeviceProfile(t.Context(), "kiosk")
+	require.Equal(t, provision.NotFound, provision.CodeOf(err))
+}
+
+// The device's own profile, its groups' in the order of its assignment, its server's default.
+func TestWhichProfileADeviceGets(t *testing.T) {
+	f := newFleet(t)
+	f.linked(school)
+	for _, name := range []string{"standard", "sales", "drivers", "own"} {
+		f.profile(name, "IT")
+		f.group(name)
+	}
+	f.exec(`UPDATE groups SET device_profile = name WHERE name IN ('sales', 'drivers')`)
+	f.fetched(school, serials(4)...)
+	require.Empty(t, f.owed(), "no profile is wanted")
+	f.assign("C0000001", "own", "sales", "drivers")
+	f.assign("C0000002", "drivers", "sales")
+	f.assign("C0000003", "drivers")
+	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000003", "own"))
+	f.server(school, "standard")
+	require.Equal(t, []string{
+		"C0000000 assign_profile standard/1 tries 0", "C0000001 assign_profile sales/1 tries 0", "C0000002 assign_profile drivers/1 tries 0",
+		"C0000003 assign_profile own/1 tries 0",
+	}, f.owed())
+
+	require.NoError(t, f.NoteProfileDefinition(t.Context(), "standard", 1, school, "uuid"))
+	f.answer(school, provision.ABMDone, "SUCCESS", 0)
+	n, err := f.SweepProfiles(t.Context(), school)
+	require.NoError(t, err)
+	require.Zero(t, n, "what Apple has, and what is owed, is not wished again")
+	require.Len(t, f.owed(), 3)
+	f.server(school, "")
+	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000003", ""))
+	f.assign("C0000003", "own")
+	_, err = f.SweepProfiles(t.Context(), school)
+	require.NoError(t, err)
+	require.Equal(t, []string{"C0000001 assign_profile sales/1 tries 0", "C0000002 assign_profile drivers/1 tries 0"}, f.owed(),
+		"no profile is wanted for the last any more")
+}
+
+func TestProfileThatWasTakenAwayIsAssignedAgain(t *testing.T) {
+	f := newFleet(t)
+	f.linked(school)
+	f.profile("kiosk", "IT")
+	f.server(school, "kiosk")
+	require.NoError(t, f.NoteProfileDefinition(t.Context(), "kiosk", 1, school, "U1"))
+	said := op("C0000000", "added", f.Now())
+	f.fetched(school)
+	for _, c := range []struct {
+		uuid, status string
+		owed         int
+	}{{"U1", "assigned", 0}, {"U1", "pushed", 0}, {"", "removed", 1}, {"U1", "assigned", 1}, {"U9", "assigned", 1}, {"U1", "empty", 1}} {
+		said.ProfileUUID, said.ProfileStatus, said.OpDate = c.uuid, c.status, f.Now()
+		f.take(school, false, said)
+		require.Len(t, f.owed(), c.owed, c)
+	}
+	f.take(school, false, op("C0000000", "deleted", f.Now()))
+	require.Empty(t, f.owed())
+}
+
+func TestDevicesInConflictGetNoProfile(t *testing.T) {
+	f := newFleet(t)
+	f.linked(school, "home")
+	f.profile("kiosk", "IT")
+	f.server("home", "kiosk")
+	f.fetched(school, "C0000000")
+	f.fetched("home", "C0000000")
+	require.Empty(t, f.owed())
+	f.take(school, false, op("C0000000", "deleted", f.Now()))
+	require.Empty(t, f.owed(), "that was the other server's page")
+	_, err := f.SweepProfiles(t.Context(), "home")
+	require.NoError(t, err)
+	require.Len(t, f.owed(), 1)
+}
