@@ -58,7 +58,7 @@ func (r *rest) result(ctx context.Context, o store.Operation) io.ReadCloser {
 		if err != nil {
 			return err
 		}
-		err = r.DB.EachRow(ctx, o.ID, func(row store.OperationRow) error {
+		err = r.DB.EachRow(ctx, o, func(row store.OperationRow) error {
 			return out.Write(resultOf(o, row), r.linkTo(row.Serial))
 		})
 		return errors.Join(err, out.Flush())
@@ -75,7 +75,7 @@ func (r *rest) linkTo(serial string) string {
 // resultOf is a row with its verdict, to which what became of it is added.
 func resultOf(o store.Operation, row store.OperationRow) bulk.Row {
 	out := bulk.Row{Line: int(row.Line), Record: row.Record, Verdict: bulk.Verdict(row.Verdict)}
-	for _, p := range row.Problems {
+	for _, p := range problemsOf(row) {
 		out.Problems = append(out.Problems, bulk.Problem{Column: p.Column, Code: provision.Code(p.Code), Severity: bulk.Verdict(p.Severity), Detail: p.Detail})
 	}
 	if !o.Import {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/muster-mdm/muster/api/bulk"
 	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
@@ -80,7 +81,7 @@ func (r *rest) rows(ctx context.Context, o store.Operation, p ListOperationRowsP
 		return OperationRowList{}, err
 	}
 	limit := limitOf(p.Limit)
-	rows, err := r.DB.OperationRows(ctx, o.ID, store.RowFilter{
+	rows, err := r.DB.OperationRows(ctx, o, store.RowFilter{
 		Verdict: string(value(p.Verdict)), Outcome: string(value(p.Outcome)), Undo: string(value(p.Undo)), Code: value(p.Code),
 		After: after, Limit: limit + 1,
 	})
@@ -192,9 +193,19 @@ func renderRowProblem(p store.RowProblem) RowProblem {
 	}
 }
 
+// problemsOf are a row's problems with its standing.
+func problemsOf(row store.OperationRow) []store.RowProblem {
+	if row.Standing == "" {
+		return row.Problems
+	}
+	return append(row.Problems, store.RowProblem{
+		Column: bulk.SerialNumber, Code: row.Standing, Severity: store.VerdictNotice, Detail: intake.StandingDetail(row.Standing, row.Serial),
+	})
+}
+
 func renderOperationRow(row store.OperationRow) OperationRow {
 	out := OperationRow{
-		Line: row.Line, Serial: row.Serial, Verdict: RowVerdict(row.Verdict), Problems: each(row.Problems, renderRowProblem),
+		Line: row.Line, Serial: row.Serial, Verdict: RowVerdict(row.Verdict), Problems: each(problemsOf(row), renderRowProblem),
 		Outcome: RowOutcome(row.Outcome), Code: given(row.Code), Detail: given(row.Detail), Undo: given(RowUndo(row.Undo)),
 		UndoDetail: given(row.UndoDetail),
 	}

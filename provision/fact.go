@@ -231,8 +231,9 @@ func (v Verdict) Equal(o Verdict) bool {
 
 // Delivery is a fact on its way to its device's workflow.
 type Delivery struct {
-	Serial string
-	Fact   Fact
+	Serial   string
+	Fact     Fact
+	Priority Priority
 	// Over: the device was released by us since, so the fact must not begin a new workflow.
 	Over bool
 	// Device is the device as stored when the fact was claimed, for a workflow that begins with it: facts of earlier, such

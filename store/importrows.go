@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,40 +32,83 @@ type ImportRow struct {
 	Groups  []string
 	OwnedBy string
 	Reason  string
+	// Standing is the code of a notice that many rows have, and that says all by itself.
+	Standing string
 	// Said is the same for rows that say the same.
 	Said int64
 }
 
+// cellSeparator stands between the cells of a record; no program writes it in one.
+const cellSeparator = "\x1F"
+
+// wanted is what shall be done, a line each: none of it can have a line break.
+func (r ImportRow) wanted() *string {
+	if r.User.Name == "" && r.Reason == "" && len(r.Groups) == 0 {
+		return nil
+	}
+	lines := make([]string, 0, 8)
+	lines = append(lines, r.User.Name, r.User.Domain, r.User.Email, r.OwnedBy, r.Reason)
+	text := strings.Join(append(lines, r.Groups...), "\n")
+	return &text
+}
+
+// want is the inverse of wanted.
+func (r *ImportRow) want(text string) {
+	if text == "" {
+		return
+	}
+	lines := strings.Split(text, "\n")
+	r.User.Name, r.User.Domain, r.User.Email, r.OwnedBy, r.Reason = lines[0], lines[1], lines[2], lines[3], lines[4]
+	r.Groups = lines[5:]
+}
+
+func (r ImportRow) record() *string {
+	if r.Record == nil {
+		return nil
+	}
+	cells := r.Record
+	for i, c := range cells {
+		if strings.Contains(c, cellSeparator) {
+			cells[i] = strings.ReplaceAll(c, cellSeparator, "\uFFFD")
+		}
+	}
+	text := strings.Join(cells, cellSeparator)
+	return &text
+}
+
 const beginImport = `
 INSERT INTO operations (id, kind, import, state, request, actor, source, file_name, due_at, created_at)
-VALUES ($1, $2, true, 'uploading', $3, $4, $5, $6, $7, $8)`
+VALUES ($1, $2, true, 'uploading', $3, $4, $5, $6, $7, $8)
+RETURNING number`
+
+// Upload is a file that is being uploaded.
+type Upload struct {
+	ID     string
+	number int64
+}
 
 // uploadLease is after what time without a row an upload counts as broken off, because its process died.
 const uploadLease = 10 * time.Minute
 
 // BeginImport makes room for a file of that kind.
-func (db *DB) BeginImport(ctx context.Context, kind string, request OperationRequest, actor string, source provision.Source, fileName string) (id string, err error) {
-	id, now := newID("imp"), db.now()
-	_, err = db.pool.Exec(ctx, beginImport, id, kind, asJSON(request), actor, source, fileName, now.Add(uploadLease), now)
-	return id, translate(err, "beginning an import")
+func (db *DB) BeginImport(ctx context.Context, kind string, request OperationRequest, actor string, source provision.Source, fileName string) (Upload, error) {
+	u, now := Upload{ID: newID("imp")}, db.now()
+	err := db.pool.QueryRow(ctx, beginImport, u.ID, kind, asJSON(request), actor, source, fileName, now.Add(uploadLease), now).Scan(&u.number)
+	return u, translate(err, "beginning an import")
 }
 
-var rowColumns = []string{
-	"operation_id", "line", "serial", "verdict", "problems", "record", "user_name", "user_domain", "user_email",
-	"group_names", "owned_by", "reason", "said",
-}
+var rowColumns = []string{"operation", "line", "said", "serial", "verdict", "standing", "problems", "wanted", "record"}
 
-func copyRows(ctx context.Context, tx pgx.Tx, id string, rows []ImportRow) error {
+func copyRows(ctx context.Context, tx pgx.Tx, number int64, rows []ImportRow) error {
+	values := make([]any, len(rowColumns))
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"operation_rows"}, rowColumns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 		r := rows[i]
 		var problems []byte
 		if len(r.Problems) > 0 {
 			problems = asJSON(r.Problems)
 		}
-		return []any{
-			id, r.Line, r.Serial, r.Verdict, problems, r.Record, r.User.Name, r.User.Domain, r.User.Email, r.Groups, r.OwnedBy,
-			r.Reason, r.Said,
-		}, nil
+		values = append(values[:0], number, r.Line, r.Said, r.Serial, r.Verdict, r.Standing, problems, r.wanted(), r.record())
+		return values, nil
 	}))
 	if err != nil {
 		return fmt.Errorf("writing the rows: %w", err)
@@ -78,16 +122,16 @@ SET due_at = $2
 WHERE id = $1 AND state = 'uploading'`
 
 // AppendRows keeps further rows of a file that is being uploaded.
-func (db *DB) AppendRows(ctx context.Context, id string, rows []ImportRow) error {
+func (db *DB) AppendRows(ctx context.Context, u Upload, rows []ImportRow) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, prolongUpload, id, db.now().Add(uploadLease))
+		tag, err := tx.Exec(ctx, prolongUpload, u.ID, db.now().Add(uploadLease))
 		if err != nil {
 			return err
 		}
 		if tag.RowsAffected() == 0 {
 			return provision.Errorf(OperationState, "The upload took too long and was given up.")
 		}
-		return copyRows(ctx, tx, id, rows)
+		return copyRows(ctx, tx, u.number, rows)
 	})
 	return translate(err, "keeping rows of an import")
 }
@@ -150,20 +194,20 @@ func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, tota
 
 const dropRows = `
 DELETE FROM operation_rows
-WHERE operation_id = $1`
+WHERE operation = $1`
 
 const dropOperation = `
 DELETE FROM operations
-WHERE id = $1`
+WHERE number = $1`
 
 // DropImport forgets an upload that came to nothing.
-func (db *DB) DropImport(ctx context.Context, id string) error {
-	return translate(pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return dropAll(ctx, tx, id) }), "dropping an import")
+func (db *DB) DropImport(ctx context.Context, u Upload) error {
+	return translate(pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return dropAll(ctx, tx, u.number) }), "dropping an import")
 }
 
-func dropAll(ctx context.Context, tx pgx.Tx, id string) error {
-	for _, statement := range []string{dropRows, `DELETE FROM operation_results WHERE operation_id = $1`, dropOperation} {
-		if _, err := tx.Exec(ctx, statement, id); err != nil {
+func dropAll(ctx context.Context, tx pgx.Tx, number int64) error {
+	for _, statement := range []string{dropRows, `DELETE FROM operation_results WHERE operation = $1`, dropOperation} {
+		if _, err := tx.Exec(ctx, statement, number); err != nil {
 			return err
 		}
 	}

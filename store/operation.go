@@ -89,6 +89,7 @@ type RowProblem struct {
 // Operation is work on many devices.
 type Operation struct {
 	ID      string
+	number  int64
 	Kind    string
 	Import  bool
 	State   string
@@ -130,7 +131,7 @@ func (o Operation) Undoable() bool {
 	return (o.Kind == OpAssign || o.Kind == OpUnassign) && (o.State == OpDone || o.State == OpCancelled) && o.Changed > 0
 }
 
-const operationColumns = `id, kind, import, state, paused, mode, request, failure, actor, source, total, ok, noticed, wrong, codes,
+const operationColumns = `id, number, kind, import, state, paused, mode, request, failure, actor, source, total, ok, noticed, wrong, codes,
     line, changed, unchanged, refused, restored, conflicts, file_name, file_size, file_sha256, header, delimiter, bom,
     notices, created_at, started_at, finished_at`
 
@@ -141,7 +142,7 @@ WHERE `
 
 func scanOperation(row pgx.CollectableRow) (Operation, error) {
 	var o Operation
-	err := row.Scan(&o.ID, &o.Kind, &o.Import, &o.State, &o.Paused, &o.Mode, &o.Request, &o.Failure, &o.Actor, &o.Source, &o.Total, &o.OK,
+	err := row.Scan(&o.ID, &o.number, &o.Kind, &o.Import, &o.State, &o.Paused, &o.Mode, &o.Request, &o.Failure, &o.Actor, &o.Source, &o.Total, &o.OK,
 		&o.Noticed, &o.Wrong, &o.Codes, &o.Line, &o.Changed, &o.Unchanged, &o.Refused, &o.Restored, &o.Conflicts, &o.File.Name,
 		&o.File.Size, &o.File.SHA256, &o.File.Header, &o.File.Delimiter, &o.File.BOM, &o.File.Notices, &o.CreatedAt, &o.StartedAt,
 		&o.FinishedAt)

@@ -93,16 +93,16 @@ func rows(n int, group string) []store.ImportRow {
 func (o *office) upload(kind string, rows []store.ImportRow) store.Operation {
 	o.t.Helper()
 	ctx := o.t.Context()
-	id, err := o.BeginImport(ctx, kind, store.OperationRequest{Requirement: provision.RequireUser}, "tok_1", provision.FromAPI, "x.csv")
+	u, err := o.BeginImport(ctx, kind, store.OperationRequest{Requirement: provision.RequireUser}, "tok_1", provision.FromAPI, "x.csv")
 	require.NoError(o.t, err)
 	for len(rows) > 0 {
 		n := min(len(rows), 700)
-		require.NoError(o.t, o.AppendRows(ctx, id, rows[:n]))
+		require.NoError(o.t, o.AppendRows(ctx, u, rows[:n]))
 		rows = rows[n:]
 	}
-	sum := [32]byte{}
+	id, sum := u.ID, [32]byte{}
 	copy(sum[:], id)
-	op, err := o.EndImport(ctx, id, kind, store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, int64(o.count("operation_rows WHERE operation_id = $1", id)), false)
+	op, err := o.EndImport(ctx, id, kind, store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, int64(o.count("operation_rows WHERE operation = (SELECT number FROM operations WHERE id = $1)", id)), false)
 	require.NoError(o.t, err)
 	require.Equal(o.t, store.OpChecking, op.State)
 	return o.work(id)
@@ -280,7 +280,7 @@ func TestRowsAboutOneDevice(t *testing.T) {
 	op := o.upload(store.OpAssign, file)
 	require.Equal(t, []int64{6, 2, 1, 3}, []int64{op.Total, op.OK, op.Noticed, op.Wrong})
 	require.Equal(t, map[string]int64{"serial_repeated": 1, "serial_conflict": 3}, op.Codes)
-	list, err := o.OperationRows(t.Context(), op.ID, store.RowFilter{Verdict: store.VerdictError, Limit: 10})
+	list, err := o.OperationRows(t.Context(), op, store.RowFilter{Verdict: store.VerdictError, Limit: 10})
 	require.NoError(t, err)
 	var says []string
 	for _, r := range list {
@@ -291,7 +291,7 @@ func TestRowsAboutOneDevice(t *testing.T) {
 		"5 Line 4 says something else of C07Q00000002; leave one of the two.",
 		"6 Line 5 says something else of C07Q00000002; leave one of the two.",
 	}, says)
-	list, err = o.OperationRows(t.Context(), op.ID, store.RowFilter{Code: "serial_repeated", Limit: 10})
+	list, err = o.OperationRows(t.Context(), op, store.RowFilter{Code: "serial_repeated", Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	require.Equal(t, "Line 2 says the same of C07Q00000000.", list[0].Problems[0].Detail)
@@ -332,11 +332,11 @@ func TestAFileIsTakenOnce(t *testing.T) {
 	o := newOffice(t, "drivers")
 	ctx := t.Context()
 	again := func(force bool) error {
-		id, err := o.BeginImport(ctx, store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
+		u, err := o.BeginImport(ctx, store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
 		require.NoError(t, err)
-		_, err = o.EndImport(ctx, id, store.OpAssign, store.ImportFile{SHA256: make([]byte, 32), Delimiter: ","}, 0, force)
+		_, err = o.EndImport(ctx, u.ID, store.OpAssign, store.ImportFile{SHA256: make([]byte, 32), Delimiter: ","}, 0, force)
 		if err != nil {
-			require.NoError(t, o.DropImport(ctx, id))
+			require.NoError(t, o.DropImport(ctx, u))
 		}
 		return err
 	}
@@ -350,18 +350,18 @@ func TestAFileIsTakenOnce(t *testing.T) {
 
 func TestAnUploadThatBrokeOffIsDropped(t *testing.T) {
 	o := newOffice(t)
-	id, err := o.BeginImport(t.Context(), store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
+	u, err := o.BeginImport(t.Context(), store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
 	require.NoError(t, err)
-	require.NoError(t, o.AppendRows(t.Context(), id, rows(10, "x")))
+	require.NoError(t, o.AppendRows(t.Context(), u, rows(10, "x")))
 	did, err := o.WorkOn(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, did, "it may still go on")
 	o.exec(`UPDATE operations SET due_at = now() - interval '1 second'`)
 	did, err = o.WorkOn(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, id, did)
+	require.Equal(t, u.ID, did)
 	require.Zero(t, o.count("operations")+o.count("operation_rows"))
-	require.Equal(t, store.OperationState, provision.CodeOf(o.AppendRows(t.Context(), id, rows(1, "x"))))
+	require.Equal(t, store.OperationState, provision.CodeOf(o.AppendRows(t.Context(), u, rows(1, "x"))))
 }
 
 func TestReservations(t *testing.T) {

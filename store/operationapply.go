@@ -19,9 +19,9 @@ const (
 )
 
 const rowsToApply = `
-SELECT line, serial, user_name, user_domain, user_email, group_names, owned_by, reason
+SELECT line, serial, coalesce(wanted, '')
 FROM operation_rows
-WHERE operation_id = $1 AND line > $2 AND verdict <> 'error'
+WHERE operation = $1 AND line > $2 AND verdict <> 'error'
 ORDER BY line
 LIMIT $3`
 
@@ -64,12 +64,14 @@ func (m *Many) applyChunk(ctx context.Context, o Operation) error {
 }
 
 func (a *applying) read(ctx context.Context) error {
-	rows, err := a.tx.Query(ctx, rowsToApply, a.op.ID, a.op.Line, chunk)
+	rows, err := a.tx.Query(ctx, rowsToApply, a.op.number, a.op.Line, chunk)
 	if err != nil {
 		return err
 	}
 	a.rows, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r ImportRow, err error) {
-		err = row.Scan(&r.Line, &r.Serial, &r.User.Name, &r.User.Domain, &r.User.Email, &r.Groups, &r.OwnedBy, &r.Reason)
+		var wanted string
+		err = row.Scan(&r.Line, &r.Serial, &wanted)
+		r.want(wanted)
 		return r, err
 	})
 	if err != nil {
@@ -210,11 +212,11 @@ func (a *applying) note(r ImportRow, fact *int64, before []byte, refusal error) 
 		outcome = RowChanged
 	}
 	a.counts[outcome]++
-	a.results = append(a.results, []any{a.op.ID, r.Line, r.Serial, outcome, code, detail, fact, before})
+	a.results = append(a.results, []any{a.op.number, r.Line, r.Serial, outcome, code, detail, fact, before})
 	return nil
 }
 
-var resultColumns = []string{"operation_id", "line", "serial", "outcome", "code", "detail", "fact_id", "before"}
+var resultColumns = []string{"operation", "line", "serial", "outcome", "code", "detail", "fact_id", "before"}
 
 const chunkApplied = `
 UPDATE operations

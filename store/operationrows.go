@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -30,17 +31,22 @@ type RowFilter struct {
 }
 
 const operationRows = `
-SELECT r.line, r.serial, r.verdict, coalesce(r.problems, '[]'), r.record, r.user_name, r.user_domain, r.user_email, r.group_names,
-    r.owned_by, r.reason, coalesce(d.outcome, ''), coalesce(d.code, ''), coalesce(d.detail, ''), coalesce(d.undo, ''),
+SELECT r.line, r.serial, r.verdict, r.standing, coalesce(r.problems, '[]'), r.record, coalesce(r.wanted, ''), coalesce(d.outcome, ''), coalesce(d.code, ''), coalesce(d.detail, ''), coalesce(d.undo, ''),
     coalesce(d.undo_detail, '')
 FROM operation_rows r
-    LEFT JOIN operation_results d ON d.operation_id = r.operation_id AND d.line = r.line
-WHERE r.operation_id = @id AND r.line > @after`
+    LEFT JOIN operation_results d ON d.operation = r.operation AND d.line = r.line
+WHERE r.operation = @operation AND r.line > @after`
 
 func scanOperationRow(row pgx.CollectableRow) (OperationRow, error) {
 	var r OperationRow
-	err := row.Scan(&r.Line, &r.Serial, &r.Verdict, &r.Problems, &r.Record, &r.User.Name, &r.User.Domain, &r.User.Email, &r.Groups,
-		&r.OwnedBy, &r.Reason, &r.Outcome, &r.Code, &r.Detail, &r.Undo, &r.UndoDetail)
+	var wanted string
+	var record *string
+	err := row.Scan(&r.Line, &r.Serial, &r.Verdict, &r.Standing, &r.Problems, &record, &wanted, &r.Outcome, &r.Code, &r.Detail, &r.Undo,
+		&r.UndoDetail)
+	r.want(wanted)
+	if record != nil {
+		r.Record = strings.Split(*record, cellSeparator)
+	}
 	return r, err
 }
 
@@ -51,20 +57,20 @@ func (f RowFilter) conditions() string {
 			where += " AND " + condition
 		}
 	}
-	// PostgreSQL uses the index of what is remarkable only for conditions that imply its own.
-	add(f.Verdict != "" && f.Verdict != VerdictOK, `r.verdict <> 'ok'`)
+	// PostgreSQL uses the index of rows with problems only for conditions that imply its own.
+	add(f.Verdict == VerdictError, `r.problems IS NOT NULL`)
 	add(f.Verdict != "", `r.verdict = @verdict`)
 	add(f.Outcome == "pending", `d.outcome IS NULL AND r.verdict <> 'error'`)
 	add(f.Outcome != "" && f.Outcome != "pending", `d.outcome = @outcome`)
 	add(f.Undo != "", `d.undo = @undo`)
-	add(f.Code != "", `(d.code = @code OR r.problems @> jsonb_build_array(jsonb_build_object('code', @code::text)))`)
+	add(f.Code != "", `(d.code = @code OR r.standing = @code OR r.problems @> jsonb_build_array(jsonb_build_object('code', @code::text)))`)
 	return where
 }
 
 // OperationRows lists the rows of an operation by line.
-func (db *DB) OperationRows(ctx context.Context, id string, f RowFilter) ([]OperationRow, error) {
+func (db *DB) OperationRows(ctx context.Context, o Operation, f RowFilter) ([]OperationRow, error) {
 	rows, err := db.pool.Query(ctx, operationRows+f.conditions()+` ORDER BY r.line LIMIT @limit`, pgx.NamedArgs{
-		"id": id, "after": f.After, "verdict": f.Verdict, "outcome": f.Outcome, "undo": f.Undo, "code": f.Code, "limit": f.Limit,
+		"operation": o.number, "after": f.After, "verdict": f.Verdict, "outcome": f.Outcome, "undo": f.Undo, "code": f.Code, "limit": f.Limit,
 	})
 	if err != nil {
 		return nil, translate(err, "listing rows")
@@ -77,9 +83,9 @@ func (db *DB) OperationRows(ctx context.Context, id string, f RowFilter) ([]Oper
 const pageOfRows = 500
 
 // EachRow calls take for every row of an operation, by line.
-func (db *DB) EachRow(ctx context.Context, id string, take func(OperationRow) error) error {
+func (db *DB) EachRow(ctx context.Context, o Operation, take func(OperationRow) error) error {
 	for after := int64(0); ; {
-		list, err := db.OperationRows(ctx, id, RowFilter{After: after, Limit: pageOfRows})
+		list, err := db.OperationRows(ctx, o, RowFilter{After: after, Limit: pageOfRows})
 		if err != nil || len(list) == 0 {
 			return err
 		}

@@ -21,7 +21,7 @@ type doneRow struct {
 const rowsToUndo = `
 SELECT line, serial, fact_id, before
 FROM operation_results
-WHERE operation_id = $1 AND outcome = 'changed' AND undo = '' AND line <= $2
+WHERE operation = $1 AND outcome = 'changed' AND undo = '' AND line <= $2
 ORDER BY line DESC
 LIMIT $3`
 
@@ -39,7 +39,7 @@ type undoing struct {
 // undoChunk brings the next devices back to how they were assigned. One that was assigned otherwise since, or whose former
 // groups are gone, is left alone.
 func (m *Many) undoChunk(ctx context.Context, o Operation) error {
-	rows, err := m.tx.Query(ctx, rowsToUndo, o.ID, o.Line, chunk)
+	rows, err := m.tx.Query(ctx, rowsToUndo, o.number, o.Line, chunk)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ UPDATE operation_results r
 SET undo = u.undo,
     undo_detail = u.detail
 FROM unnest($2::bigint[], $3::text[], $4::text[]) AS u (line, undo, detail)
-WHERE r.operation_id = $1 AND r.line = u.line`
+WHERE r.operation = $1 AND r.line = u.line`
 
 const chunkUndone = `
 UPDATE operations
@@ -156,7 +156,7 @@ SET line = $2 - 1,
 WHERE id = $1`
 
 func (u *undoing) keep(ctx context.Context, line int64) error {
-	if _, err := u.tx.Exec(ctx, noteUndone, u.op.ID, u.lines, u.undo, u.detail); err != nil {
+	if _, err := u.tx.Exec(ctx, noteUndone, u.op.number, u.lines, u.undo, u.detail); err != nil {
 		return fmt.Errorf("noting what was taken back: %w", err)
 	}
 	_, err := u.tx.Exec(ctx, chunkUndone, u.op.ID, line, u.counts["restored"], u.counts["conflict"], u.db.now())

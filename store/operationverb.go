@@ -31,7 +31,8 @@ type NewOperation struct {
 
 const createOperation = `
 INSERT INTO operations (id, kind, import, state, mode, request, actor, source, total, ok, wrong, due_at, created_at, started_at)
-VALUES (@id, @kind, false, 'applying', 'valid_rows', @request, @actor, @source, @total, @ok, @wrong, @now, @now, @now)`
+VALUES (@id, @kind, false, 'applying', 'valid_rows', @request, @actor, @source, @total, @ok, @wrong, @now, @now, @now)
+RETURNING number`
 
 // CreateOperation has work on many devices begun. It fails with [ConfirmationInvalid].
 func (db *DB) CreateOperation(ctx context.Context, n NewOperation) (Operation, error) {
@@ -47,14 +48,15 @@ func (db *DB) CreateOperation(ctx context.Context, n NewOperation) (Operation, e
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, createOperation, pgx.NamedArgs{
+		var number int64
+		err := tx.QueryRow(ctx, createOperation, pgx.NamedArgs{
 			"id": id, "kind": n.Kind, "request": asJSON(n.Request), "actor": n.Actor, "source": n.Source, "total": len(n.Rows),
 			"ok": len(n.Rows) - wrong, "wrong": wrong, "now": db.now(),
-		})
+		}).Scan(&number)
 		if err != nil {
 			return fmt.Errorf("creating it: %w", err)
 		}
-		if err := copyRows(ctx, tx, id, n.Rows); err != nil {
+		if err := copyRows(ctx, tx, number, n.Rows); err != nil {
 			return err
 		}
 		return wakeOperations(ctx, tx)

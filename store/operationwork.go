@@ -56,7 +56,7 @@ func (m *Many) claim(ctx context.Context) (Operation, error) {
 func (m *Many) workOn(ctx context.Context, o Operation) error {
 	switch o.State {
 	case OpUploading:
-		return dropAll(ctx, m.tx, o.ID) // who uploaded it is gone
+		return dropAll(ctx, m.tx, o.number) // who uploaded it is gone
 	case OpChecking:
 		return m.checkRows(ctx, o)
 	case OpUndoing:
@@ -111,14 +111,14 @@ const judgeRepeated = `
 WITH twice AS (
     SELECT serial
     FROM operation_rows
-    WHERE operation_id = $1 AND serial <> ''
+    WHERE operation = $1 AND serial <> ''
     GROUP BY serial
     HAVING count(*) > 1
 ), named AS (
     SELECT r.serial, r.line, r.said, first_value(r.line) OVER w AS first_line, first_value(r.said) OVER w AS first_said
     FROM operation_rows r
         JOIN twice USING (serial)
-    WHERE r.operation_id = $1
+    WHERE r.operation = $1
     WINDOW w AS (PARTITION BY r.serial ORDER BY r.line)
 ), other AS (
     SELECT serial, min(line) AS line
@@ -140,20 +140,25 @@ SET verdict = CASE WHEN contradicted THEN 'error' WHEN r.verdict = 'ok' THEN 'no
         ELSE jsonb_build_object('column', 'Serial Number', 'code', 'serial_repeated', 'severity', 'notice', 'detail',
             format('Line %s says the same of %s.', j.of, j.serial)) END)
 FROM judged j
-WHERE r.operation_id = $1 AND r.line = j.line`
+WHERE r.operation = $1 AND r.line = j.line`
 
 const countVerdicts = `
 SELECT count(*) FILTER (WHERE verdict = 'ok'), count(*) FILTER (WHERE verdict = 'notice'), count(*) FILTER (WHERE verdict = 'error')
 FROM operation_rows
-WHERE operation_id = $1`
+WHERE operation = $1`
 
 const countCodes = `
 SELECT coalesce(jsonb_object_agg(code, n), '{}')
 FROM (
     SELECT p ->> 'code' AS code, count(DISTINCT line) AS n
     FROM operation_rows, jsonb_array_elements(problems) AS p
-    WHERE operation_id = $1 AND verdict <> 'ok'
+    WHERE operation = $1 AND problems IS NOT NULL
     GROUP BY p ->> 'code'
+    UNION ALL
+    SELECT standing, count(*)
+    FROM operation_rows
+    WHERE operation = $1 AND standing <> ''
+    GROUP BY standing
 ) AS counted`
 
 const rowsChecked = `
@@ -174,15 +179,15 @@ func (m *Many) checkRows(ctx context.Context, o Operation) error {
 			return err
 		}
 	}
-	if _, err := m.tx.Exec(ctx, judgeRepeated, o.ID); err != nil {
+	if _, err := m.tx.Exec(ctx, judgeRepeated, o.number); err != nil {
 		return fmt.Errorf("comparing the rows: %w", err)
 	}
 	var ok, noticed, wrong int64
-	if err := m.tx.QueryRow(ctx, countVerdicts, o.ID).Scan(&ok, &noticed, &wrong); err != nil {
+	if err := m.tx.QueryRow(ctx, countVerdicts, o.number).Scan(&ok, &noticed, &wrong); err != nil {
 		return fmt.Errorf("counting the verdicts: %w", err)
 	}
 	var codes map[string]int64
-	if err := m.tx.QueryRow(ctx, countCodes, o.ID).Scan(&codes); err != nil {
+	if err := m.tx.QueryRow(ctx, countCodes, o.number).Scan(&codes); err != nil {
 		return fmt.Errorf("counting the codes: %w", err)
 	}
 	_, err := m.tx.Exec(ctx, rowsChecked, o.ID, ok, noticed, wrong, asJSON(codes))

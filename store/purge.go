@@ -71,19 +71,19 @@ WHERE (token_id, key) IN (
 // The operation stays, and what it did stands in the devices' timelines.
 const purgeRows = `
 DELETE FROM operation_rows
-WHERE (operation_id, line) IN (
-    SELECT r.operation_id, r.line
+WHERE (operation, line) IN (
+    SELECT r.operation, r.line
     FROM operations o
-        JOIN operation_rows r ON r.operation_id = o.id
+        JOIN operation_rows r ON r.operation = o.number
     WHERE o.finished_at < $1
     LIMIT $2)`
 
 const purgeResults = `
 DELETE FROM operation_results
-WHERE (operation_id, line) IN (
-    SELECT r.operation_id, r.line
+WHERE (operation, line) IN (
+    SELECT r.operation, r.line
     FROM operations o
-        JOIN operation_results r ON r.operation_id = o.id
+        JOIN operation_results r ON r.operation = o.number
     WHERE o.finished_at < $1
     LIMIT $2)`
 

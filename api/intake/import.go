@@ -59,15 +59,15 @@ func (i *Intake) Import(ctx context.Context, by Actor, w ImportWish, source io.R
 		kind = store.OpUnassign
 	}
 	request := store.OperationRequest{ExpectedBy: w.ExpectedBy, Requirement: i.settings.AssignmentRequirement}
-	id, err := i.db.BeginImport(ctx, kind, request, by.ID, by.Source, w.FileName)
+	to, err := i.db.BeginImport(ctx, kind, request, by.ID, by.Source, w.FileName)
 	if err != nil {
 		return store.Operation{}, err
 	}
-	u := &upload{intake: i, id: id, format: w.Format, digest: sha256.New(), seed: maphash.MakeSeed()}
+	u := &upload{intake: i, to: to, format: w.Format, digest: sha256.New(), seed: maphash.MakeSeed()}
 	op, err := u.run(ctx, kind, w, source)
 	if err != nil {
 		// What is left of a process that dies here, a worker drops.
-		return op, errors.Join(err, i.db.DropImport(context.WithoutCancel(ctx), id))
+		return op, errors.Join(err, i.db.DropImport(context.WithoutCancel(ctx), to))
 	}
 	return op, nil
 }
@@ -75,7 +75,7 @@ func (i *Intake) Import(ctx context.Context, by Actor, w ImportWish, source io.R
 // upload is a file that comes in.
 type upload struct {
 	intake *Intake
-	id     string
+	to     store.Upload
 	format bulk.Format
 	digest hash.Hash
 	size   int64
@@ -108,7 +108,7 @@ func (u *upload) run(ctx context.Context, kind string, w ImportWish, source io.R
 		return store.Operation{}, err
 	}
 	l := reader.Layout()
-	return u.intake.db.EndImport(ctx, u.id, kind, store.ImportFile{
+	return u.intake.db.EndImport(ctx, u.to.ID, kind, store.ImportFile{
 		Size: u.size, SHA256: u.digest.Sum(nil), Header: tidy(reader.Header()), Delimiter: string(l.Delimiter), BOM: l.BOM,
 		Notices: problems(reader.Notices(), true),
 	}, u.total, w.Force)
@@ -199,52 +199,55 @@ func (u *upload) keep(ctx context.Context, batch []bulk.Row) error {
 	}
 	rows := make([]store.ImportRow, len(batch))
 	for n := range batch {
-		u.judge(&batch[n], known)
-		rows[n] = u.row(batch[n])
+		standing := u.judge(&batch[n], known)
+		rows[n] = u.row(batch[n], standing)
 	}
 	u.total += int64(len(rows))
-	return u.intake.db.AppendRows(ctx, u.id, rows)
+	return u.intake.db.AppendRows(ctx, u.to, rows)
 }
 
-func (u *upload) judge(row *bulk.Row, known map[string]store.Standing) {
+// judge adds what is known here about the row's groups and device; standing is a notice that says all by its code.
+func (u *upload) judge(row *bulk.Row, known map[string]store.Standing) (standing provision.Code) {
 	if u.format == bulk.Assignments {
 		row.CheckGroups(func(name string) bool { return u.groups[strings.ToLower(name)] })
 	}
 	if row.Assignment.Serial == "" {
-		return
+		return ""
 	}
 	s, found := known[row.Assignment.Serial]
 	if !found {
 		if u.format == bulk.Unassignments {
 			row.Add(serialProblem(row, bulk.Fault, provision.DeviceNotFound, "Device %s is not known here.", row.Assignment.Serial))
 		} else if row.Verdict != bulk.Fault {
-			row.Add(serialProblem(row, bulk.Notice, Reservation, "Device %s is not known yet; it is reserved, and assigned when it enrolls.", row.Assignment.Serial))
+			standing = Reservation
 		}
-		return
+		return standing
 	}
 	if err := s.CheckChange(); err != nil {
 		row.Add(serialProblem(row, bulk.Fault, provision.CodeOf(err), "%s", err.Error()))
-		return
+		return ""
 	}
 	if row.Verdict != bulk.Fault {
-		u.compare(row, s)
+		return u.compare(row, s)
 	}
+	return ""
 }
 
-// compare says what the row changes.
-func (u *upload) compare(row *bulk.Row, s store.Standing) {
+// compare says what the row changes. What thousands of rows may have in common is returned as their standing.
+func (u *upload) compare(row *bulk.Row, s store.Standing) (standing provision.Code) {
 	assigned := s.Assignment != nil || s.Planned != nil
 	switch {
 	case u.format == bulk.Unassignments && !assigned:
-		row.Add(serialProblem(row, bulk.Notice, NotAssigned, "Nobody is assigned to device %s; nothing changes.", s.Serial))
+		return NotAssigned
 	case u.format == bulk.Unassignments, !assigned:
 	case u.same(row.Assignment, s):
-		row.Add(serialProblem(row, bulk.Notice, AlreadyAssigned, "Device %s is assigned like this already; nothing changes.", s.Serial))
+		return AlreadyAssigned
 	case s.User != nil:
 		row.Add(serialProblem(row, bulk.Notice, Reassigned, "Device %s is assigned to %s of %s now; it is assigned anew.", s.Serial, s.User.Name, s.User.Domain))
 	default:
 		row.Add(serialProblem(row, bulk.Notice, Reassigned, "Device %s is assigned otherwise now; it is assigned anew.", s.Serial))
 	}
+	return ""
 }
 
 func (u *upload) same(a bulk.Assignment, s store.Standing) bool {
@@ -254,14 +257,30 @@ func (u *upload) same(a bulk.Assignment, s store.Standing) bool {
 		slices.EqualFunc(is.Groups, a.Groups, strings.EqualFold)
 }
 
+// StandingDetail is the sentence of a row's standing.
+func StandingDetail(standing, serial string) string {
+	switch provision.Code(standing) {
+	case Reservation:
+		return fmt.Sprintf("Device %s is not known yet; it is reserved, and assigned when it enrolls.", serial)
+	case NotAssigned:
+		return fmt.Sprintf("Nobody is assigned to device %s; nothing changes.", serial)
+	case AlreadyAssigned:
+		return fmt.Sprintf("Device %s is assigned like this already; nothing changes.", serial)
+	}
+	return ""
+}
+
 func serialProblem(row *bulk.Row, severity bulk.Verdict, code provision.Code, format string, args ...any) bulk.Problem {
 	return bulk.Problem{Line: row.Line, Column: bulk.SerialNumber, Code: code, Severity: severity, Detail: fmt.Sprintf(format, args...)}
 }
 
-func (u *upload) row(r bulk.Row) store.ImportRow {
+func (u *upload) row(r bulk.Row, standing provision.Code) store.ImportRow {
 	a := r.Assignment
+	if standing != "" && r.Verdict == bulk.OK {
+		r.Verdict = bulk.Notice
+	}
 	return store.ImportRow{
-		Line: int64(r.Line), Serial: a.Serial, Verdict: string(r.Verdict), Problems: problems(r.Problems, false), Record: tidy(r.Record),
+		Line: int64(r.Line), Serial: a.Serial, Verdict: string(r.Verdict), Standing: string(standing), Problems: problems(r.Problems, false), Record: tidy(r.Record),
 		User: a.User, Groups: a.Groups, OwnedBy: a.OwnedBy, Reason: r.Reason,
 		Said: int64(maphash.String(u.seed, a.Said())), //nolint:gosec // any 64 bits will do
 	}

@@ -2,6 +2,9 @@
 -- Work on many devices: a verb over a list of them, or a file of assignments or unassignments.
 CREATE TABLE operations (
     id            text PRIMARY KEY,
+    -- Names it in its rows: a million ids of thirty letters are more than what the rows say.
+    number        bigint GENERATED ALWAYS AS IDENTITY
+        CONSTRAINT operations_number_once UNIQUE,
     kind          text NOT NULL
         CONSTRAINT operations_kind_known CHECK (kind IN ('assign', 'unassign', 'unassign_from_mdm', 'deprovision', 'release')),
     import        boolean NOT NULL,
@@ -53,30 +56,28 @@ CREATE INDEX operations_file ON operations (file_sha256) WHERE file_sha256 IS NO
 -- What is to be done. There is no reference to operations: checking it would cost a third of the rate at which a million rows
 -- come in. Both are deleted in one transaction.
 CREATE TABLE operation_rows (
-    operation_id text NOT NULL,
-    line         bigint NOT NULL,
-    serial       text NOT NULL,
-    verdict      text NOT NULL
-        CONSTRAINT operation_rows_verdict_known CHECK (verdict IN ('ok', 'notice', 'error')),
-    -- [{"column": "Group Name", "code": "group_not_found", "severity": "error", "detail": "…"}]
-    problems     jsonb,
-    -- The cells as they stand in the file.
-    record       text[],
-    user_name    text NOT NULL DEFAULT '',
-    user_domain  text NOT NULL DEFAULT '',
-    user_email   text NOT NULL DEFAULT '',
-    group_names  text[],
-    owned_by     text NOT NULL DEFAULT '',
-    reason       text NOT NULL DEFAULT '',
+    operation bigint NOT NULL,
+    line      bigint NOT NULL,
     -- Tells rows about one device apart that say different things.
-    said         bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (operation_id, line)
+    said      bigint NOT NULL DEFAULT 0,
+    serial    text NOT NULL,
+    verdict   text NOT NULL
+        CONSTRAINT operation_rows_verdict_known CHECK (verdict IN ('ok', 'notice', 'error')),
+    -- What most rows of a file have in common is kept in a word: the device isn't known yet, nobody is assigned to it, …
+    standing  text NOT NULL DEFAULT '',
+    -- [{"column": "Group Name", "code": "group_not_found", "severity": "error", "detail": "…"}]
+    problems  jsonb,
+    -- What shall be done, a line each: user's name, domain and address, owner, reason, and the groups.
+    wanted    text,
+    -- The cells as they stand in the file, separated by U+001F.
+    record    text,
+    PRIMARY KEY (operation, line)
 );
-CREATE INDEX operation_rows_noticed ON operation_rows (operation_id, verdict, line) WHERE verdict <> 'ok';
+CREATE INDEX operation_rows_with_problems ON operation_rows (operation, line) WHERE problems IS NOT NULL;
 
 -- What became of it: written in the transaction that did it, so each row is done once.
 CREATE TABLE operation_results (
-    operation_id text NOT NULL,
+    operation    bigint NOT NULL,
     line         bigint NOT NULL,
     serial       text NOT NULL,
     outcome      text NOT NULL
@@ -89,7 +90,7 @@ CREATE TABLE operation_results (
     undo         text NOT NULL DEFAULT ''
         CONSTRAINT operation_results_undo_known CHECK (undo IN ('', 'restored', 'conflict')),
     undo_detail  text NOT NULL DEFAULT '',
-    PRIMARY KEY (operation_id, line)
+    PRIMARY KEY (operation, line)
 );
 
 -- A confirmation allows one request of one caller, once.
