@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,10 +137,44 @@ func (db *DB) AppendRows(ctx context.Context, u Upload, rows []ImportRow) error 
 	return translate(err, "keeping rows of an import")
 }
 
+// Counted counts rows by verdict and by code.
+type Counted struct {
+	Total, OK, Noticed, Wrong int64
+	Codes                     map[string]int64
+}
+
+// Add counts a row.
+func (c *Counted) Add(r ImportRow) {
+	if c.Codes == nil {
+		c.Codes = map[string]int64{}
+	}
+	c.Total++
+	switch r.Verdict {
+	case VerdictOK:
+		c.OK++
+	case VerdictNotice:
+		c.Noticed++
+	case VerdictError:
+		c.Wrong++
+	}
+	if r.Standing != "" {
+		c.Codes[r.Standing]++
+	}
+	for i, p := range r.Problems {
+		if !slices.ContainsFunc(r.Problems[:i], func(q RowProblem) bool { return q.Code == p.Code }) {
+			c.Codes[p.Code]++
+		}
+	}
+}
+
 const endImport = `
 UPDATE operations
 SET state = 'checking',
     total = @total,
+    ok = @ok,
+    noticed = @noticed,
+    wrong = @wrong,
+    codes = @codes,
     file_size = @size,
     file_sha256 = @sha256,
     header = @header,
@@ -158,7 +193,7 @@ LIMIT 1`
 
 // EndImport completes an upload, whose rows are checked against each other next. It fails with [ImportDuplicate] when the
 // same file was uploaded before and neither cancelled nor undone, unless force is set.
-func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, total int64, force bool) (Operation, error) {
+func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, c Counted, force bool) (Operation, error) {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		// Of two uploads of one file at the same time, the second must see the first.
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))`, f.SHA256); err != nil {
@@ -173,12 +208,16 @@ func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, tota
 		case err != nil && !errors.Is(err, pgx.ErrNoRows):
 			return err
 		}
+		codes := []byte("{}")
+		if len(c.Codes) > 0 {
+			codes = asJSON(c.Codes)
+		}
 		notices := bytes.TrimSpace(asJSON(f.Notices))
 		if len(notices) == 0 {
 			notices = []byte("[]")
 		}
 		_, err = tx.Exec(ctx, endImport, pgx.NamedArgs{
-			"id": id, "total": total, "size": f.Size, "sha256": f.SHA256, "header": notNil(f.Header), "delimiter": f.Delimiter, "bom": f.BOM,
+			"id": id, "total": c.Total, "ok": c.OK, "noticed": c.Noticed, "wrong": c.Wrong, "codes": codes, "size": f.Size, "sha256": f.SHA256, "header": notNil(f.Header), "delimiter": f.Delimiter, "bom": f.BOM,
 			"notices": notices, "now": db.now(),
 		})
 		if err != nil {

@@ -95,6 +95,10 @@ func (o *office) upload(kind string, rows []store.ImportRow) store.Operation {
 	ctx := o.t.Context()
 	u, err := o.BeginImport(ctx, kind, store.OperationRequest{Requirement: provision.RequireUser}, "tok_1", provision.FromAPI, "x.csv")
 	require.NoError(o.t, err)
+	var counted store.Counted
+	for _, r := range rows {
+		counted.Add(r)
+	}
 	for len(rows) > 0 {
 		n := min(len(rows), 700)
 		require.NoError(o.t, o.AppendRows(ctx, u, rows[:n]))
@@ -102,7 +106,7 @@ func (o *office) upload(kind string, rows []store.ImportRow) store.Operation {
 	}
 	id, sum := u.ID, [32]byte{}
 	copy(sum[:], id)
-	op, err := o.EndImport(ctx, id, kind, store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, int64(o.count("operation_rows WHERE operation = (SELECT number FROM operations WHERE id = $1)", id)), false)
+	op, err := o.EndImport(ctx, id, kind, store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, counted, false)
 	require.NoError(o.t, err)
 	require.Equal(o.t, store.OpChecking, op.State)
 	return o.work(id)
@@ -334,7 +338,7 @@ func TestAFileIsTakenOnce(t *testing.T) {
 	again := func(force bool) error {
 		u, err := o.BeginImport(ctx, store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
 		require.NoError(t, err)
-		_, err = o.EndImport(ctx, u.ID, store.OpAssign, store.ImportFile{SHA256: make([]byte, 32), Delimiter: ","}, 0, force)
+		_, err = o.EndImport(ctx, u.ID, store.OpAssign, store.ImportFile{SHA256: make([]byte, 32), Delimiter: ","}, store.Counted{}, force)
 		if err != nil {
 			require.NoError(t, o.DropImport(ctx, u))
 		}

@@ -179,8 +179,13 @@ func (m *Many) checkRows(ctx context.Context, o Operation) error {
 			return err
 		}
 	}
-	if _, err := m.tx.Exec(ctx, judgeRepeated, o.number); err != nil {
+	tag, err := m.tx.Exec(ctx, judgeRepeated, o.number)
+	if err != nil {
 		return fmt.Errorf("comparing the rows: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		_, err := m.tx.Exec(ctx, rowsChecked, o.ID, o.OK, o.Noticed, o.Wrong, asJSON(o.Codes))
+		return err // the counts of the upload hold
 	}
 	var ok, noticed, wrong int64
 	if err := m.tx.QueryRow(ctx, countVerdicts, o.number).Scan(&ok, &noticed, &wrong); err != nil {
@@ -190,6 +195,6 @@ func (m *Many) checkRows(ctx context.Context, o Operation) error {
 	if err := m.tx.QueryRow(ctx, countCodes, o.number).Scan(&codes); err != nil {
 		return fmt.Errorf("counting the codes: %w", err)
 	}
-	_, err := m.tx.Exec(ctx, rowsChecked, o.ID, ok, noticed, wrong, asJSON(codes))
+	_, err = m.tx.Exec(ctx, rowsChecked, o.ID, ok, noticed, wrong, asJSON(codes))
 	return err
 }

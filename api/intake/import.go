@@ -10,7 +10,10 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/muster-mdm/muster/api/bulk"
 	"github.com/muster-mdm/muster/provision"
@@ -81,7 +84,9 @@ type upload struct {
 	size   int64
 	seed   maphash.Seed
 	groups map[string]bool
-	total  int64
+
+	mu      sync.Mutex
+	counted store.Counted
 }
 
 // Write takes note of the file's bytes.
@@ -111,7 +116,7 @@ func (u *upload) run(ctx context.Context, kind string, w ImportWish, source io.R
 	return u.intake.db.EndImport(ctx, u.to.ID, kind, store.ImportFile{
 		Size: u.size, SHA256: u.digest.Sum(nil), Header: tidy(reader.Header()), Delimiter: string(l.Delimiter), BOM: l.BOM,
 		Notices: problems(reader.Notices(), true),
-	}, u.total, w.Force)
+	}, u.counted, w.Force)
 }
 
 // unimportable says what is wrong with a file as a whole.
@@ -129,26 +134,28 @@ func unimportable(err error) error {
 	return out
 }
 
-// rows reads in one goroutine and keeps in another: the processor and the database are busy at the same time.
+// keepers is how many goroutines keep rows: PostgreSQL is busy with one while the other waits for it, or is judging.
+const keepers = 2
+
+// rows reads in one goroutine and keeps in others: the processor and the database are busy at the same time.
 func (u *upload) rows(ctx context.Context, reader *bulk.Reader) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	batches := make(chan []bulk.Row, 1)
-	read := make(chan error, 1)
-	go func() {
+	group, ctx := errgroup.WithContext(ctx)
+	batches := make(chan []bulk.Row)
+	group.Go(func() error {
 		defer close(batches)
-		read <- readBatches(ctx, reader, batches)
-	}()
-	for batch := range batches {
-		if err := u.keep(ctx, batch); err != nil {
-			cancel(err)
-			for range batches { //nolint:revive // the reader must not be left behind: it reads what is the caller's
+		return readBatches(ctx, reader, batches)
+	})
+	for range keepers {
+		group.Go(func() error {
+			for batch := range batches {
+				if err := u.keep(ctx, batch); err != nil {
+					return err
+				}
 			}
-			<-read
-			return err
-		}
+			return nil
+		})
 	}
-	return <-read
+	return group.Wait()
 }
 
 func readBatches(ctx context.Context, reader *bulk.Reader, batches chan<- []bulk.Row) error {
@@ -202,8 +209,16 @@ func (u *upload) keep(ctx context.Context, batch []bulk.Row) error {
 		standing := u.judge(&batch[n], known)
 		rows[n] = u.row(batch[n], standing)
 	}
-	u.total += int64(len(rows))
+	u.count(rows)
 	return u.intake.db.AppendRows(ctx, u.to, rows)
+}
+
+func (u *upload) count(rows []store.ImportRow) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, r := range rows {
+		u.counted.Add(r)
+	}
 }
 
 // judge adds what is known here about the row's groups and device; standing is a notice that says all by its code.
