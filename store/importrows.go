@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -42,18 +41,7 @@ type ImportRow struct {
 // cellSeparator stands between the cells of a record; no program writes it in one.
 const cellSeparator = "\x1F"
 
-// wanted is what shall be done, a line each: none of it can have a line break.
-func (r ImportRow) wanted() *string {
-	if r.User.Name == "" && r.Reason == "" && len(r.Groups) == 0 {
-		return nil
-	}
-	lines := make([]string, 0, 8)
-	lines = append(lines, r.User.Name, r.User.Domain, r.User.Email, r.OwnedBy, r.Reason)
-	text := strings.Join(append(lines, r.Groups...), "\n")
-	return &text
-}
-
-// want is the inverse of wanted.
+// want reads what shall be done, a line each: none of it can have a line break.
 func (r *ImportRow) want(text string) {
 	if text == "" {
 		return
@@ -61,20 +49,6 @@ func (r *ImportRow) want(text string) {
 	lines := strings.Split(text, "\n")
 	r.User.Name, r.User.Domain, r.User.Email, r.OwnedBy, r.Reason = lines[0], lines[1], lines[2], lines[3], lines[4]
 	r.Groups = lines[5:]
-}
-
-func (r ImportRow) record() *string {
-	if r.Record == nil {
-		return nil
-	}
-	cells := r.Record
-	for i, c := range cells {
-		if strings.Contains(c, cellSeparator) {
-			cells[i] = strings.ReplaceAll(c, cellSeparator, "\uFFFD")
-		}
-	}
-	text := strings.Join(cells, cellSeparator)
-	return &text
 }
 
 const beginImport = `
@@ -96,25 +70,6 @@ func (db *DB) BeginImport(ctx context.Context, kind string, request OperationReq
 	u, now := Upload{ID: newID("imp")}, db.now()
 	err := db.pool.QueryRow(ctx, beginImport, u.ID, kind, asJSON(request), actor, source, fileName, now.Add(uploadLease), now).Scan(&u.number)
 	return u, translate(err, "beginning an import")
-}
-
-var rowColumns = []string{"operation", "line", "said", "serial", "verdict", "standing", "problems", "wanted", "record"}
-
-func copyRows(ctx context.Context, tx pgx.Tx, number int64, rows []ImportRow) error {
-	values := make([]any, len(rowColumns))
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"operation_rows"}, rowColumns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-		r := rows[i]
-		var problems []byte
-		if len(r.Problems) > 0 {
-			problems = asJSON(r.Problems)
-		}
-		values = append(values[:0], number, r.Line, r.Said, r.Serial, r.Verdict, r.Standing, problems, r.wanted(), r.record())
-		return values, nil
-	}))
-	if err != nil {
-		return fmt.Errorf("writing the rows: %w", err)
-	}
-	return nil
 }
 
 const prolongUpload = `
@@ -175,6 +130,7 @@ SET state = 'checking',
     noticed = @noticed,
     wrong = @wrong,
     codes = @codes,
+    suspects = @suspects,
     file_size = @size,
     file_sha256 = @sha256,
     header = @header,
@@ -192,8 +148,9 @@ ORDER BY created_at
 LIMIT 1`
 
 // EndImport completes an upload, whose rows are checked against each other next. It fails with [ImportDuplicate] when the
-// same file was uploaded before and neither cancelled nor undone, unless force is set.
-func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, c Counted, force bool) (Operation, error) {
+// same file was uploaded before and neither cancelled nor undone, unless force is set. Suspects are the serial numbers that
+// rows may share; nil = any.
+func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, c Counted, suspects []string, force bool) (Operation, error) {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		// Of two uploads of one file at the same time, the second must see the first.
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))`, f.SHA256); err != nil {
@@ -217,7 +174,7 @@ func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, c Co
 			notices = []byte("[]")
 		}
 		_, err = tx.Exec(ctx, endImport, pgx.NamedArgs{
-			"id": id, "total": c.Total, "ok": c.OK, "noticed": c.Noticed, "wrong": c.Wrong, "codes": codes, "size": f.Size, "sha256": f.SHA256, "header": notNil(f.Header), "delimiter": f.Delimiter, "bom": f.BOM,
+			"id": id, "total": c.Total, "ok": c.OK, "noticed": c.Noticed, "wrong": c.Wrong, "codes": codes, "suspects": suspects, "size": f.Size, "sha256": f.SHA256, "header": notNil(f.Header), "delimiter": f.Delimiter, "bom": f.BOM,
 			"notices": notices, "now": db.now(),
 		})
 		if err != nil {
@@ -281,6 +238,27 @@ func (db *DB) Standings(ctx context.Context, serials []string) (map[string]Stand
 		return nil
 	})
 	return known, translate(err, "reading devices")
+}
+
+const estimateDevices = `
+SELECT greatest(reltuples, 0)::bigint + 10000
+FROM pg_class
+WHERE oid = 'devices'::regclass`
+
+// EachSerial says about how many devices there are, and calls take with the serial number of each.
+func (db *DB) EachSerial(ctx context.Context, about func(int64), take func(string)) error {
+	var n int64
+	if err := db.pool.QueryRow(ctx, estimateDevices).Scan(&n); err != nil {
+		return translate(err, "counting devices")
+	}
+	about(n)
+	rows, err := db.pool.Query(ctx, `SELECT serial FROM devices`)
+	if err != nil {
+		return translate(err, "reading serial numbers")
+	}
+	var serial string
+	_, err = pgx.ForEachRow(rows, []any{&serial}, func() error { take(serial); return nil })
+	return translate(err, "reading serial numbers")
 }
 
 // GroupNames lists the names of all groups.

@@ -106,7 +106,7 @@ func (o *office) upload(kind string, rows []store.ImportRow) store.Operation {
 	}
 	id, sum := u.ID, [32]byte{}
 	copy(sum[:], id)
-	op, err := o.EndImport(ctx, id, kind, store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, counted, false)
+	op, err := o.EndImport(ctx, id, kind, store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, counted, nil, false)
 	require.NoError(o.t, err)
 	require.Equal(o.t, store.OpChecking, op.State)
 	return o.work(id)
@@ -338,7 +338,7 @@ func TestAFileIsTakenOnce(t *testing.T) {
 	again := func(force bool) error {
 		u, err := o.BeginImport(ctx, store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
 		require.NoError(t, err)
-		_, err = o.EndImport(ctx, u.ID, store.OpAssign, store.ImportFile{SHA256: make([]byte, 32), Delimiter: ","}, store.Counted{}, force)
+		_, err = o.EndImport(ctx, u.ID, store.OpAssign, store.ImportFile{SHA256: make([]byte, 32), Delimiter: ","}, store.Counted{}, nil, force)
 		if err != nil {
 			require.NoError(t, o.DropImport(ctx, u))
 		}

@@ -111,7 +111,7 @@ const judgeRepeated = `
 WITH twice AS (
     SELECT serial
     FROM operation_rows
-    WHERE operation = $1 AND serial <> ''
+    WHERE operation = $1 AND serial <> '' AND ($2::text[] IS NULL OR serial = ANY ($2))
     GROUP BY serial
     HAVING count(*) > 1
 ), named AS (
@@ -171,20 +171,46 @@ SET state = 'ready',
     tries = 0
 WHERE id = $1`
 
+const suspectsOf = `
+SELECT suspects
+FROM operations
+WHERE id = $1`
+
+// suspects are the serial numbers that rows may share.
+func (m *Many) suspects(ctx context.Context, o Operation) (serials *[]string, none bool, err error) {
+	err = m.tx.QueryRow(ctx, suspectsOf, o.ID).Scan(&serials)
+	return serials, serials != nil && len(*serials) == 0, err
+}
+
+func codesOf(o Operation) []byte {
+	if len(o.Codes) == 0 {
+		return []byte("{}")
+	}
+	return asJSON(o.Codes)
+}
+
 // checkRows holds the rows of a file against each other and counts the verdicts.
 func (m *Many) checkRows(ctx context.Context, o Operation) error {
+	suspects, none, err := m.suspects(ctx, o)
+	if err != nil {
+		return err
+	}
+	if none {
+		_, err := m.tx.Exec(ctx, rowsChecked, o.ID, o.OK, o.Noticed, o.Wrong, codesOf(o))
+		return err
+	}
 	// The rows came a moment ago, and a plan that takes them for few compares each with each.
 	for _, statement := range []string{`SET LOCAL work_mem = '64MB'`, `ANALYZE operation_rows`} {
 		if _, err := m.tx.Exec(ctx, statement); err != nil {
 			return err
 		}
 	}
-	tag, err := m.tx.Exec(ctx, judgeRepeated, o.number)
+	tag, err := m.tx.Exec(ctx, judgeRepeated, o.number, suspects)
 	if err != nil {
 		return fmt.Errorf("comparing the rows: %w", err)
 	}
 	if tag.RowsAffected() == 0 {
-		_, err := m.tx.Exec(ctx, rowsChecked, o.ID, o.OK, o.Noticed, o.Wrong, asJSON(o.Codes))
+		_, err := m.tx.Exec(ctx, rowsChecked, o.ID, o.OK, o.Noticed, o.Wrong, codesOf(o))
 		return err // the counts of the upload hold
 	}
 	var ok, noticed, wrong int64

@@ -66,7 +66,9 @@ func (i *Intake) Import(ctx context.Context, by Actor, w ImportWish, source io.R
 	if err != nil {
 		return store.Operation{}, err
 	}
-	u := &upload{intake: i, to: to, format: w.Format, digest: sha256.New(), seed: maphash.MakeSeed()}
+	u := &upload{
+		intake: i, to: to, format: w.Format, digest: sha256.New(), seed: maphash.MakeSeed(), seen: newFilter(mostSeen),
+	}
 	op, err := u.run(ctx, kind, w, source)
 	if err != nil {
 		// What is left of a process that dies here, a worker drops.
@@ -87,7 +89,21 @@ type upload struct {
 
 	mu      sync.Mutex
 	counted store.Counted
+	// seen are the serial numbers so far, suspects those that may have been there before.
+	seen     *filter
+	suspects []string
+	known    func() (*filter, error) // the devices that are known, once a file turns out to be large
 }
+
+const (
+	// mostSeen is up to how many rows repeated serial numbers are told apart well, in 16 MiB.
+	mostSeen = 8 << 20
+	// mostSuspects are compared one by one; with more of them all rows are.
+	mostSuspects = 10_000
+	// largeFile is from how many rows on it pays to know all devices' serial numbers, in 2 bytes each, instead of looking each
+	// row's up.
+	largeFile = 5 * batchRows
+)
 
 // Write takes note of the file's bytes.
 func (u *upload) Write(p []byte) (int, error) {
@@ -116,7 +132,7 @@ func (u *upload) run(ctx context.Context, kind string, w ImportWish, source io.R
 	return u.intake.db.EndImport(ctx, u.to.ID, kind, store.ImportFile{
 		Size: u.size, SHA256: u.digest.Sum(nil), Header: tidy(reader.Header()), Delimiter: string(l.Delimiter), BOM: l.BOM,
 		Notices: problems(reader.Notices(), true),
-	}, u.counted, w.Force)
+	}, u.counted, u.repeated(), w.Force)
 }
 
 // unimportable says what is wrong with a file as a whole.
@@ -145,6 +161,7 @@ func (u *upload) rows(ctx context.Context, reader *bulk.Reader) error {
 		defer close(batches)
 		return readBatches(ctx, reader, batches)
 	})
+	u.known = sync.OnceValues(func() (*filter, error) { return u.allKnown(ctx) })
 	for range keepers {
 		group.Go(func() error {
 			for batch := range batches {
@@ -194,13 +211,7 @@ func readBatch(reader *bulk.Reader) ([]bulk.Row, error) {
 
 // keep judges rows by what is known here, and keeps them.
 func (u *upload) keep(ctx context.Context, batch []bulk.Row) error {
-	serials := make([]string, 0, len(batch))
-	for _, row := range batch {
-		if row.Assignment.Serial != "" {
-			serials = append(serials, row.Assignment.Serial)
-		}
-	}
-	known, err := u.intake.db.Standings(ctx, serials)
+	known, err := u.standings(ctx, batch)
 	if err != nil {
 		return err
 	}
@@ -218,7 +229,50 @@ func (u *upload) count(rows []store.ImportRow) {
 	defer u.mu.Unlock()
 	for _, r := range rows {
 		u.counted.Add(r)
+		if r.Serial != "" && u.seen.add(r.Serial) && len(u.suspects) <= mostSuspects {
+			u.suspects = append(u.suspects, r.Serial)
+		}
 	}
+}
+
+// repeated are the serial numbers that may be there more than once; nil = any may.
+func (u *upload) repeated() []string {
+	if len(u.suspects) > mostSuspects {
+		return nil
+	}
+	return append([]string{}, u.suspects...)
+}
+
+// standings looks up what is known of a batch's devices.
+func (u *upload) standings(ctx context.Context, batch []bulk.Row) (map[string]store.Standing, error) {
+	u.mu.Lock()
+	large := u.counted.Total >= largeFile
+	u.mu.Unlock()
+	var known *filter
+	if large {
+		var err error
+		if known, err = u.known(); err != nil {
+			return nil, err
+		}
+	}
+	serials := make([]string, 0, len(batch))
+	for _, row := range batch {
+		if s := row.Assignment.Serial; s != "" && (known == nil || known.has(s)) {
+			serials = append(serials, s)
+		}
+	}
+	if len(serials) == 0 {
+		return nil, nil
+	}
+	return u.intake.db.Standings(ctx, serials)
+}
+
+// allKnown reads the serial numbers of all devices. One that comes a moment later is taken for unknown here; applying looks
+// again.
+func (u *upload) allKnown(ctx context.Context) (*filter, error) {
+	var f *filter
+	err := u.intake.db.EachSerial(ctx, func(about int64) { f = newFilter(about + about/4) }, func(serial string) { f.add(serial) })
+	return f, err
 }
 
 // judge adds what is known here about the row's groups and device; standing is a notice that says all by its code.
@@ -297,8 +351,19 @@ func (u *upload) row(r bulk.Row, standing provision.Code) store.ImportRow {
 	return store.ImportRow{
 		Line: int64(r.Line), Serial: a.Serial, Verdict: string(r.Verdict), Standing: string(standing), Problems: problems(r.Problems, false), Record: tidy(r.Record),
 		User: a.User, Groups: a.Groups, OwnedBy: a.OwnedBy, Reason: r.Reason,
-		Said: int64(maphash.String(u.seed, a.Said())), //nolint:gosec // any 64 bits will do
+		Said: u.said(a),
 	}
+}
+
+// said is the same for rows that say the same.
+func (u *upload) said(a bulk.Assignment) int64 {
+	var h maphash.Hash
+	h.SetSeed(u.seed)
+	a.Say(func(value string) {
+		_, _ = h.WriteString(value)
+		_ = h.WriteByte(0)
+	})
+	return int64(h.Sum64()) //nolint:gosec // any 64 bits will do
 }
 
 func problems(list []bulk.Problem, withLines bool) []store.RowProblem {

@@ -40,6 +40,8 @@ CREATE TABLE operations (
     delimiter     text NOT NULL DEFAULT ',',
     bom           boolean NOT NULL DEFAULT false,
     notices       jsonb NOT NULL DEFAULT '[]',
+    -- The serial numbers that rows of a file may share; NULL = any.
+    suspects      text[],
     -- When a worker takes it next: the longest untouched first, and those that stumbled after a pause.
     due_at        timestamptz NOT NULL,
     tries         integer NOT NULL DEFAULT 0,
