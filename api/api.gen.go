@@ -181,6 +181,24 @@ func (e ActivationMode) Valid() bool {
 	}
 }
 
+// Defines values for ApplyMode.
+const (
+	AllOrNothing ApplyMode = "all_or_nothing"
+	ValidRows    ApplyMode = "valid_rows"
+)
+
+// Valid indicates whether the value is a known member of the ApplyMode enum.
+func (e ApplyMode) Valid() bool {
+	switch e {
+	case AllOrNothing:
+		return true
+	case ValidRows:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Awaiting.
 const (
 	AwaitingDeviceActivation Awaiting = "Awaiting Device Activation"
@@ -201,14 +219,15 @@ func (e Awaiting) Valid() bool {
 
 // Defines values for BlockedBy.
 const (
-	AbmAccess        BlockedBy = "abm_access"
-	AbmConflict      BlockedBy = "abm_conflict"
-	AbmTerms         BlockedBy = "abm_terms"
-	AbmTokenExpired  BlockedBy = "abm_token_expired"
-	AbmTokenRejected BlockedBy = "abm_token_rejected"
-	AbmUnreachable   BlockedBy = "abm_unreachable"
-	OnHold           BlockedBy = "on_hold"
-	Stuck            BlockedBy = "stuck"
+	AbmAccess         BlockedBy = "abm_access"
+	AbmConflict       BlockedBy = "abm_conflict"
+	AbmTerms          BlockedBy = "abm_terms"
+	AbmTokenExpired   BlockedBy = "abm_token_expired"
+	AbmTokenRejected  BlockedBy = "abm_token_rejected"
+	AbmUnreachable    BlockedBy = "abm_unreachable"
+	OnHold            BlockedBy = "on_hold"
+	SignInUnderReview BlockedBy = "sign_in_review"
+	Stuck             BlockedBy = "stuck"
 )
 
 // Valid indicates whether the value is a known member of the BlockedBy enum.
@@ -227,6 +246,8 @@ func (e BlockedBy) Valid() bool {
 	case AbmUnreachable:
 		return true
 	case OnHold:
+		return true
+	case SignInUnderReview:
 		return true
 	case Stuck:
 		return true
@@ -310,6 +331,72 @@ func (e Management) Valid() bool {
 	}
 }
 
+// Defines values for OperationKind.
+const (
+	KindAssign          OperationKind = "assign"
+	KindDeprovision     OperationKind = "deprovision"
+	KindRelease         OperationKind = "release"
+	KindUnassign        OperationKind = "unassign"
+	KindUnassignFromMdm OperationKind = "unassign_from_mdm"
+)
+
+// Valid indicates whether the value is a known member of the OperationKind enum.
+func (e OperationKind) Valid() bool {
+	switch e {
+	case KindAssign:
+		return true
+	case KindDeprovision:
+		return true
+	case KindRelease:
+		return true
+	case KindUnassign:
+		return true
+	case KindUnassignFromMdm:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OperationState.
+const (
+	OperationApplying  OperationState = "applying"
+	OperationCancelled OperationState = "cancelled"
+	OperationChecking  OperationState = "checking"
+	OperationDone      OperationState = "done"
+	OperationFailed    OperationState = "failed"
+	OperationReady     OperationState = "ready"
+	OperationUndoing   OperationState = "undoing"
+	OperationUndone    OperationState = "undone"
+	OperationUploading OperationState = "uploading"
+)
+
+// Valid indicates whether the value is a known member of the OperationState enum.
+func (e OperationState) Valid() bool {
+	switch e {
+	case OperationApplying:
+		return true
+	case OperationCancelled:
+		return true
+	case OperationChecking:
+		return true
+	case OperationDone:
+		return true
+	case OperationFailed:
+		return true
+	case OperationReady:
+		return true
+	case OperationUndoing:
+		return true
+	case OperationUndone:
+		return true
+	case OperationUploading:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for OwnedBy.
 const (
 	Corporate OwnedBy = "Corporate"
@@ -385,6 +472,87 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for RowOutcome.
+const (
+	OutcomeChanged   RowOutcome = "changed"
+	OutcomePending   RowOutcome = "pending"
+	OutcomeRefused   RowOutcome = "refused"
+	OutcomeUnchanged RowOutcome = "unchanged"
+)
+
+// Valid indicates whether the value is a known member of the RowOutcome enum.
+func (e RowOutcome) Valid() bool {
+	switch e {
+	case OutcomeChanged:
+		return true
+	case OutcomePending:
+		return true
+	case OutcomeRefused:
+		return true
+	case OutcomeUnchanged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RowProblemSeverity.
+const (
+	Error  RowProblemSeverity = "error"
+	Notice RowProblemSeverity = "notice"
+)
+
+// Valid indicates whether the value is a known member of the RowProblemSeverity enum.
+func (e RowProblemSeverity) Valid() bool {
+	switch e {
+	case Error:
+		return true
+	case Notice:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RowUndo.
+const (
+	UndoConflict RowUndo = "conflict"
+	UndoRestored RowUndo = "restored"
+)
+
+// Valid indicates whether the value is a known member of the RowUndo enum.
+func (e RowUndo) Valid() bool {
+	switch e {
+	case UndoConflict:
+		return true
+	case UndoRestored:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RowVerdict.
+const (
+	VerdictError  RowVerdict = "error"
+	VerdictNotice RowVerdict = "notice"
+	VerdictOk     RowVerdict = "ok"
+)
+
+// Valid indicates whether the value is a known member of the RowVerdict enum.
+func (e RowVerdict) Valid() bool {
+	switch e {
+	case VerdictError:
+		return true
+	case VerdictNotice:
+		return true
+	case VerdictOk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Stage.
 const (
 	BeforeRelease Stage = "before_release"
@@ -409,6 +577,7 @@ func (e Stage) Valid() bool {
 // Defines values for Status.
 const (
 	StatusAwaiting        Status = "Awaiting"
+	StatusDeprovisioned   Status = "Deprovisioned"
 	StatusEnrolled        Status = "Enrolled"
 	StatusProvisioning    Status = "Provisioning"
 	StatusReleased        Status = "Released"
@@ -421,6 +590,8 @@ const (
 func (e Status) Valid() bool {
 	switch e {
 	case StatusAwaiting:
+		return true
+	case StatusDeprovisioned:
 		return true
 	case StatusEnrolled:
 		return true
@@ -839,6 +1010,26 @@ type AppList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// ApplyInput defines model for ApplyInput.
+type ApplyInput struct {
+	Mode ApplyMode `json:"mode"`
+}
+
+// ApplyMode defines model for ApplyMode.
+type ApplyMode string
+
+// AssignDevicesInput defines model for AssignDevicesInput.
+type AssignDevicesInput struct {
+	// Assignment At least one of user, technician and groups.
+	Assignment AssignmentInput `json:"assignment"`
+
+	// Filter The devices that fit all of it, at most 10,000. Instead of `serials`.
+	Filter *DeviceSelection `json:"filter,omitempty"`
+
+	// Serials Example: ["C07Q853LG9RM"]
+	Serials *Serials `json:"serials,omitempty"`
+}
+
 // Assignment defines model for Assignment.
 type Assignment struct {
 	// Actor The id of the token or person that gave it.
@@ -848,7 +1039,13 @@ type Assignment struct {
 	// Complete Whether it is enough to finish enrollment.
 	Complete bool     `json:"complete"`
 	Groups   []string `json:"groups"`
-	OwnedBy  OwnedBy  `json:"owned_by"`
+
+	// Origin Where user and groups come from. What groups bring is in the plan, with the groups that bring it.
+	Origin  *Origin `json:"origin,omitempty"`
+	OwnedBy OwnedBy `json:"owned_by"`
+
+	// ReturnBy When the device is due back.
+	ReturnBy *time.Time `json:"return_by,omitempty"`
 
 	// Source Where it was given: api, console, csv, enrollment_sign_in, cli.
 	//
@@ -863,9 +1060,18 @@ type Assignment struct {
 
 // AssignmentInput At least one of user, technician and groups.
 type AssignmentInput struct {
+	// EffectiveAt When the assignment comes into force; without it, now.
+	EffectiveAt *time.Time `json:"effective_at,omitempty"`
+
+	// ExpectedBy When a device that isn't known yet should be there; it is reported when it is overdue.
+	ExpectedBy *time.Time `json:"expected_by,omitempty"`
+
 	// Groups Example: ["zylker_drivers"]
 	Groups  *[]string `json:"groups,omitempty"`
 	OwnedBy *OwnedBy  `json:"owned_by,omitempty"`
+
+	// ReturnBy When the device is due back; reminders come before.
+	ReturnBy *time.Time `json:"return_by,omitempty"`
 
 	// Technician Stands in for the user on kiosks and shared devices; must exist and hold the role.
 	Technician *struct {
@@ -896,7 +1102,8 @@ type AssignmentResult struct {
 // Awaiting defines model for Awaiting.
 type Awaiting string
 
-// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
+// sign_in_review: somebody signed in whom it isn't reserved for; stuck: it has used up its tries.
 // The others say why the Apple Business Manager server that it waits for doesn't work.
 type BlockedBy string
 
@@ -924,11 +1131,78 @@ type ConfigurationList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// Confirmation Only of confirmation_required.
+type Confirmation struct {
+	Consequences []struct {
+		Devices int `json:"devices"`
+
+		// Effect What would happen to them.
+		Effect string `json:"effect"`
+
+		// Refused The code why nothing would be done.
+		Refused *string `json:"refused,omitempty"`
+
+		// Status The status as people see it.
+		Status *string `json:"status,omitempty"`
+	} `json:"consequences"`
+	Devices   int       `json:"devices"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Token     string    `json:"token"`
+}
+
+// ConfirmationToken The token of the 428 that the same request got first.
+type ConfirmationToken = string
+
 // CreatedToken defines model for CreatedToken.
 type CreatedToken struct {
 	// Secret Shown once.
 	Secret string `json:"secret"`
 	Token  Token  `json:"token"`
+}
+
+// DeprovisionDevicesInput defines model for DeprovisionDevicesInput.
+type DeprovisionDevicesInput struct {
+	// By remove_management or erase.
+	By string `json:"by"`
+
+	// Confirmation The token of the 428 that the same request got first.
+	Confirmation *ConfirmationToken `json:"confirmation,omitempty"`
+
+	// Filter The devices that fit all of it, at most 10,000. Instead of `serials`.
+	Filter *DeviceSelection `json:"filter,omitempty"`
+
+	// Reason repair, employee_left, retire or in_stock.
+	Reason string `json:"reason"`
+
+	// Serials Example: ["C07Q853LG9RM"]
+	Serials *Serials `json:"serials,omitempty"`
+}
+
+// DeprovisionInput defines model for DeprovisionInput.
+type DeprovisionInput struct {
+	// By remove_management or erase.
+	//
+	// Example: erase
+	By string `json:"by"`
+
+	// Reason repair, employee_left, retire or in_stock.
+	//
+	// Example: employee_left
+	Reason string `json:"reason"`
+}
+
+// Deprovisioning There while the device is Deprovisioned.
+type Deprovisioning struct {
+	At time.Time `json:"at"`
+
+	// By Example: erase
+	By string `json:"by"`
+
+	// Done Whether the device has carried it out.
+	Done bool `json:"done"`
+
+	// Reason Example: employee_left
+	Reason string `json:"reason"`
 }
 
 // Device defines model for Device.
@@ -941,11 +1215,15 @@ type Device struct {
 	Assignment  *Assignment `json:"assignment,omitempty"`
 	Awaiting    []Awaiting  `json:"awaiting"`
 
-	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
+	// sign_in_review: somebody signed in whom it isn't reserved for; stuck: it has used up its tries.
 	// The others say why the Apple Business Manager server that it waits for doesn't work.
 	BlockedBy    *BlockedBy `json:"blocked_by,omitempty"`
 	BuildVersion string     `json:"build_version"`
 	CreatedAt    time.Time  `json:"created_at"`
+
+	// Deprovision There while the device is Deprovisioned.
+	Deprovision *Deprovisioning `json:"deprovision,omitempty"`
 
 	// EnrolledAt When the device last became Enrolled; only while it is.
 	EnrolledAt *time.Time `json:"enrolled_at,omitempty"`
@@ -953,21 +1231,33 @@ type Device struct {
 	// Epoch Counts the device's enrollments from 1; 0 before the first.
 	Epoch int `json:"epoch"`
 
+	// ExpectedBy When a device that is reserved should be there.
+	ExpectedBy *time.Time `json:"expected_by,omitempty"`
+
 	// Labels The status as people see it; two labels while both facts are missing.
 	//
 	// Example: ["Awaiting Device Activation","Awaiting User Assignment"]
 	Labels []string `json:"labels"`
 
 	// Management staged: known, not enrolled into MDM yet; managed: the management profile is on the device; unmanaged: it was removed.
-	Management  Management `json:"management"`
-	Model       string     `json:"model"`
-	Name        string     `json:"name"`
-	OsVersion   string     `json:"os_version"`
-	ProductName string     `json:"product_name"`
+	Management Management `json:"management"`
+	Model      string     `json:"model"`
+	Name       string     `json:"name"`
+	OsVersion  string     `json:"os_version"`
+
+	// Overdue Whether a loan should have ended; see `assignment.return_by`.
+	Overdue *bool `json:"overdue,omitempty"`
+
+	// PlannedAssignment There while an assignment for later is kept.
+	PlannedAssignment *PlannedAssignment `json:"planned_assignment,omitempty"`
+	ProductName       string             `json:"product_name"`
 
 	// Release There while a release was asked for and not carried out yet.
 	Release    *PendingRelease `json:"release,omitempty"`
 	ReleasedAt *time.Time      `json:"released_at,omitempty"`
+
+	// Review There while somebody must decide for whom the device is.
+	Review *SignInReview `json:"review,omitempty"`
 
 	// Serial Example: C07Q853LG9RM
 	Serial string `json:"serial"`
@@ -1065,9 +1355,28 @@ type DeviceProfileList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// DeviceSelection The devices that fit all of it, at most 10,000. Instead of `serials`.
+type DeviceSelection struct {
+	Awaiting *Awaiting `json:"awaiting,omitempty"`
+
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
+	// sign_in_review: somebody signed in whom it isn't reserved for; stuck: it has used up its tries.
+	// The others say why the Apple Business Manager server that it waits for doesn't work.
+	BlockedBy *BlockedBy `json:"blocked_by,omitempty"`
+	Group     *string    `json:"group,omitempty"`
+
+	// Management staged: known, not enrolled into MDM yet; managed: the management profile is on the device; unmanaged: it was removed.
+	Management *Management `json:"management,omitempty"`
+	Q          *string     `json:"q,omitempty"`
+	Server     *string     `json:"server,omitempty"`
+	Status     *[]Status   `json:"status,omitempty"`
+	User       *string     `json:"user,omitempty"`
+}
+
 // Explanation defines model for Explanation.
 type Explanation struct {
-	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
+	// sign_in_review: somebody signed in whom it isn't reserved for; stuck: it has used up its tries.
 	// The others say why the Apple Business Manager server that it waits for doesn't work.
 	BlockedBy *BlockedBy `json:"blocked_by,omitempty"`
 	Labels    []string   `json:"labels"`
@@ -1195,6 +1504,18 @@ type ItemRef struct {
 // Management staged: known, not enrolled into MDM yet; managed: the management profile is on the device; unmanaged: it was removed.
 type Management string
 
+// ManyInput defines model for ManyInput.
+type ManyInput struct {
+	// Confirmation The token of the 428 that the same request got first.
+	Confirmation *ConfirmationToken `json:"confirmation,omitempty"`
+
+	// Filter The devices that fit all of it, at most 10,000. Instead of `serials`.
+	Filter *DeviceSelection `json:"filter,omitempty"`
+
+	// Serials Example: ["C07Q853LG9RM"]
+	Serials *Serials `json:"serials,omitempty"`
+}
+
 // NewDevice defines model for NewDevice.
 type NewDevice struct {
 	Model *string `json:"model,omitempty"`
@@ -1216,6 +1537,142 @@ type NewToken struct {
 // NextCursor Opaque; there while more entries follow.
 type NextCursor = string
 
+// Operation defines model for Operation.
+type Operation struct {
+	Actor string  `json:"actor"`
+	By    *string `json:"by,omitempty"`
+
+	// Codes Each code of a problem, with the number of rows that have it.
+	Codes     map[string]int64 `json:"codes"`
+	CreatedAt time.Time        `json:"created_at"`
+
+	// Failure Why all of it was taken back.
+	Failure *struct {
+		Code   string  `json:"code"`
+		Detail string  `json:"detail"`
+		Line   *int64  `json:"line,omitempty"`
+		Serial *string `json:"serial,omitempty"`
+	} `json:"failure,omitempty"`
+	File       *OperationFile `json:"file,omitempty"`
+	FinishedAt *time.Time     `json:"finished_at,omitempty"`
+
+	// Id Example: imp_a2b3
+	Id string `json:"id"`
+
+	// Import Whether it is a file.
+	Import   bool          `json:"import"`
+	Kind     OperationKind `json:"kind"`
+	Mode     *ApplyMode    `json:"mode,omitempty"`
+	Paused   bool          `json:"paused"`
+	Progress struct {
+		Changed int64 `json:"changed"`
+
+		// Conflicts Rows that were not taken back because the device changed since.
+		Conflicts int64 `json:"conflicts"`
+
+		// Done Rows that were done.
+		Done int64 `json:"done"`
+
+		// Of Rows that are to be done.
+		Of int64 `json:"of"`
+
+		// Percent Of what is under way, applying or undoing.
+		Percent int   `json:"percent"`
+		Refused int64 `json:"refused"`
+
+		// Restored Rows that were taken back.
+		Restored  int64 `json:"restored"`
+		Unchanged int64 `json:"unchanged"`
+	} `json:"progress"`
+	Reason *string `json:"reason,omitempty"`
+
+	// Rows The rows by verdict; complete once they were checked.
+	Rows struct {
+		Error  int64 `json:"error"`
+		Notice int64 `json:"notice"`
+		Ok     int64 `json:"ok"`
+		Total  int64 `json:"total"`
+	} `json:"rows"`
+	Source    string     `json:"source"`
+	StartedAt *time.Time `json:"started_at,omitempty"`
+
+	// State An import is uploading, checking and then ready to be applied; anything else begins with applying. failed: all or nothing was asked for and it was nothing.
+	State    OperationState `json:"state"`
+	Undoable bool           `json:"undoable"`
+}
+
+// OperationFile defines model for OperationFile.
+type OperationFile struct {
+	Name string `json:"name"`
+
+	// Notices What is to be known about the file as a whole.
+	Notices []RowProblem `json:"notices"`
+	Sha256  string       `json:"sha256"`
+
+	// Size In bytes.
+	Size int64 `json:"size"`
+}
+
+// OperationKind defines model for OperationKind.
+type OperationKind string
+
+// OperationList defines model for OperationList.
+type OperationList struct {
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+	Operations []Operation `json:"operations"`
+}
+
+// OperationRow defines model for OperationRow.
+type OperationRow struct {
+	// Code Why it was refused.
+	Code   *string `json:"code,omitempty"`
+	Detail *string `json:"detail,omitempty"`
+
+	// Line Of a file, where the row begins; of a list, its place from 1.
+	Line int64 `json:"line"`
+
+	// Outcome changed; unchanged: it was so already; refused: see code and detail; pending: its turn hasn't come.
+	Outcome  RowOutcome   `json:"outcome"`
+	Problems []RowProblem `json:"problems"`
+
+	// Record The cells as they stand in the file.
+	Record     *[]string  `json:"record,omitempty"`
+	Serial     string     `json:"serial"`
+	Undo       *RowUndo   `json:"undo,omitempty"`
+	UndoDetail *string    `json:"undo_detail,omitempty"`
+	Verdict    RowVerdict `json:"verdict"`
+}
+
+// OperationRowList defines model for OperationRowList.
+type OperationRowList struct {
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor    `json:"next_cursor,omitempty"`
+	Rows       []OperationRow `json:"rows"`
+}
+
+// OperationState An import is uploading, checking and then ready to be applied; anything else begins with applying. failed: all or nothing was asked for and it was nothing.
+type OperationState string
+
+// Origin Where user and groups come from. What groups bring is in the plan, with the groups that bring it.
+type Origin struct {
+	// Actor The id of the token or person.
+	Actor string `json:"actor"`
+
+	// Line The line of the import's file.
+	//
+	// Example: 7
+	Line *int64 `json:"line,omitempty"`
+
+	// Operation The import or operation that it was part of.
+	//
+	// Example: imp_a2b3
+	Operation *string `json:"operation,omitempty"`
+
+	// Source Example: csv
+	Source string `json:"source"`
+}
+
 // OwnedBy defines model for OwnedBy.
 type OwnedBy string
 
@@ -1231,6 +1688,11 @@ type PendingRelease struct {
 
 	// Reason Example: end_of_life
 	Reason string `json:"reason"`
+}
+
+// PeopleImported defines model for PeopleImported.
+type PeopleImported struct {
+	People int `json:"people"`
 }
 
 // Person defines model for Person.
@@ -1306,10 +1768,24 @@ type PlanItem struct {
 // PlanItemState defines model for PlanItem.State.
 type PlanItemState string
 
+// PlannedAssignment There while an assignment for later is kept.
+type PlannedAssignment struct {
+	EffectiveAt time.Time  `json:"effective_at"`
+	Groups      []string   `json:"groups"`
+	OwnedBy     OwnedBy    `json:"owned_by"`
+	ReturnBy    *time.Time `json:"return_by,omitempty"`
+	Technician  *PersonRef `json:"technician,omitempty"`
+	User        *PersonRef `json:"user,omitempty"`
+	Version     int64      `json:"version"`
+}
+
 // Problem Example: {"code":"group_not_found","detail":"Group \"zylker_drivers\" does not exist; create it first.","errors":[{"detail":"Group \"zylker_drivers\" does not exist; create it first.","field":"groups"}],"instance":"urn:muster:request:K6ZQ3UJ5Y2N4R7TBWXCVE2MHLA","request_id":"K6ZQ3UJ5Y2N4R7TBWXCVE2MHLA","status":422,"title":"Group not found","type":"https://github.com/muster-mdm/muster/blob/main/docs/troubleshooting.md#group_not_found"}
 type Problem struct {
 	// Code Stable; decide by it.
 	Code string `json:"code"`
+
+	// Confirmation Only of confirmation_required.
+	Confirmation *Confirmation `json:"confirmation,omitempty"`
 
 	// Detail What happened and what to do about it.
 	Detail string `json:"detail"`
@@ -1343,6 +1819,24 @@ type Provisional struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
+// ReleaseDevicesInput defines model for ReleaseDevicesInput.
+type ReleaseDevicesInput struct {
+	// Confirmation The token of the 428 that the same request got first.
+	Confirmation *ConfirmationToken `json:"confirmation,omitempty"`
+
+	// Count The number of devices, typed again; with the confirmation.
+	Count *int `json:"count,omitempty"`
+
+	// Filter The devices that fit all of it, at most 10,000. Instead of `serials`.
+	Filter *DeviceSelection `json:"filter,omitempty"`
+
+	// Reason end_of_life or permanently_damaged.
+	Reason string `json:"reason"`
+
+	// Serials Example: ["C07Q853LG9RM"]
+	Serials *Serials `json:"serials,omitempty"`
+}
+
 // ReleaseInput defines model for ReleaseInput.
 type ReleaseInput struct {
 	// Reason end_of_life or permanently_damaged.
@@ -1356,8 +1850,70 @@ type ReleaseInput struct {
 	Serial string `json:"serial"`
 }
 
+// Reservation defines model for Reservation.
+type Reservation struct {
+	AgeDays    int         `json:"age_days"`
+	Assignment *Assignment `json:"assignment,omitempty"`
+	ExpectedBy *time.Time  `json:"expected_by,omitempty"`
+	Overdue    bool        `json:"overdue"`
+
+	// PlannedAssignment There while an assignment for later is kept.
+	PlannedAssignment *PlannedAssignment `json:"planned_assignment,omitempty"`
+	ReservedAt        time.Time          `json:"reserved_at"`
+	Serial            string             `json:"serial"`
+}
+
+// ReservationList defines model for ReservationList.
+type ReservationList struct {
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor   *NextCursor   `json:"next_cursor,omitempty"`
+	Reservations []Reservation `json:"reservations"`
+}
+
+// ReviewInput defines model for ReviewInput.
+type ReviewInput struct {
+	// Choice keep_reserved or take_signed_in.
+	//
+	// Example: keep_reserved
+	Choice string `json:"choice"`
+}
+
 // Role defines model for Role.
 type Role string
+
+// RowOutcome changed; unchanged: it was so already; refused: see code and detail; pending: its turn hasn't come.
+type RowOutcome string
+
+// RowProblem defines model for RowProblem.
+type RowProblem struct {
+	Code     string             `json:"code"`
+	Column   *string            `json:"column,omitempty"`
+	Detail   string             `json:"detail"`
+	Line     *int64             `json:"line,omitempty"`
+	Severity RowProblemSeverity `json:"severity"`
+}
+
+// RowProblemSeverity defines model for RowProblem.Severity.
+type RowProblemSeverity string
+
+// RowUndo defines model for RowUndo.
+type RowUndo string
+
+// RowVerdict defines model for RowVerdict.
+type RowVerdict string
+
+// Serials Example: ["C07Q853LG9RM"]
+type Serials = []string
+
+// SignInReview There while somebody must decide for whom the device is.
+type SignInReview struct {
+	Reserved *PersonRef `json:"reserved,omitempty"`
+	SignedIn *PersonRef `json:"signed_in,omitempty"`
+	Since    time.Time  `json:"since"`
+
+	// Until When it is decided by itself.
+	Until *time.Time `json:"until,omitempty"`
+}
 
 // Stage before_release holds the device in Setup Assistant, required holds Enrolled, best_effort holds nothing.
 type Stage string
@@ -1454,6 +2010,9 @@ type Name = string
 
 // Serial defines model for Serial.
 type Serial = string
+
+// StartedOperation defines model for StartedOperation.
+type StartedOperation = Operation
 
 // ListAbmServersParams defines parameters for ListAbmServers.
 type ListAbmServersParams struct {
@@ -1574,6 +2133,75 @@ type PutAppParams struct {
 
 // PutAppParamsIfNoneMatch defines parameters for PutApp.
 type PutAppParamsIfNoneMatch string
+
+// ListAssignmentImportsParams defines parameters for ListAssignmentImports.
+type ListAssignmentImportsParams struct {
+	State *OperationState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateAssignmentImportParams defines parameters for CreateAssignmentImport.
+type CreateAssignmentImportParams struct {
+	// FileName For people.
+	FileName *string `form:"file_name,omitempty" json:"file_name,omitempty"`
+
+	// ExpectedBy When devices that aren't known yet should be there.
+	ExpectedBy *time.Time `form:"expected_by,omitempty" json:"expected_by,omitempty"`
+
+	// Force Take the file although it was uploaded before.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+}
+
+// ListAssignmentImportRowsParams defines parameters for ListAssignmentImportRows.
+type ListAssignmentImportRowsParams struct {
+	Verdict *RowVerdict `form:"verdict,omitempty" json:"verdict,omitempty"`
+	Outcome *RowOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Code Rows with a problem of this code.
+	Code *string  `form:"code,omitempty" json:"code,omitempty"`
+	Undo *RowUndo `form:"undo,omitempty" json:"undo,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ApplyAssignmentImportParams defines parameters for ApplyAssignmentImport.
+type ApplyAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelAssignmentImportParams defines parameters for CancelAssignmentImport.
+type CancelAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseAssignmentImportParams defines parameters for PauseAssignmentImport.
+type PauseAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ResumeAssignmentImportParams defines parameters for ResumeAssignmentImport.
+type ResumeAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UndoAssignmentImportParams defines parameters for UndoAssignmentImport.
+type UndoAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
 
 // ListConfigurationsParams defines parameters for ListConfigurations.
 type ListConfigurationsParams struct {
@@ -1730,6 +2358,12 @@ type CancelDeviceReleaseParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeprovisionDeviceParams defines parameters for DeprovisionDevice.
+type DeprovisionDeviceParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ExtendDeviceHoldParams defines parameters for ExtendDeviceHold.
 type ExtendDeviceHoldParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
@@ -1766,8 +2400,44 @@ type RetryDeviceParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ReviewDeviceParams defines parameters for ReviewDevice.
+type ReviewDeviceParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // UnassignDeviceFromMdmParams defines parameters for UnassignDeviceFromMdm.
 type UnassignDeviceFromMdmParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AssignDevicesParams defines parameters for AssignDevices.
+type AssignDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeprovisionDevicesParams defines parameters for DeprovisionDevices.
+type DeprovisionDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ReleaseDevicesParams defines parameters for ReleaseDevices.
+type ReleaseDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnassignDevicesParams defines parameters for UnassignDevices.
+type UnassignDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnassignDevicesFromMdmParams defines parameters for UnassignDevicesFromMdm.
+type UnassignDevicesFromMdmParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -1805,6 +2475,58 @@ type PutGroupParams struct {
 // PutGroupParamsIfNoneMatch defines parameters for PutGroup.
 type PutGroupParamsIfNoneMatch string
 
+// ListOperationsParams defines parameters for ListOperations.
+type ListOperationsParams struct {
+	Kind  *OperationKind  `form:"kind,omitempty" json:"kind,omitempty"`
+	State *OperationState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListOperationRowsParams defines parameters for ListOperationRows.
+type ListOperationRowsParams struct {
+	Verdict *RowVerdict `form:"verdict,omitempty" json:"verdict,omitempty"`
+	Outcome *RowOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Code Rows with a problem of this code.
+	Code *string  `form:"code,omitempty" json:"code,omitempty"`
+	Undo *RowUndo `form:"undo,omitempty" json:"undo,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CancelOperationParams defines parameters for CancelOperation.
+type CancelOperationParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseOperationParams defines parameters for PauseOperation.
+type PauseOperationParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ResumeOperationParams defines parameters for ResumeOperation.
+type ResumeOperationParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UndoOperationParams defines parameters for UndoOperation.
+type UndoOperationParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListPeopleParams defines parameters for ListPeople.
 type ListPeopleParams struct {
 	// Q Part of a name or an e-mail address; case does not matter.
@@ -1832,6 +2554,24 @@ type PutPersonParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ImportPeopleParams defines parameters for ImportPeople.
+type ImportPeopleParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListReservationsParams defines parameters for ListReservations.
+type ListReservationsParams struct {
+	// Overdue Only those that should have come.
+	Overdue *bool `form:"overdue,omitempty" json:"overdue,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
 	// Cursor The next_cursor of the page before.
@@ -1853,6 +2593,75 @@ type RevokeTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListUnassignImportsParams defines parameters for ListUnassignImports.
+type ListUnassignImportsParams struct {
+	State *OperationState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateUnassignImportParams defines parameters for CreateUnassignImport.
+type CreateUnassignImportParams struct {
+	// FileName For people.
+	FileName *string `form:"file_name,omitempty" json:"file_name,omitempty"`
+
+	// ExpectedBy When devices that aren't known yet should be there.
+	ExpectedBy *time.Time `form:"expected_by,omitempty" json:"expected_by,omitempty"`
+
+	// Force Take the file although it was uploaded before.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+}
+
+// ListUnassignImportRowsParams defines parameters for ListUnassignImportRows.
+type ListUnassignImportRowsParams struct {
+	Verdict *RowVerdict `form:"verdict,omitempty" json:"verdict,omitempty"`
+	Outcome *RowOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Code Rows with a problem of this code.
+	Code *string  `form:"code,omitempty" json:"code,omitempty"`
+	Undo *RowUndo `form:"undo,omitempty" json:"undo,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ApplyUnassignImportParams defines parameters for ApplyUnassignImport.
+type ApplyUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelUnassignImportParams defines parameters for CancelUnassignImport.
+type CancelUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseUnassignImportParams defines parameters for PauseUnassignImport.
+type PauseUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ResumeUnassignImportParams defines parameters for ResumeUnassignImport.
+type ResumeUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UndoUnassignImportParams defines parameters for UndoUnassignImport.
+type UndoUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // PutAbmServerJSONRequestBody defines body for PutAbmServer for application/json ContentType.
 type PutAbmServerJSONRequestBody = AbmServerInput
 
@@ -1864,6 +2673,9 @@ type ForgetAbmServerDevicesJSONRequestBody = ForgetDevicesInput
 
 // PutAppJSONRequestBody defines body for PutApp for application/json ContentType.
 type PutAppJSONRequestBody = AppInput
+
+// ApplyAssignmentImportJSONRequestBody defines body for ApplyAssignmentImport for application/json ContentType.
+type ApplyAssignmentImportJSONRequestBody = ApplyInput
 
 // PutDeviceProfileJSONRequestBody defines body for PutDeviceProfile for application/json ContentType.
 type PutDeviceProfileJSONRequestBody = DeviceProfileInput
@@ -1877,6 +2689,9 @@ type AssignDeviceJSONRequestBody = AssignmentInput
 // PutDeviceDeviceProfileJSONRequestBody defines body for PutDeviceDeviceProfile for application/json ContentType.
 type PutDeviceDeviceProfileJSONRequestBody = DeviceProfileChoice
 
+// DeprovisionDeviceJSONRequestBody defines body for DeprovisionDevice for application/json ContentType.
+type DeprovisionDeviceJSONRequestBody = DeprovisionInput
+
 // ExtendDeviceHoldJSONRequestBody defines body for ExtendDeviceHold for application/json ContentType.
 type ExtendDeviceHoldJSONRequestBody = ExtendHoldInput
 
@@ -1885,6 +2700,24 @@ type HoldDeviceJSONRequestBody = HoldInput
 
 // ReleaseDeviceJSONRequestBody defines body for ReleaseDevice for application/json ContentType.
 type ReleaseDeviceJSONRequestBody = ReleaseInput
+
+// ReviewDeviceJSONRequestBody defines body for ReviewDevice for application/json ContentType.
+type ReviewDeviceJSONRequestBody = ReviewInput
+
+// AssignDevicesJSONRequestBody defines body for AssignDevices for application/json ContentType.
+type AssignDevicesJSONRequestBody = AssignDevicesInput
+
+// DeprovisionDevicesJSONRequestBody defines body for DeprovisionDevices for application/json ContentType.
+type DeprovisionDevicesJSONRequestBody = DeprovisionDevicesInput
+
+// ReleaseDevicesJSONRequestBody defines body for ReleaseDevices for application/json ContentType.
+type ReleaseDevicesJSONRequestBody = ReleaseDevicesInput
+
+// UnassignDevicesJSONRequestBody defines body for UnassignDevices for application/json ContentType.
+type UnassignDevicesJSONRequestBody = ManyInput
+
+// UnassignDevicesFromMdmJSONRequestBody defines body for UnassignDevicesFromMdm for application/json ContentType.
+type UnassignDevicesFromMdmJSONRequestBody = ManyInput
 
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupInput
@@ -1897,6 +2730,9 @@ type PutPersonJSONRequestBody = PersonInput
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = NewToken
+
+// ApplyUnassignImportJSONRequestBody defines body for ApplyUnassignImport for application/json ContentType.
+type ApplyUnassignImportJSONRequestBody = ApplyInput
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1951,6 +2787,39 @@ type ServerInterface interface {
 	// PutApp Create or edit an app
 	// (PUT /v1/apps/{name})
 	PutApp(ctx echo.Context, name Name, params PutAppParams) error
+	// ListAssignmentImports List files of assignments
+	// (GET /v1/assignment-imports)
+	ListAssignmentImports(ctx echo.Context, params ListAssignmentImportsParams) error
+	// CreateAssignmentImport Upload a file of assignments
+	// (POST /v1/assignment-imports)
+	CreateAssignmentImport(ctx echo.Context, params CreateAssignmentImportParams) error
+	// GetAssignmentImportTemplate Download an empty file of assignments
+	// (GET /v1/assignment-imports/template)
+	GetAssignmentImportTemplate(ctx echo.Context) error
+	// GetAssignmentImport Show an import and how far it is
+	// (GET /v1/assignment-imports/{id})
+	GetAssignmentImport(ctx echo.Context, id ID) error
+	// GetAssignmentImportResult Download the file again, with what was thought and became of each row
+	// (GET /v1/assignment-imports/{id}/result)
+	GetAssignmentImportResult(ctx echo.Context, id ID) error
+	// ListAssignmentImportRows List the rows of an import, with their verdicts and what became of them
+	// (GET /v1/assignment-imports/{id}/rows)
+	ListAssignmentImportRows(ctx echo.Context, id ID, params ListAssignmentImportRowsParams) error
+	// ApplyAssignmentImport Apply a file that was checked
+	// (POST /v1/assignment-imports/{id}:apply)
+	ApplyAssignmentImport(ctx echo.Context, id ID, params ApplyAssignmentImportParams) error
+	// CancelAssignmentImport End an import
+	// (POST /v1/assignment-imports/{id}:cancel)
+	CancelAssignmentImport(ctx echo.Context, id ID, params CancelAssignmentImportParams) error
+	// PauseAssignmentImport Pause an import
+	// (POST /v1/assignment-imports/{id}:pause)
+	PauseAssignmentImport(ctx echo.Context, id ID, params PauseAssignmentImportParams) error
+	// ResumeAssignmentImport Have an import go on
+	// (POST /v1/assignment-imports/{id}:resume)
+	ResumeAssignmentImport(ctx echo.Context, id ID, params ResumeAssignmentImportParams) error
+	// UndoAssignmentImport Take an import back
+	// (POST /v1/assignment-imports/{id}:undo)
+	UndoAssignmentImport(ctx echo.Context, id ID, params UndoAssignmentImportParams) error
 	// ListConfigurations List configurations
 	// (GET /v1/configurations)
 	ListConfigurations(ctx echo.Context, params ListConfigurationsParams) error
@@ -2020,6 +2889,9 @@ type ServerInterface interface {
 	// CancelDeviceRelease Take a release back
 	// (POST /v1/devices/{serial}:cancel-release)
 	CancelDeviceRelease(ctx echo.Context, serial Serial, params CancelDeviceReleaseParams) error
+	// DeprovisionDevice End a device's management
+	// (POST /v1/devices/{serial}:deprovision)
+	DeprovisionDevice(ctx echo.Context, serial Serial, params DeprovisionDeviceParams) error
 	// ExtendDeviceHold Change when a device's time in Setup Assistant is up
 	// (POST /v1/devices/{serial}:extend-hold)
 	ExtendDeviceHold(ctx echo.Context, serial Serial, params ExtendDeviceHoldParams) error
@@ -2038,9 +2910,27 @@ type ServerInterface interface {
 	// RetryDevice Try a device's failed items again
 	// (POST /v1/devices/{serial}:retry)
 	RetryDevice(ctx echo.Context, serial Serial, params RetryDeviceParams) error
+	// ReviewDevice Decide for whom a device is that somebody else signed in on
+	// (POST /v1/devices/{serial}:review)
+	ReviewDevice(ctx echo.Context, serial Serial, params ReviewDeviceParams) error
 	// UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
 	// (POST /v1/devices/{serial}:unassign-from-mdm)
 	UnassignDeviceFromMdm(ctx echo.Context, serial Serial, params UnassignDeviceFromMdmParams) error
+	// AssignDevices Assign many devices
+	// (POST /v1/devices:assign)
+	AssignDevices(ctx echo.Context, params AssignDevicesParams) error
+	// DeprovisionDevices End the management of many devices
+	// (POST /v1/devices:deprovision)
+	DeprovisionDevices(ctx echo.Context, params DeprovisionDevicesParams) error
+	// ReleaseDevices Release many devices for good
+	// (POST /v1/devices:release)
+	ReleaseDevices(ctx echo.Context, params ReleaseDevicesParams) error
+	// UnassignDevices Take user and groups away from many devices
+	// (POST /v1/devices:unassign)
+	UnassignDevices(ctx echo.Context, params UnassignDevicesParams) error
+	// UnassignDevicesFromMdm Take many devices off their MDM servers in Apple Business Manager
+	// (POST /v1/devices:unassign-from-mdm)
+	UnassignDevicesFromMdm(ctx echo.Context, params UnassignDevicesFromMdmParams) error
 	// ListGroups List groups
 	// (GET /v1/groups)
 	ListGroups(ctx echo.Context, params ListGroupsParams) error
@@ -2053,6 +2943,27 @@ type ServerInterface interface {
 	// PutGroup Create or edit a group
 	// (PUT /v1/groups/{name})
 	PutGroup(ctx echo.Context, name Name, params PutGroupParams) error
+	// ListOperations List what was done to many devices
+	// (GET /v1/operations)
+	ListOperations(ctx echo.Context, params ListOperationsParams) error
+	// GetOperation Show an operation and how far it is
+	// (GET /v1/operations/{id})
+	GetOperation(ctx echo.Context, id ID) error
+	// ListOperationRows List the rows of an operation, with their verdicts and what became of them
+	// (GET /v1/operations/{id}/results)
+	ListOperationRows(ctx echo.Context, id ID, params ListOperationRowsParams) error
+	// CancelOperation End an operation
+	// (POST /v1/operations/{id}:cancel)
+	CancelOperation(ctx echo.Context, id ID, params CancelOperationParams) error
+	// PauseOperation Pause an operation
+	// (POST /v1/operations/{id}:pause)
+	PauseOperation(ctx echo.Context, id ID, params PauseOperationParams) error
+	// ResumeOperation Have an operation go on
+	// (POST /v1/operations/{id}:resume)
+	ResumeOperation(ctx echo.Context, id ID, params ResumeOperationParams) error
+	// UndoOperation Take an operation back
+	// (POST /v1/operations/{id}:undo)
+	UndoOperation(ctx echo.Context, id ID, params UndoOperationParams) error
 	// ListPeople List people
 	// (GET /v1/people)
 	ListPeople(ctx echo.Context, params ListPeopleParams) error
@@ -2065,6 +2976,12 @@ type ServerInterface interface {
 	// PutPerson Edit a person
 	// (PUT /v1/people/{id})
 	PutPerson(ctx echo.Context, id ID, params PutPersonParams) error
+	// ImportPeople Make many people known from a CSV file
+	// (POST /v1/people:import)
+	ImportPeople(ctx echo.Context, params ImportPeopleParams) error
+	// ListReservations List devices that are assigned and not there yet
+	// (GET /v1/reservations)
+	ListReservations(ctx echo.Context, params ListReservationsParams) error
 	// ListTokens List tokens
 	// (GET /v1/tokens)
 	ListTokens(ctx echo.Context, params ListTokensParams) error
@@ -2074,6 +2991,39 @@ type ServerInterface interface {
 	// RevokeToken Revoke a token
 	// (DELETE /v1/tokens/{id})
 	RevokeToken(ctx echo.Context, id ID, params RevokeTokenParams) error
+	// ListUnassignImports List files of unassignments
+	// (GET /v1/unassign-imports)
+	ListUnassignImports(ctx echo.Context, params ListUnassignImportsParams) error
+	// CreateUnassignImport Upload a file of unassignments
+	// (POST /v1/unassign-imports)
+	CreateUnassignImport(ctx echo.Context, params CreateUnassignImportParams) error
+	// GetUnassignImportTemplate Download an empty file of unassignments
+	// (GET /v1/unassign-imports/template)
+	GetUnassignImportTemplate(ctx echo.Context) error
+	// GetUnassignImport Show an import and how far it is
+	// (GET /v1/unassign-imports/{id})
+	GetUnassignImport(ctx echo.Context, id ID) error
+	// GetUnassignImportResult Download the file again, with what was thought and became of each row
+	// (GET /v1/unassign-imports/{id}/result)
+	GetUnassignImportResult(ctx echo.Context, id ID) error
+	// ListUnassignImportRows List the rows of an import, with their verdicts and what became of them
+	// (GET /v1/unassign-imports/{id}/rows)
+	ListUnassignImportRows(ctx echo.Context, id ID, params ListUnassignImportRowsParams) error
+	// ApplyUnassignImport Apply a file that was checked
+	// (POST /v1/unassign-imports/{id}:apply)
+	ApplyUnassignImport(ctx echo.Context, id ID, params ApplyUnassignImportParams) error
+	// CancelUnassignImport End an import
+	// (POST /v1/unassign-imports/{id}:cancel)
+	CancelUnassignImport(ctx echo.Context, id ID, params CancelUnassignImportParams) error
+	// PauseUnassignImport Pause an import
+	// (POST /v1/unassign-imports/{id}:pause)
+	PauseUnassignImport(ctx echo.Context, id ID, params PauseUnassignImportParams) error
+	// ResumeUnassignImport Have an import go on
+	// (POST /v1/unassign-imports/{id}:resume)
+	ResumeUnassignImport(ctx echo.Context, id ID, params ResumeUnassignImportParams) error
+	// UndoUnassignImport Take an import back
+	// (POST /v1/unassign-imports/{id}:undo)
+	UndoUnassignImport(ctx echo.Context, id ID, params UndoUnassignImportParams) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -2710,6 +3660,351 @@ func (w *ServerInterfaceWrapper) PutApp(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.PutApp(ctx, name, params)
+	return err
+}
+
+// ListAssignmentImports converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAssignmentImports(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAssignmentImportsParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAssignmentImports(ctx, params)
+	return err
+}
+
+// CreateAssignmentImport converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateAssignmentImport(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateAssignmentImportParams
+	// ------------- Optional query parameter "file_name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "file_name", ctx.QueryParams(), &params.FileName, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter file_name: %s", err))
+	}
+
+	// ------------- Optional query parameter "expected_by" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "expected_by", ctx.QueryParams(), &params.ExpectedBy, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter expected_by: %s", err))
+	}
+
+	// ------------- Optional query parameter "force" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "force", ctx.QueryParams(), &params.Force, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter force: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateAssignmentImport(ctx, params)
+	return err
+}
+
+// GetAssignmentImportTemplate converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAssignmentImportTemplate(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAssignmentImportTemplate(ctx)
+	return err
+}
+
+// GetAssignmentImport converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAssignmentImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAssignmentImport(ctx, id)
+	return err
+}
+
+// GetAssignmentImportResult converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAssignmentImportResult(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAssignmentImportResult(ctx, id)
+	return err
+}
+
+// ListAssignmentImportRows converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAssignmentImportRows(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAssignmentImportRowsParams
+	// ------------- Optional query parameter "verdict" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "verdict", ctx.QueryParams(), &params.Verdict, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter verdict: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "code", ctx.QueryParams(), &params.Code, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter code: %s", err))
+	}
+
+	// ------------- Optional query parameter "undo" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "undo", ctx.QueryParams(), &params.Undo, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter undo: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAssignmentImportRows(ctx, id, params)
+	return err
+}
+
+// ApplyAssignmentImport converts echo context to params.
+func (w *ServerInterfaceWrapper) ApplyAssignmentImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ApplyAssignmentImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ApplyAssignmentImport(ctx, id, params)
+	return err
+}
+
+// CancelAssignmentImport converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelAssignmentImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelAssignmentImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelAssignmentImport(ctx, id, params)
+	return err
+}
+
+// PauseAssignmentImport converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseAssignmentImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseAssignmentImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseAssignmentImport(ctx, id, params)
+	return err
+}
+
+// ResumeAssignmentImport converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeAssignmentImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeAssignmentImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeAssignmentImport(ctx, id, params)
+	return err
+}
+
+// UndoAssignmentImport converts echo context to params.
+func (w *ServerInterfaceWrapper) UndoAssignmentImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UndoAssignmentImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UndoAssignmentImport(ctx, id, params)
 	return err
 }
 
@@ -3514,6 +4809,42 @@ func (w *ServerInterfaceWrapper) CancelDeviceRelease(ctx echo.Context) error {
 	return err
 }
 
+// DeprovisionDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) DeprovisionDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "serial" -------------
+	var serial Serial
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serial", ctx.Param("serial"), &serial, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter serial: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeprovisionDeviceParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeprovisionDevice(ctx, serial, params)
+	return err
+}
+
 // ExtendDeviceHold converts echo context to params.
 func (w *ServerInterfaceWrapper) ExtendDeviceHold(ctx echo.Context) error {
 	var err error
@@ -3730,6 +5061,42 @@ func (w *ServerInterfaceWrapper) RetryDevice(ctx echo.Context) error {
 	return err
 }
 
+// ReviewDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) ReviewDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "serial" -------------
+	var serial Serial
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serial", ctx.Param("serial"), &serial, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter serial: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReviewDeviceParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReviewDevice(ctx, serial, params)
+	return err
+}
+
 // UnassignDeviceFromMdm converts echo context to params.
 func (w *ServerInterfaceWrapper) UnassignDeviceFromMdm(ctx echo.Context) error {
 	var err error
@@ -3763,6 +5130,151 @@ func (w *ServerInterfaceWrapper) UnassignDeviceFromMdm(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.UnassignDeviceFromMdm(ctx, serial, params)
+	return err
+}
+
+// AssignDevices converts echo context to params.
+func (w *ServerInterfaceWrapper) AssignDevices(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AssignDevicesParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AssignDevices(ctx, params)
+	return err
+}
+
+// DeprovisionDevices converts echo context to params.
+func (w *ServerInterfaceWrapper) DeprovisionDevices(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeprovisionDevicesParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeprovisionDevices(ctx, params)
+	return err
+}
+
+// ReleaseDevices converts echo context to params.
+func (w *ServerInterfaceWrapper) ReleaseDevices(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReleaseDevicesParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReleaseDevices(ctx, params)
+	return err
+}
+
+// UnassignDevices converts echo context to params.
+func (w *ServerInterfaceWrapper) UnassignDevices(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnassignDevicesParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UnassignDevices(ctx, params)
+	return err
+}
+
+// UnassignDevicesFromMdm converts echo context to params.
+func (w *ServerInterfaceWrapper) UnassignDevicesFromMdm(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnassignDevicesFromMdmParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UnassignDevicesFromMdm(ctx, params)
 	return err
 }
 
@@ -3924,6 +5436,265 @@ func (w *ServerInterfaceWrapper) PutGroup(ctx echo.Context) error {
 	return err
 }
 
+// ListOperations converts echo context to params.
+func (w *ServerInterfaceWrapper) ListOperations(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListOperationsParams
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListOperations(ctx, params)
+	return err
+}
+
+// GetOperation converts echo context to params.
+func (w *ServerInterfaceWrapper) GetOperation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetOperation(ctx, id)
+	return err
+}
+
+// ListOperationRows converts echo context to params.
+func (w *ServerInterfaceWrapper) ListOperationRows(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListOperationRowsParams
+	// ------------- Optional query parameter "verdict" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "verdict", ctx.QueryParams(), &params.Verdict, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter verdict: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "code", ctx.QueryParams(), &params.Code, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter code: %s", err))
+	}
+
+	// ------------- Optional query parameter "undo" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "undo", ctx.QueryParams(), &params.Undo, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter undo: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListOperationRows(ctx, id, params)
+	return err
+}
+
+// CancelOperation converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelOperation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelOperationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelOperation(ctx, id, params)
+	return err
+}
+
+// PauseOperation converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseOperation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseOperationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseOperation(ctx, id, params)
+	return err
+}
+
+// ResumeOperation converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeOperation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeOperationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeOperation(ctx, id, params)
+	return err
+}
+
+// UndoOperation converts echo context to params.
+func (w *ServerInterfaceWrapper) UndoOperation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UndoOperationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UndoOperation(ctx, id, params)
+	return err
+}
+
 // ListPeople converts echo context to params.
 func (w *ServerInterfaceWrapper) ListPeople(ctx echo.Context) error {
 	var err error
@@ -4044,6 +5815,67 @@ func (w *ServerInterfaceWrapper) PutPerson(ctx echo.Context) error {
 	return err
 }
 
+// ImportPeople converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportPeople(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportPeopleParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportPeople(ctx, params)
+	return err
+}
+
+// ListReservations converts echo context to params.
+func (w *ServerInterfaceWrapper) ListReservations(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListReservationsParams
+	// ------------- Optional query parameter "overdue" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "overdue", ctx.QueryParams(), &params.Overdue, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter overdue: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListReservations(ctx, params)
+	return err
+}
+
 // ListTokens converts echo context to params.
 func (w *ServerInterfaceWrapper) ListTokens(ctx echo.Context) error {
 	var err error
@@ -4134,6 +5966,351 @@ func (w *ServerInterfaceWrapper) RevokeToken(ctx echo.Context) error {
 	return err
 }
 
+// ListUnassignImports converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUnassignImports(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUnassignImportsParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUnassignImports(ctx, params)
+	return err
+}
+
+// CreateUnassignImport converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateUnassignImport(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateUnassignImportParams
+	// ------------- Optional query parameter "file_name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "file_name", ctx.QueryParams(), &params.FileName, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter file_name: %s", err))
+	}
+
+	// ------------- Optional query parameter "expected_by" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "expected_by", ctx.QueryParams(), &params.ExpectedBy, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter expected_by: %s", err))
+	}
+
+	// ------------- Optional query parameter "force" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "force", ctx.QueryParams(), &params.Force, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter force: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateUnassignImport(ctx, params)
+	return err
+}
+
+// GetUnassignImportTemplate converts echo context to params.
+func (w *ServerInterfaceWrapper) GetUnassignImportTemplate(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetUnassignImportTemplate(ctx)
+	return err
+}
+
+// GetUnassignImport converts echo context to params.
+func (w *ServerInterfaceWrapper) GetUnassignImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetUnassignImport(ctx, id)
+	return err
+}
+
+// GetUnassignImportResult converts echo context to params.
+func (w *ServerInterfaceWrapper) GetUnassignImportResult(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetUnassignImportResult(ctx, id)
+	return err
+}
+
+// ListUnassignImportRows converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUnassignImportRows(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUnassignImportRowsParams
+	// ------------- Optional query parameter "verdict" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "verdict", ctx.QueryParams(), &params.Verdict, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter verdict: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "code", ctx.QueryParams(), &params.Code, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter code: %s", err))
+	}
+
+	// ------------- Optional query parameter "undo" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "undo", ctx.QueryParams(), &params.Undo, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter undo: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUnassignImportRows(ctx, id, params)
+	return err
+}
+
+// ApplyUnassignImport converts echo context to params.
+func (w *ServerInterfaceWrapper) ApplyUnassignImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ApplyUnassignImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ApplyUnassignImport(ctx, id, params)
+	return err
+}
+
+// CancelUnassignImport converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelUnassignImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelUnassignImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelUnassignImport(ctx, id, params)
+	return err
+}
+
+// PauseUnassignImport converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseUnassignImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseUnassignImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseUnassignImport(ctx, id, params)
+	return err
+}
+
+// ResumeUnassignImport converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeUnassignImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeUnassignImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeUnassignImport(ctx, id, params)
+	return err
+}
+
+// UndoUnassignImport converts echo context to params.
+func (w *ServerInterfaceWrapper) UndoUnassignImport(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UndoUnassignImportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UndoUnassignImport(ctx, id, params)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -4202,6 +6379,44 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:release-from-setup", wrapper.ReleaseDeviceFromSetup, options.OperationMiddlewares["releaseDeviceFromSetup"]...)
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:extend-hold", wrapper.ExtendDeviceHold, options.OperationMiddlewares["extendDeviceHold"]...)
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:retry", wrapper.RetryDevice, options.OperationMiddlewares["retryDevice"]...)
+	router.POST(options.BaseURL+"/v1/devices/:serial\\:deprovision", wrapper.DeprovisionDevice, options.OperationMiddlewares["deprovisionDevice"]...)
+	router.POST(options.BaseURL+"/v1/devices/:serial\\:review", wrapper.ReviewDevice, options.OperationMiddlewares["reviewDevice"]...)
+	router.POST(options.BaseURL+"/v1/devices\\:assign", wrapper.AssignDevices, options.OperationMiddlewares["assignDevices"]...)
+	router.POST(options.BaseURL+"/v1/devices\\:unassign", wrapper.UnassignDevices, options.OperationMiddlewares["unassignDevices"]...)
+	router.POST(options.BaseURL+"/v1/devices\\:unassign-from-mdm", wrapper.UnassignDevicesFromMdm, options.OperationMiddlewares["unassignDevicesFromMdm"]...)
+	router.POST(options.BaseURL+"/v1/devices\\:deprovision", wrapper.DeprovisionDevices, options.OperationMiddlewares["deprovisionDevices"]...)
+	router.POST(options.BaseURL+"/v1/devices\\:release", wrapper.ReleaseDevices, options.OperationMiddlewares["releaseDevices"]...)
+	router.GET(options.BaseURL+"/v1/operations", wrapper.ListOperations, options.OperationMiddlewares["listOperations"]...)
+	router.GET(options.BaseURL+"/v1/operations/:id", wrapper.GetOperation, options.OperationMiddlewares["getOperation"]...)
+	router.GET(options.BaseURL+"/v1/operations/:id/results", wrapper.ListOperationRows, options.OperationMiddlewares["listOperationRows"]...)
+	router.POST(options.BaseURL+"/v1/operations/:id\\:pause", wrapper.PauseOperation, options.OperationMiddlewares["pauseOperation"]...)
+	router.POST(options.BaseURL+"/v1/operations/:id\\:resume", wrapper.ResumeOperation, options.OperationMiddlewares["resumeOperation"]...)
+	router.POST(options.BaseURL+"/v1/operations/:id\\:cancel", wrapper.CancelOperation, options.OperationMiddlewares["cancelOperation"]...)
+	router.POST(options.BaseURL+"/v1/operations/:id\\:undo", wrapper.UndoOperation, options.OperationMiddlewares["undoOperation"]...)
+	router.GET(options.BaseURL+"/v1/assignment-imports", wrapper.ListAssignmentImports, options.OperationMiddlewares["listAssignmentImports"]...)
+	router.POST(options.BaseURL+"/v1/assignment-imports", wrapper.CreateAssignmentImport, options.OperationMiddlewares["createAssignmentImport"]...)
+	router.GET(options.BaseURL+"/v1/assignment-imports/template", wrapper.GetAssignmentImportTemplate, options.OperationMiddlewares["getAssignmentImportTemplate"]...)
+	router.GET(options.BaseURL+"/v1/assignment-imports/:id", wrapper.GetAssignmentImport, options.OperationMiddlewares["getAssignmentImport"]...)
+	router.GET(options.BaseURL+"/v1/assignment-imports/:id/rows", wrapper.ListAssignmentImportRows, options.OperationMiddlewares["listAssignmentImportRows"]...)
+	router.GET(options.BaseURL+"/v1/assignment-imports/:id/result", wrapper.GetAssignmentImportResult, options.OperationMiddlewares["getAssignmentImportResult"]...)
+	router.POST(options.BaseURL+"/v1/assignment-imports/:id\\:apply", wrapper.ApplyAssignmentImport, options.OperationMiddlewares["applyAssignmentImport"]...)
+	router.POST(options.BaseURL+"/v1/assignment-imports/:id\\:pause", wrapper.PauseAssignmentImport, options.OperationMiddlewares["pauseAssignmentImport"]...)
+	router.POST(options.BaseURL+"/v1/assignment-imports/:id\\:resume", wrapper.ResumeAssignmentImport, options.OperationMiddlewares["resumeAssignmentImport"]...)
+	router.POST(options.BaseURL+"/v1/assignment-imports/:id\\:cancel", wrapper.CancelAssignmentImport, options.OperationMiddlewares["cancelAssignmentImport"]...)
+	router.POST(options.BaseURL+"/v1/assignment-imports/:id\\:undo", wrapper.UndoAssignmentImport, options.OperationMiddlewares["undoAssignmentImport"]...)
+	router.GET(options.BaseURL+"/v1/unassign-imports", wrapper.ListUnassignImports, options.OperationMiddlewares["listUnassignImports"]...)
+	router.POST(options.BaseURL+"/v1/unassign-imports", wrapper.CreateUnassignImport, options.OperationMiddlewares["createUnassignImport"]...)
+	router.GET(options.BaseURL+"/v1/unassign-imports/template", wrapper.GetUnassignImportTemplate, options.OperationMiddlewares["getUnassignImportTemplate"]...)
+	router.GET(options.BaseURL+"/v1/unassign-imports/:id", wrapper.GetUnassignImport, options.OperationMiddlewares["getUnassignImport"]...)
+	router.GET(options.BaseURL+"/v1/unassign-imports/:id/rows", wrapper.ListUnassignImportRows, options.OperationMiddlewares["listUnassignImportRows"]...)
+	router.GET(options.BaseURL+"/v1/unassign-imports/:id/result", wrapper.GetUnassignImportResult, options.OperationMiddlewares["getUnassignImportResult"]...)
+	router.POST(options.BaseURL+"/v1/unassign-imports/:id\\:apply", wrapper.ApplyUnassignImport, options.OperationMiddlewares["applyUnassignImport"]...)
+	router.POST(options.BaseURL+"/v1/unassign-imports/:id\\:pause", wrapper.PauseUnassignImport, options.OperationMiddlewares["pauseUnassignImport"]...)
+	router.POST(options.BaseURL+"/v1/unassign-imports/:id\\:resume", wrapper.ResumeUnassignImport, options.OperationMiddlewares["resumeUnassignImport"]...)
+	router.POST(options.BaseURL+"/v1/unassign-imports/:id\\:cancel", wrapper.CancelUnassignImport, options.OperationMiddlewares["cancelUnassignImport"]...)
+	router.POST(options.BaseURL+"/v1/unassign-imports/:id\\:undo", wrapper.UndoUnassignImport, options.OperationMiddlewares["undoUnassignImport"]...)
+	router.GET(options.BaseURL+"/v1/reservations", wrapper.ListReservations, options.OperationMiddlewares["listReservations"]...)
+	router.POST(options.BaseURL+"/v1/people\\:import", wrapper.ImportPeople, options.OperationMiddlewares["importPeople"]...)
 	router.GET(options.BaseURL+"/v1/groups", wrapper.ListGroups, options.OperationMiddlewares["listGroups"]...)
 	router.DELETE(options.BaseURL+"/v1/groups/:name", wrapper.DeleteGroup, options.OperationMiddlewares["deleteGroup"]...)
 	router.GET(options.BaseURL+"/v1/groups/:name", wrapper.GetGroup, options.OperationMiddlewares["getGroup"]...)
@@ -4291,9 +6506,22 @@ type GroupJSONResponse struct {
 	Headers GroupResponseHeaders
 }
 
+type OperationJSONResponse Operation
+
+type OperationListJSONResponse OperationList
+
 type PersonJSONResponse Person
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type StartedOperationResponseHeaders struct {
+	Location *string
+}
+type StartedOperationJSONResponse struct {
+	Body Operation
+
+	Headers StartedOperationResponseHeaders
+}
 
 type ListAbmServersRequestObject struct {
 	Params ListAbmServersParams
@@ -5047,6 +7275,492 @@ type PutAppdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PutAppdefaultApplicationProblemPlusJSONResponse) VisitPutAppResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAssignmentImportsRequestObject struct {
+	Params ListAssignmentImportsParams
+}
+
+type ListAssignmentImportsResponseObject interface {
+	VisitListAssignmentImportsResponse(w http.ResponseWriter) error
+}
+
+type ListAssignmentImports200JSONResponse struct{ OperationListJSONResponse }
+
+func (response ListAssignmentImports200JSONResponse) VisitListAssignmentImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAssignmentImportsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAssignmentImportsdefaultApplicationProblemPlusJSONResponse) VisitListAssignmentImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAssignmentImportRequestObject struct {
+	Params CreateAssignmentImportParams
+	Body   io.Reader
+}
+
+type CreateAssignmentImportResponseObject interface {
+	VisitCreateAssignmentImportResponse(w http.ResponseWriter) error
+}
+
+type CreateAssignmentImport201ResponseHeaders struct {
+	Location *string
+}
+
+type CreateAssignmentImport201JSONResponse struct {
+	Body    Operation
+	Headers CreateAssignmentImport201ResponseHeaders
+}
+
+func (response CreateAssignmentImport201JSONResponse) VisitCreateAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAssignmentImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateAssignmentImportdefaultApplicationProblemPlusJSONResponse) VisitCreateAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAssignmentImportTemplateRequestObject struct {
+}
+
+type GetAssignmentImportTemplateResponseObject interface {
+	VisitGetAssignmentImportTemplateResponse(w http.ResponseWriter) error
+}
+
+type GetAssignmentImportTemplate200TextcsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetAssignmentImportTemplate200TextcsvResponse) VisitGetAssignmentImportTemplateResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetAssignmentImportTemplatedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAssignmentImportTemplatedefaultApplicationProblemPlusJSONResponse) VisitGetAssignmentImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAssignmentImportRequestObject struct {
+	Id ID `json:"id"`
+}
+
+type GetAssignmentImportResponseObject interface {
+	VisitGetAssignmentImportResponse(w http.ResponseWriter) error
+}
+
+type GetAssignmentImport200JSONResponse struct{ OperationJSONResponse }
+
+func (response GetAssignmentImport200JSONResponse) VisitGetAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAssignmentImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAssignmentImportdefaultApplicationProblemPlusJSONResponse) VisitGetAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAssignmentImportResultRequestObject struct {
+	Id ID `json:"id"`
+}
+
+type GetAssignmentImportResultResponseObject interface {
+	VisitGetAssignmentImportResultResponse(w http.ResponseWriter) error
+}
+
+type GetAssignmentImportResult200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type GetAssignmentImportResult200TextcsvResponse struct {
+	Body          io.Reader
+	Headers       GetAssignmentImportResult200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetAssignmentImportResult200TextcsvResponse) VisitGetAssignmentImportResultResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetAssignmentImportResultdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAssignmentImportResultdefaultApplicationProblemPlusJSONResponse) VisitGetAssignmentImportResultResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAssignmentImportRowsRequestObject struct {
+	Id     ID `json:"id"`
+	Params ListAssignmentImportRowsParams
+}
+
+type ListAssignmentImportRowsResponseObject interface {
+	VisitListAssignmentImportRowsResponse(w http.ResponseWriter) error
+}
+
+type ListAssignmentImportRows200JSONResponse OperationRowList
+
+func (response ListAssignmentImportRows200JSONResponse) VisitListAssignmentImportRowsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAssignmentImportRows200TextcsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListAssignmentImportRows200TextcsvResponse) VisitListAssignmentImportRowsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ListAssignmentImportRowsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAssignmentImportRowsdefaultApplicationProblemPlusJSONResponse) VisitListAssignmentImportRowsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplyAssignmentImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params ApplyAssignmentImportParams
+	Body   *ApplyAssignmentImportJSONRequestBody
+}
+
+type ApplyAssignmentImportResponseObject interface {
+	VisitApplyAssignmentImportResponse(w http.ResponseWriter) error
+}
+
+type ApplyAssignmentImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response ApplyAssignmentImport202JSONResponse) VisitApplyAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplyAssignmentImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ApplyAssignmentImportdefaultApplicationProblemPlusJSONResponse) VisitApplyAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelAssignmentImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params CancelAssignmentImportParams
+}
+
+type CancelAssignmentImportResponseObject interface {
+	VisitCancelAssignmentImportResponse(w http.ResponseWriter) error
+}
+
+type CancelAssignmentImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response CancelAssignmentImport202JSONResponse) VisitCancelAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelAssignmentImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelAssignmentImportdefaultApplicationProblemPlusJSONResponse) VisitCancelAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseAssignmentImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params PauseAssignmentImportParams
+}
+
+type PauseAssignmentImportResponseObject interface {
+	VisitPauseAssignmentImportResponse(w http.ResponseWriter) error
+}
+
+type PauseAssignmentImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response PauseAssignmentImport202JSONResponse) VisitPauseAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseAssignmentImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PauseAssignmentImportdefaultApplicationProblemPlusJSONResponse) VisitPauseAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeAssignmentImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params ResumeAssignmentImportParams
+}
+
+type ResumeAssignmentImportResponseObject interface {
+	VisitResumeAssignmentImportResponse(w http.ResponseWriter) error
+}
+
+type ResumeAssignmentImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response ResumeAssignmentImport202JSONResponse) VisitResumeAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeAssignmentImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeAssignmentImportdefaultApplicationProblemPlusJSONResponse) VisitResumeAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndoAssignmentImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params UndoAssignmentImportParams
+}
+
+type UndoAssignmentImportResponseObject interface {
+	VisitUndoAssignmentImportResponse(w http.ResponseWriter) error
+}
+
+type UndoAssignmentImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response UndoAssignmentImport202JSONResponse) VisitUndoAssignmentImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndoAssignmentImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UndoAssignmentImportdefaultApplicationProblemPlusJSONResponse) VisitUndoAssignmentImportResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6076,6 +8790,47 @@ func (response CancelDeviceReleasedefaultApplicationProblemPlusJSONResponse) Vis
 	return err
 }
 
+type DeprovisionDeviceRequestObject struct {
+	Serial Serial `json:"serial"`
+	Params DeprovisionDeviceParams
+	Body   *DeprovisionDeviceJSONRequestBody
+}
+
+type DeprovisionDeviceResponseObject interface {
+	VisitDeprovisionDeviceResponse(w http.ResponseWriter) error
+}
+
+type DeprovisionDevice200JSONResponse struct{ DeviceJSONResponse }
+
+func (response DeprovisionDevice200JSONResponse) VisitDeprovisionDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeprovisionDevicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeprovisionDevicedefaultApplicationProblemPlusJSONResponse) VisitDeprovisionDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ExtendDeviceHoldRequestObject struct {
 	Serial Serial `json:"serial"`
 	Params ExtendDeviceHoldParams
@@ -6319,6 +9074,47 @@ func (response RetryDevicedefaultApplicationProblemPlusJSONResponse) VisitRetryD
 	return err
 }
 
+type ReviewDeviceRequestObject struct {
+	Serial Serial `json:"serial"`
+	Params ReviewDeviceParams
+	Body   *ReviewDeviceJSONRequestBody
+}
+
+type ReviewDeviceResponseObject interface {
+	VisitReviewDeviceResponse(w http.ResponseWriter) error
+}
+
+type ReviewDevice200JSONResponse struct{ DeviceJSONResponse }
+
+func (response ReviewDevice200JSONResponse) VisitReviewDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReviewDevicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReviewDevicedefaultApplicationProblemPlusJSONResponse) VisitReviewDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UnassignDeviceFromMdmRequestObject struct {
 	Serial Serial `json:"serial"`
 	Params UnassignDeviceFromMdmParams
@@ -6348,6 +9144,221 @@ type UnassignDeviceFromMdmdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response UnassignDeviceFromMdmdefaultApplicationProblemPlusJSONResponse) VisitUnassignDeviceFromMdmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AssignDevicesRequestObject struct {
+	Params AssignDevicesParams
+	Body   *AssignDevicesJSONRequestBody
+}
+
+type AssignDevicesResponseObject interface {
+	VisitAssignDevicesResponse(w http.ResponseWriter) error
+}
+
+type AssignDevices202JSONResponse struct{ StartedOperationJSONResponse }
+
+func (response AssignDevices202JSONResponse) VisitAssignDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AssignDevicesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AssignDevicesdefaultApplicationProblemPlusJSONResponse) VisitAssignDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeprovisionDevicesRequestObject struct {
+	Params DeprovisionDevicesParams
+	Body   *DeprovisionDevicesJSONRequestBody
+}
+
+type DeprovisionDevicesResponseObject interface {
+	VisitDeprovisionDevicesResponse(w http.ResponseWriter) error
+}
+
+type DeprovisionDevices202JSONResponse struct{ StartedOperationJSONResponse }
+
+func (response DeprovisionDevices202JSONResponse) VisitDeprovisionDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeprovisionDevicesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeprovisionDevicesdefaultApplicationProblemPlusJSONResponse) VisitDeprovisionDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReleaseDevicesRequestObject struct {
+	Params ReleaseDevicesParams
+	Body   *ReleaseDevicesJSONRequestBody
+}
+
+type ReleaseDevicesResponseObject interface {
+	VisitReleaseDevicesResponse(w http.ResponseWriter) error
+}
+
+type ReleaseDevices202JSONResponse struct{ StartedOperationJSONResponse }
+
+func (response ReleaseDevices202JSONResponse) VisitReleaseDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReleaseDevicesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReleaseDevicesdefaultApplicationProblemPlusJSONResponse) VisitReleaseDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnassignDevicesRequestObject struct {
+	Params UnassignDevicesParams
+	Body   *UnassignDevicesJSONRequestBody
+}
+
+type UnassignDevicesResponseObject interface {
+	VisitUnassignDevicesResponse(w http.ResponseWriter) error
+}
+
+type UnassignDevices202JSONResponse struct{ StartedOperationJSONResponse }
+
+func (response UnassignDevices202JSONResponse) VisitUnassignDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnassignDevicesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UnassignDevicesdefaultApplicationProblemPlusJSONResponse) VisitUnassignDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnassignDevicesFromMdmRequestObject struct {
+	Params UnassignDevicesFromMdmParams
+	Body   *UnassignDevicesFromMdmJSONRequestBody
+}
+
+type UnassignDevicesFromMdmResponseObject interface {
+	VisitUnassignDevicesFromMdmResponse(w http.ResponseWriter) error
+}
+
+type UnassignDevicesFromMdm202JSONResponse struct{ StartedOperationJSONResponse }
+
+func (response UnassignDevicesFromMdm202JSONResponse) VisitUnassignDevicesFromMdmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnassignDevicesFromMdmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UnassignDevicesFromMdmdefaultApplicationProblemPlusJSONResponse) VisitUnassignDevicesFromMdmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6542,6 +9553,304 @@ func (response PutGroupdefaultApplicationProblemPlusJSONResponse) VisitPutGroupR
 	return err
 }
 
+type ListOperationsRequestObject struct {
+	Params ListOperationsParams
+}
+
+type ListOperationsResponseObject interface {
+	VisitListOperationsResponse(w http.ResponseWriter) error
+}
+
+type ListOperations200JSONResponse struct{ OperationListJSONResponse }
+
+func (response ListOperations200JSONResponse) VisitListOperationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOperationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListOperationsdefaultApplicationProblemPlusJSONResponse) VisitListOperationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetOperationRequestObject struct {
+	Id ID `json:"id"`
+}
+
+type GetOperationResponseObject interface {
+	VisitGetOperationResponse(w http.ResponseWriter) error
+}
+
+type GetOperation200JSONResponse struct{ OperationJSONResponse }
+
+func (response GetOperation200JSONResponse) VisitGetOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetOperationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetOperationdefaultApplicationProblemPlusJSONResponse) VisitGetOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOperationRowsRequestObject struct {
+	Id     ID `json:"id"`
+	Params ListOperationRowsParams
+}
+
+type ListOperationRowsResponseObject interface {
+	VisitListOperationRowsResponse(w http.ResponseWriter) error
+}
+
+type ListOperationRows200JSONResponse OperationRowList
+
+func (response ListOperationRows200JSONResponse) VisitListOperationRowsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOperationRows200TextcsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListOperationRows200TextcsvResponse) VisitListOperationRowsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ListOperationRowsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListOperationRowsdefaultApplicationProblemPlusJSONResponse) VisitListOperationRowsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelOperationRequestObject struct {
+	Id     ID `json:"id"`
+	Params CancelOperationParams
+}
+
+type CancelOperationResponseObject interface {
+	VisitCancelOperationResponse(w http.ResponseWriter) error
+}
+
+type CancelOperation202JSONResponse struct{ OperationJSONResponse }
+
+func (response CancelOperation202JSONResponse) VisitCancelOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelOperationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelOperationdefaultApplicationProblemPlusJSONResponse) VisitCancelOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseOperationRequestObject struct {
+	Id     ID `json:"id"`
+	Params PauseOperationParams
+}
+
+type PauseOperationResponseObject interface {
+	VisitPauseOperationResponse(w http.ResponseWriter) error
+}
+
+type PauseOperation202JSONResponse struct{ OperationJSONResponse }
+
+func (response PauseOperation202JSONResponse) VisitPauseOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseOperationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PauseOperationdefaultApplicationProblemPlusJSONResponse) VisitPauseOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeOperationRequestObject struct {
+	Id     ID `json:"id"`
+	Params ResumeOperationParams
+}
+
+type ResumeOperationResponseObject interface {
+	VisitResumeOperationResponse(w http.ResponseWriter) error
+}
+
+type ResumeOperation202JSONResponse struct{ OperationJSONResponse }
+
+func (response ResumeOperation202JSONResponse) VisitResumeOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeOperationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeOperationdefaultApplicationProblemPlusJSONResponse) VisitResumeOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndoOperationRequestObject struct {
+	Id     ID `json:"id"`
+	Params UndoOperationParams
+}
+
+type UndoOperationResponseObject interface {
+	VisitUndoOperationResponse(w http.ResponseWriter) error
+}
+
+type UndoOperation202JSONResponse struct{ OperationJSONResponse }
+
+func (response UndoOperation202JSONResponse) VisitUndoOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndoOperationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UndoOperationdefaultApplicationProblemPlusJSONResponse) VisitUndoOperationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListPeopleRequestObject struct {
 	Params ListPeopleParams
 }
@@ -6711,6 +10020,85 @@ func (response PutPersondefaultApplicationProblemPlusJSONResponse) VisitPutPerso
 	return err
 }
 
+type ImportPeopleRequestObject struct {
+	Params ImportPeopleParams
+	Body   io.Reader
+}
+
+type ImportPeopleResponseObject interface {
+	VisitImportPeopleResponse(w http.ResponseWriter) error
+}
+
+type ImportPeople200JSONResponse PeopleImported
+
+func (response ImportPeople200JSONResponse) VisitImportPeopleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportPeopledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportPeopledefaultApplicationProblemPlusJSONResponse) VisitImportPeopleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListReservationsRequestObject struct {
+	Params ListReservationsParams
+}
+
+type ListReservationsResponseObject interface {
+	VisitListReservationsResponse(w http.ResponseWriter) error
+}
+
+type ListReservations200JSONResponse ReservationList
+
+func (response ListReservations200JSONResponse) VisitListReservationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListReservationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListReservationsdefaultApplicationProblemPlusJSONResponse) VisitListReservationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTokensRequestObject struct {
 	Params ListTokensParams
 }
@@ -6824,6 +10212,492 @@ func (response RevokeTokendefaultApplicationProblemPlusJSONResponse) VisitRevoke
 	return err
 }
 
+type ListUnassignImportsRequestObject struct {
+	Params ListUnassignImportsParams
+}
+
+type ListUnassignImportsResponseObject interface {
+	VisitListUnassignImportsResponse(w http.ResponseWriter) error
+}
+
+type ListUnassignImports200JSONResponse struct{ OperationListJSONResponse }
+
+func (response ListUnassignImports200JSONResponse) VisitListUnassignImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnassignImportsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUnassignImportsdefaultApplicationProblemPlusJSONResponse) VisitListUnassignImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateUnassignImportRequestObject struct {
+	Params CreateUnassignImportParams
+	Body   io.Reader
+}
+
+type CreateUnassignImportResponseObject interface {
+	VisitCreateUnassignImportResponse(w http.ResponseWriter) error
+}
+
+type CreateUnassignImport201ResponseHeaders struct {
+	Location *string
+}
+
+type CreateUnassignImport201JSONResponse struct {
+	Body    Operation
+	Headers CreateUnassignImport201ResponseHeaders
+}
+
+func (response CreateUnassignImport201JSONResponse) VisitCreateUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateUnassignImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateUnassignImportdefaultApplicationProblemPlusJSONResponse) VisitCreateUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnassignImportTemplateRequestObject struct {
+}
+
+type GetUnassignImportTemplateResponseObject interface {
+	VisitGetUnassignImportTemplateResponse(w http.ResponseWriter) error
+}
+
+type GetUnassignImportTemplate200TextcsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetUnassignImportTemplate200TextcsvResponse) VisitGetUnassignImportTemplateResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetUnassignImportTemplatedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetUnassignImportTemplatedefaultApplicationProblemPlusJSONResponse) VisitGetUnassignImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnassignImportRequestObject struct {
+	Id ID `json:"id"`
+}
+
+type GetUnassignImportResponseObject interface {
+	VisitGetUnassignImportResponse(w http.ResponseWriter) error
+}
+
+type GetUnassignImport200JSONResponse struct{ OperationJSONResponse }
+
+func (response GetUnassignImport200JSONResponse) VisitGetUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnassignImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetUnassignImportdefaultApplicationProblemPlusJSONResponse) VisitGetUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnassignImportResultRequestObject struct {
+	Id ID `json:"id"`
+}
+
+type GetUnassignImportResultResponseObject interface {
+	VisitGetUnassignImportResultResponse(w http.ResponseWriter) error
+}
+
+type GetUnassignImportResult200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type GetUnassignImportResult200TextcsvResponse struct {
+	Body          io.Reader
+	Headers       GetUnassignImportResult200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetUnassignImportResult200TextcsvResponse) VisitGetUnassignImportResultResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetUnassignImportResultdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetUnassignImportResultdefaultApplicationProblemPlusJSONResponse) VisitGetUnassignImportResultResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnassignImportRowsRequestObject struct {
+	Id     ID `json:"id"`
+	Params ListUnassignImportRowsParams
+}
+
+type ListUnassignImportRowsResponseObject interface {
+	VisitListUnassignImportRowsResponse(w http.ResponseWriter) error
+}
+
+type ListUnassignImportRows200JSONResponse OperationRowList
+
+func (response ListUnassignImportRows200JSONResponse) VisitListUnassignImportRowsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnassignImportRows200TextcsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListUnassignImportRows200TextcsvResponse) VisitListUnassignImportRowsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ListUnassignImportRowsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUnassignImportRowsdefaultApplicationProblemPlusJSONResponse) VisitListUnassignImportRowsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplyUnassignImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params ApplyUnassignImportParams
+	Body   *ApplyUnassignImportJSONRequestBody
+}
+
+type ApplyUnassignImportResponseObject interface {
+	VisitApplyUnassignImportResponse(w http.ResponseWriter) error
+}
+
+type ApplyUnassignImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response ApplyUnassignImport202JSONResponse) VisitApplyUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplyUnassignImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ApplyUnassignImportdefaultApplicationProblemPlusJSONResponse) VisitApplyUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelUnassignImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params CancelUnassignImportParams
+}
+
+type CancelUnassignImportResponseObject interface {
+	VisitCancelUnassignImportResponse(w http.ResponseWriter) error
+}
+
+type CancelUnassignImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response CancelUnassignImport202JSONResponse) VisitCancelUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelUnassignImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelUnassignImportdefaultApplicationProblemPlusJSONResponse) VisitCancelUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseUnassignImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params PauseUnassignImportParams
+}
+
+type PauseUnassignImportResponseObject interface {
+	VisitPauseUnassignImportResponse(w http.ResponseWriter) error
+}
+
+type PauseUnassignImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response PauseUnassignImport202JSONResponse) VisitPauseUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseUnassignImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PauseUnassignImportdefaultApplicationProblemPlusJSONResponse) VisitPauseUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeUnassignImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params ResumeUnassignImportParams
+}
+
+type ResumeUnassignImportResponseObject interface {
+	VisitResumeUnassignImportResponse(w http.ResponseWriter) error
+}
+
+type ResumeUnassignImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response ResumeUnassignImport202JSONResponse) VisitResumeUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeUnassignImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeUnassignImportdefaultApplicationProblemPlusJSONResponse) VisitResumeUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndoUnassignImportRequestObject struct {
+	Id     ID `json:"id"`
+	Params UndoUnassignImportParams
+}
+
+type UndoUnassignImportResponseObject interface {
+	VisitUndoUnassignImportResponse(w http.ResponseWriter) error
+}
+
+type UndoUnassignImport202JSONResponse struct{ OperationJSONResponse }
+
+func (response UndoUnassignImport202JSONResponse) VisitUndoUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndoUnassignImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UndoUnassignImportdefaultApplicationProblemPlusJSONResponse) VisitUndoUnassignImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListAbmServers List Apple Business Manager servers
@@ -6877,6 +10751,39 @@ type StrictServerInterface interface {
 	// PutApp Create or edit an app
 	// (PUT /v1/apps/{name})
 	PutApp(ctx context.Context, request PutAppRequestObject) (PutAppResponseObject, error)
+	// ListAssignmentImports List files of assignments
+	// (GET /v1/assignment-imports)
+	ListAssignmentImports(ctx context.Context, request ListAssignmentImportsRequestObject) (ListAssignmentImportsResponseObject, error)
+	// CreateAssignmentImport Upload a file of assignments
+	// (POST /v1/assignment-imports)
+	CreateAssignmentImport(ctx context.Context, request CreateAssignmentImportRequestObject) (CreateAssignmentImportResponseObject, error)
+	// GetAssignmentImportTemplate Download an empty file of assignments
+	// (GET /v1/assignment-imports/template)
+	GetAssignmentImportTemplate(ctx context.Context, request GetAssignmentImportTemplateRequestObject) (GetAssignmentImportTemplateResponseObject, error)
+	// GetAssignmentImport Show an import and how far it is
+	// (GET /v1/assignment-imports/{id})
+	GetAssignmentImport(ctx context.Context, request GetAssignmentImportRequestObject) (GetAssignmentImportResponseObject, error)
+	// GetAssignmentImportResult Download the file again, with what was thought and became of each row
+	// (GET /v1/assignment-imports/{id}/result)
+	GetAssignmentImportResult(ctx context.Context, request GetAssignmentImportResultRequestObject) (GetAssignmentImportResultResponseObject, error)
+	// ListAssignmentImportRows List the rows of an import, with their verdicts and what became of them
+	// (GET /v1/assignment-imports/{id}/rows)
+	ListAssignmentImportRows(ctx context.Context, request ListAssignmentImportRowsRequestObject) (ListAssignmentImportRowsResponseObject, error)
+	// ApplyAssignmentImport Apply a file that was checked
+	// (POST /v1/assignment-imports/{id}:apply)
+	ApplyAssignmentImport(ctx context.Context, request ApplyAssignmentImportRequestObject) (ApplyAssignmentImportResponseObject, error)
+	// CancelAssignmentImport End an import
+	// (POST /v1/assignment-imports/{id}:cancel)
+	CancelAssignmentImport(ctx context.Context, request CancelAssignmentImportRequestObject) (CancelAssignmentImportResponseObject, error)
+	// PauseAssignmentImport Pause an import
+	// (POST /v1/assignment-imports/{id}:pause)
+	PauseAssignmentImport(ctx context.Context, request PauseAssignmentImportRequestObject) (PauseAssignmentImportResponseObject, error)
+	// ResumeAssignmentImport Have an import go on
+	// (POST /v1/assignment-imports/{id}:resume)
+	ResumeAssignmentImport(ctx context.Context, request ResumeAssignmentImportRequestObject) (ResumeAssignmentImportResponseObject, error)
+	// UndoAssignmentImport Take an import back
+	// (POST /v1/assignment-imports/{id}:undo)
+	UndoAssignmentImport(ctx context.Context, request UndoAssignmentImportRequestObject) (UndoAssignmentImportResponseObject, error)
 	// ListConfigurations List configurations
 	// (GET /v1/configurations)
 	ListConfigurations(ctx context.Context, request ListConfigurationsRequestObject) (ListConfigurationsResponseObject, error)
@@ -6946,6 +10853,9 @@ type StrictServerInterface interface {
 	// CancelDeviceRelease Take a release back
 	// (POST /v1/devices/{serial}:cancel-release)
 	CancelDeviceRelease(ctx context.Context, request CancelDeviceReleaseRequestObject) (CancelDeviceReleaseResponseObject, error)
+	// DeprovisionDevice End a device's management
+	// (POST /v1/devices/{serial}:deprovision)
+	DeprovisionDevice(ctx context.Context, request DeprovisionDeviceRequestObject) (DeprovisionDeviceResponseObject, error)
 	// ExtendDeviceHold Change when a device's time in Setup Assistant is up
 	// (POST /v1/devices/{serial}:extend-hold)
 	ExtendDeviceHold(ctx context.Context, request ExtendDeviceHoldRequestObject) (ExtendDeviceHoldResponseObject, error)
@@ -6964,9 +10874,27 @@ type StrictServerInterface interface {
 	// RetryDevice Try a device's failed items again
 	// (POST /v1/devices/{serial}:retry)
 	RetryDevice(ctx context.Context, request RetryDeviceRequestObject) (RetryDeviceResponseObject, error)
+	// ReviewDevice Decide for whom a device is that somebody else signed in on
+	// (POST /v1/devices/{serial}:review)
+	ReviewDevice(ctx context.Context, request ReviewDeviceRequestObject) (ReviewDeviceResponseObject, error)
 	// UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
 	// (POST /v1/devices/{serial}:unassign-from-mdm)
 	UnassignDeviceFromMdm(ctx context.Context, request UnassignDeviceFromMdmRequestObject) (UnassignDeviceFromMdmResponseObject, error)
+	// AssignDevices Assign many devices
+	// (POST /v1/devices:assign)
+	AssignDevices(ctx context.Context, request AssignDevicesRequestObject) (AssignDevicesResponseObject, error)
+	// DeprovisionDevices End the management of many devices
+	// (POST /v1/devices:deprovision)
+	DeprovisionDevices(ctx context.Context, request DeprovisionDevicesRequestObject) (DeprovisionDevicesResponseObject, error)
+	// ReleaseDevices Release many devices for good
+	// (POST /v1/devices:release)
+	ReleaseDevices(ctx context.Context, request ReleaseDevicesRequestObject) (ReleaseDevicesResponseObject, error)
+	// UnassignDevices Take user and groups away from many devices
+	// (POST /v1/devices:unassign)
+	UnassignDevices(ctx context.Context, request UnassignDevicesRequestObject) (UnassignDevicesResponseObject, error)
+	// UnassignDevicesFromMdm Take many devices off their MDM servers in Apple Business Manager
+	// (POST /v1/devices:unassign-from-mdm)
+	UnassignDevicesFromMdm(ctx context.Context, request UnassignDevicesFromMdmRequestObject) (UnassignDevicesFromMdmResponseObject, error)
 	// ListGroups List groups
 	// (GET /v1/groups)
 	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
@@ -6979,6 +10907,27 @@ type StrictServerInterface interface {
 	// PutGroup Create or edit a group
 	// (PUT /v1/groups/{name})
 	PutGroup(ctx context.Context, request PutGroupRequestObject) (PutGroupResponseObject, error)
+	// ListOperations List what was done to many devices
+	// (GET /v1/operations)
+	ListOperations(ctx context.Context, request ListOperationsRequestObject) (ListOperationsResponseObject, error)
+	// GetOperation Show an operation and how far it is
+	// (GET /v1/operations/{id})
+	GetOperation(ctx context.Context, request GetOperationRequestObject) (GetOperationResponseObject, error)
+	// ListOperationRows List the rows of an operation, with their verdicts and what became of them
+	// (GET /v1/operations/{id}/results)
+	ListOperationRows(ctx context.Context, request ListOperationRowsRequestObject) (ListOperationRowsResponseObject, error)
+	// CancelOperation End an operation
+	// (POST /v1/operations/{id}:cancel)
+	CancelOperation(ctx context.Context, request CancelOperationRequestObject) (CancelOperationResponseObject, error)
+	// PauseOperation Pause an operation
+	// (POST /v1/operations/{id}:pause)
+	PauseOperation(ctx context.Context, request PauseOperationRequestObject) (PauseOperationResponseObject, error)
+	// ResumeOperation Have an operation go on
+	// (POST /v1/operations/{id}:resume)
+	ResumeOperation(ctx context.Context, request ResumeOperationRequestObject) (ResumeOperationResponseObject, error)
+	// UndoOperation Take an operation back
+	// (POST /v1/operations/{id}:undo)
+	UndoOperation(ctx context.Context, request UndoOperationRequestObject) (UndoOperationResponseObject, error)
 	// ListPeople List people
 	// (GET /v1/people)
 	ListPeople(ctx context.Context, request ListPeopleRequestObject) (ListPeopleResponseObject, error)
@@ -6991,6 +10940,12 @@ type StrictServerInterface interface {
 	// PutPerson Edit a person
 	// (PUT /v1/people/{id})
 	PutPerson(ctx context.Context, request PutPersonRequestObject) (PutPersonResponseObject, error)
+	// ImportPeople Make many people known from a CSV file
+	// (POST /v1/people:import)
+	ImportPeople(ctx context.Context, request ImportPeopleRequestObject) (ImportPeopleResponseObject, error)
+	// ListReservations List devices that are assigned and not there yet
+	// (GET /v1/reservations)
+	ListReservations(ctx context.Context, request ListReservationsRequestObject) (ListReservationsResponseObject, error)
 	// ListTokens List tokens
 	// (GET /v1/tokens)
 	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
@@ -7000,6 +10955,39 @@ type StrictServerInterface interface {
 	// RevokeToken Revoke a token
 	// (DELETE /v1/tokens/{id})
 	RevokeToken(ctx context.Context, request RevokeTokenRequestObject) (RevokeTokenResponseObject, error)
+	// ListUnassignImports List files of unassignments
+	// (GET /v1/unassign-imports)
+	ListUnassignImports(ctx context.Context, request ListUnassignImportsRequestObject) (ListUnassignImportsResponseObject, error)
+	// CreateUnassignImport Upload a file of unassignments
+	// (POST /v1/unassign-imports)
+	CreateUnassignImport(ctx context.Context, request CreateUnassignImportRequestObject) (CreateUnassignImportResponseObject, error)
+	// GetUnassignImportTemplate Download an empty file of unassignments
+	// (GET /v1/unassign-imports/template)
+	GetUnassignImportTemplate(ctx context.Context, request GetUnassignImportTemplateRequestObject) (GetUnassignImportTemplateResponseObject, error)
+	// GetUnassignImport Show an import and how far it is
+	// (GET /v1/unassign-imports/{id})
+	GetUnassignImport(ctx context.Context, request GetUnassignImportRequestObject) (GetUnassignImportResponseObject, error)
+	// GetUnassignImportResult Download the file again, with what was thought and became of each row
+	// (GET /v1/unassign-imports/{id}/result)
+	GetUnassignImportResult(ctx context.Context, request GetUnassignImportResultRequestObject) (GetUnassignImportResultResponseObject, error)
+	// ListUnassignImportRows List the rows of an import, with their verdicts and what became of them
+	// (GET /v1/unassign-imports/{id}/rows)
+	ListUnassignImportRows(ctx context.Context, request ListUnassignImportRowsRequestObject) (ListUnassignImportRowsResponseObject, error)
+	// ApplyUnassignImport Apply a file that was checked
+	// (POST /v1/unassign-imports/{id}:apply)
+	ApplyUnassignImport(ctx context.Context, request ApplyUnassignImportRequestObject) (ApplyUnassignImportResponseObject, error)
+	// CancelUnassignImport End an import
+	// (POST /v1/unassign-imports/{id}:cancel)
+	CancelUnassignImport(ctx context.Context, request CancelUnassignImportRequestObject) (CancelUnassignImportResponseObject, error)
+	// PauseUnassignImport Pause an import
+	// (POST /v1/unassign-imports/{id}:pause)
+	PauseUnassignImport(ctx context.Context, request PauseUnassignImportRequestObject) (PauseUnassignImportResponseObject, error)
+	// ResumeUnassignImport Have an import go on
+	// (POST /v1/unassign-imports/{id}:resume)
+	ResumeUnassignImport(ctx context.Context, request ResumeUnassignImportRequestObject) (ResumeUnassignImportResponseObject, error)
+	// UndoUnassignImport Take an import back
+	// (POST /v1/unassign-imports/{id}:undo)
+	UndoUnassignImport(ctx context.Context, request UndoUnassignImportRequestObject) (UndoUnassignImportResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -7539,6 +11527,310 @@ func (sh *strictHandler) PutApp(ctx echo.Context, name Name, params PutAppParams
 		return err
 	} else if validResponse, ok := response.(PutAppResponseObject); ok {
 		return validResponse.VisitPutAppResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAssignmentImports operation middleware
+func (sh *strictHandler) ListAssignmentImports(ctx echo.Context, params ListAssignmentImportsParams) error {
+	var request ListAssignmentImportsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAssignmentImports(ctx.Request().Context(), request.(ListAssignmentImportsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAssignmentImports")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAssignmentImportsResponseObject); ok {
+		return validResponse.VisitListAssignmentImportsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateAssignmentImport operation middleware
+func (sh *strictHandler) CreateAssignmentImport(ctx echo.Context, params CreateAssignmentImportParams) error {
+	var request CreateAssignmentImportRequestObject
+
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateAssignmentImport(ctx.Request().Context(), request.(CreateAssignmentImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateAssignmentImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateAssignmentImportResponseObject); ok {
+		return validResponse.VisitCreateAssignmentImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAssignmentImportTemplate operation middleware
+func (sh *strictHandler) GetAssignmentImportTemplate(ctx echo.Context) error {
+	var request GetAssignmentImportTemplateRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAssignmentImportTemplate(ctx.Request().Context(), request.(GetAssignmentImportTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAssignmentImportTemplate")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAssignmentImportTemplateResponseObject); ok {
+		return validResponse.VisitGetAssignmentImportTemplateResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAssignmentImport operation middleware
+func (sh *strictHandler) GetAssignmentImport(ctx echo.Context, id ID) error {
+	var request GetAssignmentImportRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAssignmentImport(ctx.Request().Context(), request.(GetAssignmentImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAssignmentImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAssignmentImportResponseObject); ok {
+		return validResponse.VisitGetAssignmentImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAssignmentImportResult operation middleware
+func (sh *strictHandler) GetAssignmentImportResult(ctx echo.Context, id ID) error {
+	var request GetAssignmentImportResultRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAssignmentImportResult(ctx.Request().Context(), request.(GetAssignmentImportResultRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAssignmentImportResult")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAssignmentImportResultResponseObject); ok {
+		return validResponse.VisitGetAssignmentImportResultResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAssignmentImportRows operation middleware
+func (sh *strictHandler) ListAssignmentImportRows(ctx echo.Context, id ID, params ListAssignmentImportRowsParams) error {
+	var request ListAssignmentImportRowsRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAssignmentImportRows(ctx.Request().Context(), request.(ListAssignmentImportRowsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAssignmentImportRows")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAssignmentImportRowsResponseObject); ok {
+		return validResponse.VisitListAssignmentImportRowsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ApplyAssignmentImport operation middleware
+func (sh *strictHandler) ApplyAssignmentImport(ctx echo.Context, id ID, params ApplyAssignmentImportParams) error {
+	var request ApplyAssignmentImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body ApplyAssignmentImportJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ApplyAssignmentImport(ctx.Request().Context(), request.(ApplyAssignmentImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApplyAssignmentImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ApplyAssignmentImportResponseObject); ok {
+		return validResponse.VisitApplyAssignmentImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelAssignmentImport operation middleware
+func (sh *strictHandler) CancelAssignmentImport(ctx echo.Context, id ID, params CancelAssignmentImportParams) error {
+	var request CancelAssignmentImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelAssignmentImport(ctx.Request().Context(), request.(CancelAssignmentImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelAssignmentImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelAssignmentImportResponseObject); ok {
+		return validResponse.VisitCancelAssignmentImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseAssignmentImport operation middleware
+func (sh *strictHandler) PauseAssignmentImport(ctx echo.Context, id ID, params PauseAssignmentImportParams) error {
+	var request PauseAssignmentImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseAssignmentImport(ctx.Request().Context(), request.(PauseAssignmentImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseAssignmentImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseAssignmentImportResponseObject); ok {
+		return validResponse.VisitPauseAssignmentImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeAssignmentImport operation middleware
+func (sh *strictHandler) ResumeAssignmentImport(ctx echo.Context, id ID, params ResumeAssignmentImportParams) error {
+	var request ResumeAssignmentImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeAssignmentImport(ctx.Request().Context(), request.(ResumeAssignmentImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeAssignmentImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeAssignmentImportResponseObject); ok {
+		return validResponse.VisitResumeAssignmentImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UndoAssignmentImport operation middleware
+func (sh *strictHandler) UndoAssignmentImport(ctx echo.Context, id ID, params UndoAssignmentImportParams) error {
+	var request UndoAssignmentImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UndoAssignmentImport(ctx.Request().Context(), request.(UndoAssignmentImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UndoAssignmentImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UndoAssignmentImportResponseObject); ok {
+		return validResponse.VisitUndoAssignmentImportResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -8224,6 +12516,55 @@ func (sh *strictHandler) CancelDeviceRelease(ctx echo.Context, serial Serial, pa
 	return nil
 }
 
+// DeprovisionDevice operation middleware
+func (sh *strictHandler) DeprovisionDevice(ctx echo.Context, serial Serial, params DeprovisionDeviceParams) error {
+	var request DeprovisionDeviceRequestObject
+
+	request.Serial = serial
+	request.Params = params
+
+	var body DeprovisionDeviceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeprovisionDevice(ctx.Request().Context(), request.(DeprovisionDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeprovisionDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeprovisionDeviceResponseObject); ok {
+		return validResponse.VisitDeprovisionDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ExtendDeviceHold operation middleware
 func (sh *strictHandler) ExtendDeviceHold(ctx echo.Context, serial Serial, params ExtendDeviceHoldParams) error {
 	var request ExtendDeviceHoldRequestObject
@@ -8449,6 +12790,55 @@ func (sh *strictHandler) RetryDevice(ctx echo.Context, serial Serial, params Ret
 	return nil
 }
 
+// ReviewDevice operation middleware
+func (sh *strictHandler) ReviewDevice(ctx echo.Context, serial Serial, params ReviewDeviceParams) error {
+	var request ReviewDeviceRequestObject
+
+	request.Serial = serial
+	request.Params = params
+
+	var body ReviewDeviceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReviewDevice(ctx.Request().Context(), request.(ReviewDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReviewDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReviewDeviceResponseObject); ok {
+		return validResponse.VisitReviewDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // UnassignDeviceFromMdm operation middleware
 func (sh *strictHandler) UnassignDeviceFromMdm(ctx echo.Context, serial Serial, params UnassignDeviceFromMdmParams) error {
 	var request UnassignDeviceFromMdmRequestObject
@@ -8469,6 +12859,246 @@ func (sh *strictHandler) UnassignDeviceFromMdm(ctx echo.Context, serial Serial, 
 		return err
 	} else if validResponse, ok := response.(UnassignDeviceFromMdmResponseObject); ok {
 		return validResponse.VisitUnassignDeviceFromMdmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AssignDevices operation middleware
+func (sh *strictHandler) AssignDevices(ctx echo.Context, params AssignDevicesParams) error {
+	var request AssignDevicesRequestObject
+
+	request.Params = params
+
+	var body AssignDevicesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AssignDevices(ctx.Request().Context(), request.(AssignDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AssignDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AssignDevicesResponseObject); ok {
+		return validResponse.VisitAssignDevicesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeprovisionDevices operation middleware
+func (sh *strictHandler) DeprovisionDevices(ctx echo.Context, params DeprovisionDevicesParams) error {
+	var request DeprovisionDevicesRequestObject
+
+	request.Params = params
+
+	var body DeprovisionDevicesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeprovisionDevices(ctx.Request().Context(), request.(DeprovisionDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeprovisionDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeprovisionDevicesResponseObject); ok {
+		return validResponse.VisitDeprovisionDevicesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReleaseDevices operation middleware
+func (sh *strictHandler) ReleaseDevices(ctx echo.Context, params ReleaseDevicesParams) error {
+	var request ReleaseDevicesRequestObject
+
+	request.Params = params
+
+	var body ReleaseDevicesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReleaseDevices(ctx.Request().Context(), request.(ReleaseDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReleaseDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReleaseDevicesResponseObject); ok {
+		return validResponse.VisitReleaseDevicesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UnassignDevices operation middleware
+func (sh *strictHandler) UnassignDevices(ctx echo.Context, params UnassignDevicesParams) error {
+	var request UnassignDevicesRequestObject
+
+	request.Params = params
+
+	var body UnassignDevicesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UnassignDevices(ctx.Request().Context(), request.(UnassignDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnassignDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UnassignDevicesResponseObject); ok {
+		return validResponse.VisitUnassignDevicesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UnassignDevicesFromMdm operation middleware
+func (sh *strictHandler) UnassignDevicesFromMdm(ctx echo.Context, params UnassignDevicesFromMdmParams) error {
+	var request UnassignDevicesFromMdmRequestObject
+
+	request.Params = params
+
+	var body UnassignDevicesFromMdmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UnassignDevicesFromMdm(ctx.Request().Context(), request.(UnassignDevicesFromMdmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnassignDevicesFromMdm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UnassignDevicesFromMdmResponseObject); ok {
+		return validResponse.VisitUnassignDevicesFromMdmResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -8594,6 +13224,186 @@ func (sh *strictHandler) PutGroup(ctx echo.Context, name Name, params PutGroupPa
 		return err
 	} else if validResponse, ok := response.(PutGroupResponseObject); ok {
 		return validResponse.VisitPutGroupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListOperations operation middleware
+func (sh *strictHandler) ListOperations(ctx echo.Context, params ListOperationsParams) error {
+	var request ListOperationsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListOperations(ctx.Request().Context(), request.(ListOperationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListOperations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListOperationsResponseObject); ok {
+		return validResponse.VisitListOperationsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetOperation operation middleware
+func (sh *strictHandler) GetOperation(ctx echo.Context, id ID) error {
+	var request GetOperationRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetOperation(ctx.Request().Context(), request.(GetOperationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetOperation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetOperationResponseObject); ok {
+		return validResponse.VisitGetOperationResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListOperationRows operation middleware
+func (sh *strictHandler) ListOperationRows(ctx echo.Context, id ID, params ListOperationRowsParams) error {
+	var request ListOperationRowsRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListOperationRows(ctx.Request().Context(), request.(ListOperationRowsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListOperationRows")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListOperationRowsResponseObject); ok {
+		return validResponse.VisitListOperationRowsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelOperation operation middleware
+func (sh *strictHandler) CancelOperation(ctx echo.Context, id ID, params CancelOperationParams) error {
+	var request CancelOperationRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelOperation(ctx.Request().Context(), request.(CancelOperationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelOperation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelOperationResponseObject); ok {
+		return validResponse.VisitCancelOperationResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseOperation operation middleware
+func (sh *strictHandler) PauseOperation(ctx echo.Context, id ID, params PauseOperationParams) error {
+	var request PauseOperationRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseOperation(ctx.Request().Context(), request.(PauseOperationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseOperation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseOperationResponseObject); ok {
+		return validResponse.VisitPauseOperationResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeOperation operation middleware
+func (sh *strictHandler) ResumeOperation(ctx echo.Context, id ID, params ResumeOperationParams) error {
+	var request ResumeOperationRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeOperation(ctx.Request().Context(), request.(ResumeOperationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeOperation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeOperationResponseObject); ok {
+		return validResponse.VisitResumeOperationResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UndoOperation operation middleware
+func (sh *strictHandler) UndoOperation(ctx echo.Context, id ID, params UndoOperationParams) error {
+	var request UndoOperationRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UndoOperation(ctx.Request().Context(), request.(UndoOperationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UndoOperation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UndoOperationResponseObject); ok {
+		return validResponse.VisitUndoOperationResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -8747,6 +13557,58 @@ func (sh *strictHandler) PutPerson(ctx echo.Context, id ID, params PutPersonPara
 	return nil
 }
 
+// ImportPeople operation middleware
+func (sh *strictHandler) ImportPeople(ctx echo.Context, params ImportPeopleParams) error {
+	var request ImportPeopleRequestObject
+
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportPeople(ctx.Request().Context(), request.(ImportPeopleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportPeople")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ImportPeopleResponseObject); ok {
+		return validResponse.VisitImportPeopleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListReservations operation middleware
+func (sh *strictHandler) ListReservations(ctx echo.Context, params ListReservationsParams) error {
+	var request ListReservationsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListReservations(ctx.Request().Context(), request.(ListReservationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListReservations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListReservationsResponseObject); ok {
+		return validResponse.VisitListReservationsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListTokens operation middleware
 func (sh *strictHandler) ListTokens(ctx echo.Context, params ListTokensParams) error {
 	var request ListTokensRequestObject
@@ -8840,6 +13702,310 @@ func (sh *strictHandler) RevokeToken(ctx echo.Context, id ID, params RevokeToken
 		return err
 	} else if validResponse, ok := response.(RevokeTokenResponseObject); ok {
 		return validResponse.VisitRevokeTokenResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListUnassignImports operation middleware
+func (sh *strictHandler) ListUnassignImports(ctx echo.Context, params ListUnassignImportsParams) error {
+	var request ListUnassignImportsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUnassignImports(ctx.Request().Context(), request.(ListUnassignImportsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUnassignImports")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListUnassignImportsResponseObject); ok {
+		return validResponse.VisitListUnassignImportsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateUnassignImport operation middleware
+func (sh *strictHandler) CreateUnassignImport(ctx echo.Context, params CreateUnassignImportParams) error {
+	var request CreateUnassignImportRequestObject
+
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateUnassignImport(ctx.Request().Context(), request.(CreateUnassignImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateUnassignImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateUnassignImportResponseObject); ok {
+		return validResponse.VisitCreateUnassignImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetUnassignImportTemplate operation middleware
+func (sh *strictHandler) GetUnassignImportTemplate(ctx echo.Context) error {
+	var request GetUnassignImportTemplateRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUnassignImportTemplate(ctx.Request().Context(), request.(GetUnassignImportTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUnassignImportTemplate")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetUnassignImportTemplateResponseObject); ok {
+		return validResponse.VisitGetUnassignImportTemplateResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetUnassignImport operation middleware
+func (sh *strictHandler) GetUnassignImport(ctx echo.Context, id ID) error {
+	var request GetUnassignImportRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUnassignImport(ctx.Request().Context(), request.(GetUnassignImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUnassignImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetUnassignImportResponseObject); ok {
+		return validResponse.VisitGetUnassignImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetUnassignImportResult operation middleware
+func (sh *strictHandler) GetUnassignImportResult(ctx echo.Context, id ID) error {
+	var request GetUnassignImportResultRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUnassignImportResult(ctx.Request().Context(), request.(GetUnassignImportResultRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUnassignImportResult")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetUnassignImportResultResponseObject); ok {
+		return validResponse.VisitGetUnassignImportResultResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListUnassignImportRows operation middleware
+func (sh *strictHandler) ListUnassignImportRows(ctx echo.Context, id ID, params ListUnassignImportRowsParams) error {
+	var request ListUnassignImportRowsRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUnassignImportRows(ctx.Request().Context(), request.(ListUnassignImportRowsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUnassignImportRows")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListUnassignImportRowsResponseObject); ok {
+		return validResponse.VisitListUnassignImportRowsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ApplyUnassignImport operation middleware
+func (sh *strictHandler) ApplyUnassignImport(ctx echo.Context, id ID, params ApplyUnassignImportParams) error {
+	var request ApplyUnassignImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body ApplyUnassignImportJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ApplyUnassignImport(ctx.Request().Context(), request.(ApplyUnassignImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApplyUnassignImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ApplyUnassignImportResponseObject); ok {
+		return validResponse.VisitApplyUnassignImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelUnassignImport operation middleware
+func (sh *strictHandler) CancelUnassignImport(ctx echo.Context, id ID, params CancelUnassignImportParams) error {
+	var request CancelUnassignImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelUnassignImport(ctx.Request().Context(), request.(CancelUnassignImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelUnassignImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelUnassignImportResponseObject); ok {
+		return validResponse.VisitCancelUnassignImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseUnassignImport operation middleware
+func (sh *strictHandler) PauseUnassignImport(ctx echo.Context, id ID, params PauseUnassignImportParams) error {
+	var request PauseUnassignImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseUnassignImport(ctx.Request().Context(), request.(PauseUnassignImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseUnassignImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseUnassignImportResponseObject); ok {
+		return validResponse.VisitPauseUnassignImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeUnassignImport operation middleware
+func (sh *strictHandler) ResumeUnassignImport(ctx echo.Context, id ID, params ResumeUnassignImportParams) error {
+	var request ResumeUnassignImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeUnassignImport(ctx.Request().Context(), request.(ResumeUnassignImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeUnassignImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeUnassignImportResponseObject); ok {
+		return validResponse.VisitResumeUnassignImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UndoUnassignImport operation middleware
+func (sh *strictHandler) UndoUnassignImport(ctx echo.Context, id ID, params UndoUnassignImportParams) error {
+	var request UndoUnassignImportRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UndoUnassignImport(ctx.Request().Context(), request.(UndoUnassignImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UndoUnassignImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UndoUnassignImportResponseObject); ok {
+		return validResponse.VisitUndoUnassignImportResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -45,6 +45,8 @@ type Config struct {
 	// MDM, Checkin, SCEP and Enroll are mounted at /mdm, /checkin, /scep and /enroll, and below; nil ones are not.
 	MDM, Checkin, SCEP, Enroll http.Handler
 	Build                      Build
+	// URL is where people reach the API; results of imports link to it. "" = links have no host.
+	URL string
 	// Log is [slog.Default] when nil.
 	Log *slog.Logger
 	// Registry has the metrics; nil makes a new one.

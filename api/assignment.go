@@ -42,7 +42,7 @@ func (r *rest) AssignDevice(ctx context.Context, q AssignDeviceRequestObject) (A
 }
 
 func wishOf(in AssignmentInput) intake.AssignmentWish {
-	w := intake.AssignmentWish{Groups: value(in.Groups), OwnedBy: string(value(in.OwnedBy))}
+	w := intake.AssignmentWish{Groups: value(in.Groups), OwnedBy: string(value(in.OwnedBy)), EffectiveAt: in.EffectiveAt, ReturnBy: in.ReturnBy, ExpectedBy: in.ExpectedBy}
 	if in.User != nil {
 		w.User = &provision.Person{Name: in.User.Name, Domain: value(in.User.Domain), Email: in.User.Email}
 	}

@@ -39,6 +39,7 @@ type operation struct {
 	parameters openapi3.Parameters
 	body       *openapi3.RequestBody
 	maxBody    int64
+	streaming  bool
 	produces   []string // media types of what succeeds; none = it has no body
 }
 
@@ -66,6 +67,9 @@ func newOperation(method string, item *openapi3.PathItem, op *openapi3.Operation
 	o := &operation{
 		id: op.OperationID, mutates: method != http.MethodGet, maxBody: maxJSON,
 		parameters: append(append(openapi3.Parameters{}, item.Parameters...), op.Parameters...),
+	}
+	if most, ok := streaming[op.OperationID]; ok {
+		o.streaming, o.maxBody = true, most
 	}
 	if op.RequestBody != nil {
 		o.body = op.RequestBody.Value

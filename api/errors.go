@@ -86,6 +86,20 @@ var meanings = map[provision.Code]meaning{
 	intake.ServerUnlinked:            {http.StatusConflict, "Server not linked"},
 	intake.ServerPaused:              {http.StatusConflict, "Server paused"},
 	intake.ServerWorks:               {http.StatusConflict, "Server works"},
+	provision.NotInReview:            {http.StatusConflict, "Nothing to review"},
+	store.OperationState:             {http.StatusConflict, "Not in this state"},
+	store.RowsInError:                {http.StatusConflict, "Rows in error"},
+	store.NotUndoable:                {http.StatusConflict, "Can't be undone"},
+	store.ImportDuplicate:            {http.StatusConflict, "Uploaded before"},
+	store.ConfirmationInvalid:        {http.StatusConflict, "Confirmation invalid"},
+	intake.ConfirmationRequired:      {http.StatusPreconditionRequired, "To be confirmed"},
+	intake.ConfirmationCount:         {http.StatusUnprocessableEntity, "Number does not match"},
+	intake.TooManyDevices:            {http.StatusUnprocessableEntity, "Too many devices"},
+	intake.NoDevices:                 {http.StatusUnprocessableEntity, "No devices"},
+	intake.ImportUnreadable:          {http.StatusUnprocessableEntity, "File can't be imported"},
+	intake.AssignmentTimeInvalid:     {http.StatusUnprocessableEntity, "Invalid time"},
+	provision.ReviewInvalid:          {http.StatusUnprocessableEntity, "Invalid choice"},
+	provision.DeprovisionInvalid:     {http.StatusUnprocessableEntity, "Invalid deprovisioning"},
 	store.ABMTokenOther:              {http.StatusConflict, "Server token of another server"},
 	codeKeyInUse:                     {http.StatusConflict, "Request under way"},
 	provision.SignInStateInvalid:     {http.StatusConflict, "Another sign-in"},
@@ -145,6 +159,8 @@ type fault struct {
 	detail string
 	fields []fieldFault
 	header map[string]string
+	// confirm says how to have what was refused done.
+	confirm *Confirmation
 }
 
 type fieldFault struct{ field, detail string }
@@ -174,9 +190,14 @@ func faultOf(err error) *fault {
 	var rule *provision.Error
 	var tooLarge *http.MaxBytesError
 	var fromEcho *echo.HTTPError
+	var confirm *intake.ConfirmationError
 	switch {
 	case errors.As(err, &known):
 		return known
+	case errors.As(err, &confirm):
+		f := faultf(confirm.Why.Code, "%s", confirm.Why.Message)
+		f.confirm = renderConfirmation(confirm)
+		return f
 	case errors.As(err, &rule):
 		f := faultf(rule.Code, "%s", rule.Message)
 		for _, e := range append([]*provision.Error{rule}, rule.Others...) {
@@ -232,6 +253,7 @@ func (f *fault) problem(requestID string) Problem {
 		Type: explained + string(f.code), Title: title, Status: status, Detail: f.detail, Code: string(f.code),
 		Instance: "urn:muster:request:" + requestID, RequestId: requestID,
 	}
+	p.Confirmation = f.confirm
 	if len(f.fields) > 0 {
 		list := make([]struct {
 			Detail string `json:"detail"`

@@ -6,7 +6,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +20,9 @@ import (
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 )
+
+// uploads are taken as streams, and recognised by their content instead of a key.
+var uploads = map[string]bool{"createAssignmentImport": true, "createUnassignImport": true}
 
 func TestEachOperationRefusesWhatTheContractDoesNotKnow(t *testing.T) {
 	s := serve(t)
@@ -32,13 +37,14 @@ func TestEachOperationRefusesWhatTheContractDoesNotKnow(t *testing.T) {
 		}
 		p := send(func(r *request) { r.path += "?stauts=Enrolled" }).fails(400, "invalid_parameter")
 		require.Equal(t, []string{"stauts"}, fields(p))
-		if media := s.media(id); media != "" {
+		if media := s.media(id); len(media) > 0 {
 			p = send(func(r *request) { r.header = map[string]string{"Accept": "image/png"} }).fails(406, "not_acceptable")
-			require.Equal(t, "The answer would be "+media+", which Accept excludes.", p.Detail, id)
-			send(func(r *request) { r.header = map[string]string{"Accept": media + ";q=0, image/*"} }).fails(406, "not_acceptable")
+			require.Equal(t, "The answer would be "+strings.Join(media, " or ")+", which Accept excludes.", p.Detail, id)
+			refused := strings.Join(media, ";q=0, ") + ";q=0, image/*"
+			send(func(r *request) { r.header = map[string]string{"Accept": refused} }).fails(406, "not_acceptable")
 		}
 		send(func(r *request) { r.path += "%00" }).fails(400, "invalid_parameter")
-		if method == http.MethodGet {
+		if method == http.MethodGet || uploads[id] {
 			return
 		}
 		p = send(func(r *request) { r.header = map[string]string{"Idempotency-Key": "no blanks"} }).fails(400, "invalid_parameter")
@@ -46,9 +52,9 @@ func TestEachOperationRefusesWhatTheContractDoesNotKnow(t *testing.T) {
 	})
 }
 
-// media is the type of what an operation answers when it succeeds, "" if that has no body.
-func (s *server) media(id string) string {
-	found := ""
+// media are the types of what an operation answers when it succeeds; none if that has no body.
+func (s *server) media(id string) []string {
+	var found []string
 	for _, item := range s.doc.Paths.Map() {
 		for _, op := range item.Operations() {
 			if op.OperationID != id {
@@ -56,9 +62,7 @@ func (s *server) media(id string) string {
 			}
 			for _, status := range []string{"200", "201", "202"} {
 				if r := op.Responses.Value(status); r != nil {
-					for media := range r.Value.Content {
-						found = media
-					}
+					found = slices.Sorted(maps.Keys(r.Value.Content))
 				}
 			}
 		}
@@ -129,6 +133,9 @@ func TestEachBodyIsHeldAgainstTheContract(t *testing.T) {
 			s.send(request{method: method, path: path, body: "<a/>", media: "text/xml"}).fails(415, "unsupported_media_type")
 			if op.RequestBody.Value.Content.Get("application/json") == nil {
 				for media := range op.RequestBody.Value.Content {
+					if uploads[op.OperationID] {
+						continue // a gigabyte is more than a test should send
+					}
 					s.send(request{method: method, path: path, body: make([]byte, 5<<20+1), media: media}).fails(413, provision.PayloadTooLarge)
 				}
 				continue
@@ -144,7 +151,7 @@ func TestEachBodyIsHeldAgainstTheContract(t *testing.T) {
 			s.send(request{method: method, path: path, body: `{}`, media: "application/json; charset=utf-8"}).status422OrDone()
 		}
 	}
-	require.Equal(t, 17, checked, "bodies in the contract")
+	require.Equal(t, 29, checked, "bodies in the contract")
 }
 
 func (a answer) status422OrDone() {

@@ -48,8 +48,14 @@ func (g *gate) bounded(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			c.Set(routeKey, o.id)
-			ctx, cancel := context.WithTimeout(c.Request().Context(), g.config.RequestTimeout)
+			limit := g.config.RequestTimeout
+			if o.streaming {
+				limit = streamLimit
+				stream(c)
+			}
+			ctx, cancel := context.WithTimeout(c.Request().Context(), limit)
 			defer cancel()
+			ctx = context.WithValue(ctx, acceptKey{}, strings.Join(c.Request().Header.Values("Accept"), ","))
 			r := c.Request().WithContext(ctx)
 			r.Body = http.MaxBytesReader(c.Response(), r.Body, o.maxBody)
 			c.SetRequest(r)

@@ -53,3 +53,9 @@ func personOf(id string, in PersonInput) provision.Person {
 func renderPerson(p provision.Person) Person {
 	return Person{Id: p.ID, Name: p.Name, Domain: p.Domain, Email: p.Email, Technician: p.Technician}
 }
+
+// ImportPeople answers POST /v1/people:import.
+func (r *rest) ImportPeople(ctx context.Context, q ImportPeopleRequestObject) (ImportPeopleResponseObject, error) {
+	n, err := r.Intake.ImportPeople(ctx, interruptible{q.Body})
+	return ImportPeople200JSONResponse{People: n}, err
+}

@@ -32,7 +32,7 @@ func (g *gate) repeatable(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			key := c.Request().Header.Get(keyHeader)
-			if !o.mutates || key == "" {
+			if !o.mutates || key == "" || o.streaming { // a file is recognised by its content
 				return next(c)
 			}
 			who, _ := callerOf(c.Request().Context())

@@ -54,6 +54,8 @@ func (r *rest) renderDevice(row store.DeviceRow) Device {
 	if row.Status() == provision.StatusEnrolled {
 		d.EnrolledAt = when(row.Enrolled.Mark)
 	}
+	d.PlannedAssignment, d.Review, d.Deprovision, d.ExpectedBy = renderPlanned(row), renderReview(row), renderDeprovision(row.Device), row.ExpectedBy
+	d.Overdue = given(row.Device.Overdue(r.DB.Now()))
 	if row.UnassignWanted() {
 		d.UnassignAskedAt = when(row.UnassignAsked)
 	}
@@ -68,7 +70,8 @@ func renderAssignment(r store.DeviceRow) *Assignment {
 	return &Assignment{
 		User: renderRef(r.User), Technician: renderRef(r.Technician), Groups: append([]string{}, a.Groups...),
 		OwnedBy: OwnedBy(a.OwnedBy), Complete: a.Complete(), Source: string(r.AssignedFrom), Actor: r.AssignedBy,
-		At: r.AssignmentMark.At, Version: intake.AssignmentVersion(r.Device),
+		At: r.AssignmentMark.At, Version: intake.AssignmentVersion(r.Device), ReturnBy: a.ReturnBy,
+		Origin: &Origin{Source: string(r.AssignedFrom), Actor: r.AssignedBy, Operation: given(r.AssignedIn), Line: given(r.AssignedLine)},
 	}
 }
 

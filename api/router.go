@@ -20,7 +20,7 @@ type router struct {
 // POST registers a handler; the generated code escapes the colon of a verb.
 func (r *router) POST(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
 	base, verb, ok := strings.Cut(path, `\:`)
-	if !ok {
+	if last := base[strings.LastIndexByte(base, '/')+1:]; !ok || !strings.HasPrefix(last, ":") {
 		return r.Echo.POST(path, h, m...)
 	}
 	for i := len(m) - 1; i >= 0; i-- {

@@ -159,6 +159,9 @@ type Fact struct {
 	// Until is a new deadline (ExtendHold), the one whose passing led to a Stuck, when to nudge or to ask Apple again at the
 	// earliest, or when a SignInHeld is decided without an operator.
 	Until *time.Time `json:"until,omitempty"`
+	// Operation is the import, or the operation on many devices, that the fact is part of; Line the row there, from 1.
+	Operation string `json:"operation,omitempty"`
+	Line      int64  `json:"line,omitempty"`
 	// Choice is how a SignInHeld is decided when nobody does, or how a Deprovision is carried out.
 	Choice string `json:"choice,omitempty"`
 }
@@ -230,8 +233,9 @@ func (v Verdict) Equal(o Verdict) bool {
 
 // Delivery is a fact on its way to its device's workflow.
 type Delivery struct {
-	Serial string
-	Fact   Fact
+	Serial   string
+	Fact     Fact
+	Priority Priority
 	// Over: the device was released by us since, so the fact must not begin a new workflow.
 	Over bool
 	// Device is the device as stored when the fact was claimed, for a workflow that begins with it: facts of earlier, such

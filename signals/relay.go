@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,9 @@ const (
 	claims = 3
 	// claimSize keeps every caller busy for a few rounds, and is small enough for an urgent fact to come to its turn soon.
 	claimSize = 32
+	// bulkSize is that of a claim after one that held facts of a bulk change. There may be a hundred thousand more, each of
+	// which begins a workflow; a person's fact waits for all that are claimed already, and shall be there within a second.
+	bulkSize = 4
 	// callLimit bounds one signal. Temporal answers in milliseconds; what takes this long is down.
 	callLimit = 5 * time.Second
 	// claimLimit is when a claim with much to deliver is given back, so that no transaction stays open for long.
@@ -99,6 +103,8 @@ type run struct {
 	// news is filled when there may be facts to claim.
 	news               chan struct{}
 	temporal, database *health
+	// bulk: the last claim held facts of a bulk change.
+	bulk atomic.Bool
 }
 
 func (r *run) wake() {
@@ -143,6 +149,9 @@ func (r *run) await(ctx context.Context) bool {
 
 func (r *run) claimOnce(ctx context.Context, pass func()) {
 	limit := claimSize
+	if r.bulk.Load() {
+		limit = bulkSize
+	}
 	if r.temporal.down() {
 		limit, pass = callers, func() {}
 	}
@@ -150,6 +159,7 @@ func (r *run) claimOnce(ctx context.Context, pass func()) {
 		if count(devices) >= limit {
 			r.wake() // there may be more
 		}
+		r.bulk.Store(holdsBulk(devices))
 		pass()
 		return r.deliver(ctx, devices)
 	})
@@ -163,6 +173,17 @@ func (r *run) claimOnce(ctx context.Context, pass func()) {
 	if err != nil && claimed > 0 {
 		r.meters.unmarked.Add(float64(claimed))
 	}
+}
+
+func holdsBulk(devices [][]provision.Delivery) bool {
+	for _, facts := range devices {
+		for _, d := range facts {
+			if d.Priority == provision.Bulk {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func count(devices [][]provision.Delivery) int {

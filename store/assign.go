@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,6 +20,8 @@ type Wish struct {
 	Groups      []string
 	OwnedBy     string
 	Requirement string
+	// EffectiveAt and ReturnBy are those of [provision.Assignment].
+	EffectiveAt, ReturnBy *time.Time
 }
 
 // Assign finds out which people and groups are meant, locks the device, creating it when it is not known, and runs
@@ -39,7 +42,7 @@ func (db *DB) Assign(ctx context.Context, serial string, w Wish, change func(con
 }
 
 func (db *DB) resolve(ctx context.Context, tx pgx.Tx, w Wish) (provision.Assignment, error) {
-	a := provision.Assignment{OwnedBy: w.OwnedBy, Requirement: w.Requirement}
+	a := provision.Assignment{OwnedBy: w.OwnedBy, Requirement: w.Requirement, EffectiveAt: w.EffectiveAt, ReturnBy: w.ReturnBy}
 	var err error
 	if a.Groups, err = existingGroups(ctx, tx, w.Groups); err != nil {
 		return a, err

@@ -94,6 +94,17 @@ func (c *Change) SaveInformation(ctx context.Context, i Information) error {
 	return c.flush(ctx)
 }
 
+const setExpected = `
+UPDATE devices
+SET expected_by = $2,
+    expected_alerted = false
+WHERE serial = $1 AND expected_by IS DISTINCT FROM $2`
+
+// Expect notes the day by which a device that isn't there yet shall be.
+func (c *Change) Expect(by time.Time) {
+	c.later.Queue(setExpected, c.Device.Serial, by)
+}
+
 const serialOfUDID = `
 SELECT serial
 FROM devices

@@ -20,6 +20,12 @@ type DeviceRow struct {
 	// AssignedBy and AssignedFrom are actor and source of the newest assignment.
 	AssignedBy   string
 	AssignedFrom provision.Source
+	// AssignedIn is the import or operation that it was part of, and AssignedLine the row there.
+	AssignedIn   string
+	AssignedLine int64
+	// Others are further people whom the device is about: of an assignment for later, and who signed in.
+	Others     []provision.Person
+	ExpectedBy *time.Time
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 	Version      int64
@@ -45,7 +51,13 @@ type DeviceFilter struct {
 const devices = `
 SELECT d.state, d.name, d.model, d.product_name, d.os_version, d.build_version,
     u.id, u.name, u.domain, u.email, u.technician, t.id, t.name, t.domain, t.email, t.technician,
-    coalesce(e.actor, ''), coalesce(e.source, ''), d.created_at, d.updated_at, d.version
+    coalesce(e.actor, ''), coalesce(e.source, ''), coalesce(e.payload ->> 'operation', ''),
+    coalesce((e.payload ->> 'line')::bigint, 0), d.expected_by, (
+        SELECT jsonb_agg(jsonb_build_object('ID', p.id, 'Name', p.name, 'Domain', p.domain, 'Email', p.email, 'Technician', p.technician))
+        FROM people p
+        WHERE p.id IN (d.state -> 'planned' ->> 'user_id', d.state -> 'planned' ->> 'technician_id',
+            d.state -> 'review' -> 'signed_in' ->> 'user_id')
+    ), d.created_at, d.updated_at, d.version
 FROM devices d
     LEFT JOIN people u ON u.id = d.user_id
     LEFT JOIN people t ON t.id = d.technician_id
@@ -57,9 +69,24 @@ func scanDevice(row pgx.CollectableRow) (DeviceRow, error) {
 	var u, t nullPerson
 	err := row.Scan(&r.Device, &r.Name, &r.Model, &r.ProductName, &r.OSVersion, &r.BuildVersion,
 		&u.id, &u.name, &u.domain, &u.email, &u.technician, &t.id, &t.name, &t.domain, &t.email, &t.technician,
-		&r.AssignedBy, &r.AssignedFrom, &r.CreatedAt, &r.UpdatedAt, &r.Version)
+		&r.AssignedBy, &r.AssignedFrom, &r.AssignedIn, &r.AssignedLine, &r.ExpectedBy, &r.Others, &r.CreatedAt, &r.UpdatedAt, &r.Version)
 	r.User, r.Technician = u.person(), t.person()
 	return r, err
+}
+
+// Person is one of the people whom the device is about; nil when it is nobody.
+func (r DeviceRow) Person(id string) *provision.Person {
+	for _, p := range []*provision.Person{r.User, r.Technician} {
+		if p != nil && p.ID == id {
+			return p
+		}
+	}
+	for i := range r.Others {
+		if r.Others[i].ID == id {
+			return &r.Others[i]
+		}
+	}
+	return nil
 }
 
 type nullPerson struct {
@@ -93,12 +120,16 @@ func (f DeviceFilter) conditions() string {
 	return strings.Join(where, " AND ")
 }
 
-// Devices lists devices by serial number.
-func (db *DB) Devices(ctx context.Context, f DeviceFilter) ([]DeviceRow, error) {
-	rows, err := db.pool.Query(ctx, devices+f.conditions()+` ORDER BY d.serial LIMIT @limit`, pgx.NamedArgs{
+func (f DeviceFilter) args() pgx.NamedArgs {
+	return pgx.NamedArgs{
 		"after": f.After, "statuses": f.Statuses, "awaiting": f.Awaiting, "management": f.Management, "group": f.Group,
 		"person": f.Person, "server": f.Server, "blocked_by": f.BlockedBy, "pattern": pattern(f.Query), "limit": f.Limit,
-	})
+	}
+}
+
+// Devices lists devices by serial number.
+func (db *DB) Devices(ctx context.Context, f DeviceFilter) ([]DeviceRow, error) {
+	rows, err := db.pool.Query(ctx, devices+f.conditions()+` ORDER BY d.serial LIMIT @limit`, f.args())
 	if err != nil {
 		return nil, translate(err, "listing devices")
 	}

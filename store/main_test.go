@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,7 +11,12 @@ import (
 	"github.com/muster-mdm/muster/store"
 )
 
-func TestMain(m *testing.M) { stacktest.Main(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(deskVariable); url != "" {
+		os.Exit(workAtDesk(url))
+	}
+	stacktest.Main(m)
+}
 
 func migrate(ctx context.Context, url string) error {
 	_, err := store.Migrate(ctx, url)

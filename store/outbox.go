@@ -40,11 +40,11 @@ const claimInIndexOrder = `SET LOCAL enable_sort = off`
 const MaxClaim = 64
 
 const claimedFacts = `
-SELECT e.id, e.payload, d.serial, d.state ? 'released', d.state
+SELECT e.id, e.payload, e.priority, d.serial, d.state ? 'released', d.state
 FROM unnest($1::text[]) WITH ORDINALITY AS claimed (serial, turn)
     JOIN devices d USING (serial)
     CROSS JOIN LATERAL (
-        SELECT id, payload
+        SELECT id, payload, priority
         FROM device_events
         WHERE serial = d.serial AND deliver AND delivered_at IS NULL AND (retry_at IS NULL OR retry_at <= $2)
         ORDER BY id
@@ -107,7 +107,7 @@ func (db *DB) claimDevices(ctx context.Context, tx pgx.Tx, limit int) ([][]provi
 	var devices [][]provision.Delivery
 	var id int64
 	var d provision.Delivery
-	_, err = pgx.ForEachRow(rows, []any{&id, &d.Fact, &d.Serial, &d.Over, &d.Device}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &d.Fact, &d.Priority, &d.Serial, &d.Over, &d.Device}, func() error {
 		d.Fact.ID = id
 		if n := len(devices); n > 0 && devices[n-1][0].Serial == d.Serial {
 			devices[n-1] = append(devices[n-1], d)

@@ -15,6 +15,8 @@ type Purged struct {
 	Challenges int64
 	// Keys are idempotency keys.
 	Keys int64
+	// Rows are those of imports and operations that are over, with what became of them.
+	Rows int64
 }
 
 // The newest of an enrollment stays: the next question is numbered by it.
@@ -66,6 +68,25 @@ WHERE (token_id, key) IN (
     LIMIT $2
     FOR UPDATE SKIP LOCKED)`
 
+// The operation stays, and what it did stands in the devices' timelines.
+const purgeRows = `
+DELETE FROM operation_rows
+WHERE (operation, line) IN (
+    SELECT r.operation, r.line
+    FROM operations o
+        JOIN operation_rows r ON r.operation = o.number
+    WHERE o.finished_at < $1
+    LIMIT $2)`
+
+const purgeResults = `
+DELETE FROM operation_results
+WHERE (operation, line) IN (
+    SELECT r.operation, r.line
+    FROM operations o
+        JOIN operation_results r ON r.operation = o.number
+    WHERE o.finished_at < $1
+    LIMIT $2)`
+
 // purgeBatch bounds a transaction, so that nobody waits long for a row that is being deleted.
 const purgeBatch = 1000
 
@@ -83,6 +104,8 @@ func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 		{purgeCommands, before, &p.Commands},
 		{purgeChallenges, before, &p.Challenges},
 		{purgeKeys, db.now().Add(-KeepAnswers), &p.Keys},
+		{purgeResults, before, new(int64)},
+		{purgeRows, before, &p.Rows},
 	} {
 		n, err := db.purge(ctx, part.sql, part.before)
 		*part.count = n

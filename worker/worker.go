@@ -114,6 +114,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	running.Go(func() { newReconciler(w.store, door, w.config).run(ctx) })
 	running.Go(func() { newDuties(w.store, w.pusher, w.config).run(ctx) })
 	running.Go(func() { newRenewals(w.store, w.config).run(ctx) })
+	running.Go(func() { newDesk(w.store, w.config).run(ctx) })
+	running.Go(func() { newWaitingRoom(w.store, w.config).run(ctx) })
 	running.Go(func() { keepPurging(ctx, w.store, w.config.Log) })
 	running.Go(func() {
 		newABMKeeper(w.store, signals.NewABM(w.temporal, w.config.Namespace, w.config.TaskQueue), w.config).run(ctx)

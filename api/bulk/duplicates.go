@@ -68,12 +68,22 @@ func (d *Duplicates) digest(s string) digest {
 	return digest{uint32(sum), uint32(sum >> 32)}
 }
 
-// said is what a row says, letter case aside, as people, groups and addresses are the same in any.
 func (d *Duplicates) said(a Assignment) digest {
 	var b strings.Builder
-	for _, value := range append([]string{a.User.Name, a.User.Domain, a.User.Email, a.OwnedBy}, a.Groups...) {
-		b.WriteString(strings.ToLower(value))
+	a.Say(func(value string) {
+		b.WriteString(value)
 		b.WriteByte(0) // no value has it inside
-	}
+	})
 	return d.digest(b.String())
+}
+
+// Say hands over all that an assignment says, letter case aside: people, groups and addresses are the same in any.
+func (a Assignment) Say(value func(string)) {
+	value(strings.ToLower(a.User.Name))
+	value(strings.ToLower(a.User.Domain))
+	value(strings.ToLower(a.User.Email))
+	value(strings.ToLower(a.OwnedBy))
+	for _, g := range a.Groups {
+		value(strings.ToLower(g))
+	}
 }

@@ -182,6 +182,24 @@ func (e ActivationMode) Valid() bool {
 	}
 }
 
+// Defines values for ApplyMode.
+const (
+	AllOrNothing ApplyMode = "all_or_nothing"
+	ValidRows    ApplyMode = "valid_rows"
+)
+
+// Valid indicates whether the value is a known member of the ApplyMode enum.
+func (e ApplyMode) Valid() bool {
+	switch e {
+	case AllOrNothing:
+		return true
+	case ValidRows:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Awaiting.
 const (
 	AwaitingDeviceActivation Awaiting = "Awaiting Device Activation"
@@ -202,14 +220,15 @@ func (e Awaiting) Valid() bool {
 
 // Defines values for BlockedBy.
 const (
-	AbmAccess        BlockedBy = "abm_access"
-	AbmConflict      BlockedBy = "abm_conflict"
-	AbmTerms         BlockedBy = "abm_terms"
-	AbmTokenExpired  BlockedBy = "abm_token_expired"
-	AbmTokenRejected BlockedBy = "abm_token_rejected"
-	AbmUnreachable   BlockedBy = "abm_unreachable"
-	OnHold           BlockedBy = "on_hold"
-	Stuck            BlockedBy = "stuck"
+	AbmAccess         BlockedBy = "abm_access"
+	AbmConflict       BlockedBy = "abm_conflict"
+	AbmTerms          BlockedBy = "abm_terms"
+	AbmTokenExpired   BlockedBy = "abm_token_expired"
+	AbmTokenRejected  BlockedBy = "abm_token_rejected"
+	AbmUnreachable    BlockedBy = "abm_unreachable"
+	OnHold            BlockedBy = "on_hold"
+	SignInUnderReview BlockedBy = "sign_in_review"
+	Stuck             BlockedBy = "stuck"
 )
 
 // Valid indicates whether the value is a known member of the BlockedBy enum.
@@ -228,6 +247,8 @@ func (e BlockedBy) Valid() bool {
 	case AbmUnreachable:
 		return true
 	case OnHold:
+		return true
+	case SignInUnderReview:
 		return true
 	case Stuck:
 		return true
@@ -311,6 +332,72 @@ func (e Management) Valid() bool {
 	}
 }
 
+// Defines values for OperationKind.
+const (
+	KindAssign          OperationKind = "assign"
+	KindDeprovision     OperationKind = "deprovision"
+	KindRelease         OperationKind = "release"
+	KindUnassign        OperationKind = "unassign"
+	KindUnassignFromMdm OperationKind = "unassign_from_mdm"
+)
+
+// Valid indicates whether the value is a known member of the OperationKind enum.
+func (e OperationKind) Valid() bool {
+	switch e {
+	case KindAssign:
+		return true
+	case KindDeprovision:
+		return true
+	case KindRelease:
+		return true
+	case KindUnassign:
+		return true
+	case KindUnassignFromMdm:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OperationState.
+const (
+	OperationApplying  OperationState = "applying"
+	OperationCancelled OperationState = "cancelled"
+	OperationChecking  OperationState = "checking"
+	OperationDone      OperationState = "done"
+	OperationFailed    OperationState = "failed"
+	OperationReady     OperationState = "ready"
+	OperationUndoing   OperationState = "undoing"
+	OperationUndone    OperationState = "undone"
+	OperationUploading OperationState = "uploading"
+)
+
+// Valid indicates whether the value is a known member of the OperationState enum.
+func (e OperationState) Valid() bool {
+	switch e {
+	case OperationApplying:
+		return true
+	case OperationCancelled:
+		return true
+	case OperationChecking:
+		return true
+	case OperationDone:
+		return true
+	case OperationFailed:
+		return true
+	case OperationReady:
+		return true
+	case OperationUndoing:
+		return true
+	case OperationUndone:
+		return true
+	case OperationUploading:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for OwnedBy.
 const (
 	Corporate OwnedBy = "Corporate"
@@ -386,6 +473,87 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for RowOutcome.
+const (
+	OutcomeChanged   RowOutcome = "changed"
+	OutcomePending   RowOutcome = "pending"
+	OutcomeRefused   RowOutcome = "refused"
+	OutcomeUnchanged RowOutcome = "unchanged"
+)
+
+// Valid indicates whether the value is a known member of the RowOutcome enum.
+func (e RowOutcome) Valid() bool {
+	switch e {
+	case OutcomeChanged:
+		return true
+	case OutcomePending:
+		return true
+	case OutcomeRefused:
+		return true
+	case OutcomeUnchanged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RowProblemSeverity.
+const (
+	Error  RowProblemSeverity = "error"
+	Notice RowProblemSeverity = "notice"
+)
+
+// Valid indicates whether the value is a known member of the RowProblemSeverity enum.
+func (e RowProblemSeverity) Valid() bool {
+	switch e {
+	case Error:
+		return true
+	case Notice:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RowUndo.
+const (
+	UndoConflict RowUndo = "conflict"
+	UndoRestored RowUndo = "restored"
+)
+
+// Valid indicates whether the value is a known member of the RowUndo enum.
+func (e RowUndo) Valid() bool {
+	switch e {
+	case UndoConflict:
+		return true
+	case UndoRestored:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RowVerdict.
+const (
+	VerdictError  RowVerdict = "error"
+	VerdictNotice RowVerdict = "notice"
+	VerdictOk     RowVerdict = "ok"
+)
+
+// Valid indicates whether the value is a known member of the RowVerdict enum.
+func (e RowVerdict) Valid() bool {
+	switch e {
+	case VerdictError:
+		return true
+	case VerdictNotice:
+		return true
+	case VerdictOk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Stage.
 const (
 	BeforeRelease Stage = "before_release"
@@ -410,6 +578,7 @@ func (e Stage) Valid() bool {
 // Defines values for Status.
 const (
 	StatusAwaiting        Status = "Awaiting"
+	StatusDeprovisioned   Status = "Deprovisioned"
 	StatusEnrolled        Status = "Enrolled"
 	StatusProvisioning    Status = "Provisioning"
 	StatusReleased        Status = "Released"
@@ -422,6 +591,8 @@ const (
 func (e Status) Valid() bool {
 	switch e {
 	case StatusAwaiting:
+		return true
+	case StatusDeprovisioned:
 		return true
 	case StatusEnrolled:
 		return true
@@ -840,6 +1011,26 @@ type AppList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// ApplyInput defines model for ApplyInput.
+type ApplyInput struct {
+	Mode ApplyMode `json:"mode"`
+}
+
+// ApplyMode defines model for ApplyMode.
+type ApplyMode string
+
+// AssignDevicesInput defines model for AssignDevicesInput.
+type AssignDevicesInput struct {
+	// Assignment At least one of user, technician and groups.
+	Assignment AssignmentInput `json:"assignment"`
+
+	// Filter The devices that fit all of it, at most 10,000. Instead of `serials`.
+	Filter *DeviceSelection `json:"filter,omitempty"`
+
+	// Serials Example: ["C07Q853LG9RM"]
+	Serials *Serials `json:"serials,omitempty"`
+}
+
 // Assignment defines model for Assignment.
 type Assignment struct {
 	// Actor The id of the token or person that gave it.
@@ -849,7 +1040,13 @@ type Assignment struct {
 	// Complete Whether it is enough to finish enrollment.
 	Complete bool     `json:"complete"`
 	Groups   []string `json:"groups"`
-	OwnedBy  OwnedBy  `json:"owned_by"`
+
+	// Origin Where user and groups come from. What groups bring is in the plan, with the groups that bring it.
+	Origin  *Origin `json:"origin,omitempty"`
+	OwnedBy OwnedBy `json:"owned_by"`
+
+	// ReturnBy When the device is due back.
+	ReturnBy *time.Time `json:"return_by,omitempty"`
 
 	// Source Where it was given: api, console, csv, enrollment_sign_in, cli.
 	//
@@ -864,9 +1061,18 @@ type Assignment struct {
 
 // AssignmentInput At least one of user, technician and groups.
 type AssignmentInput struct {
+	// EffectiveAt When the assignment comes into force; without it, now.
+	EffectiveAt *time.Time `json:"effective_at,omitempty"`
+
+	// ExpectedBy When a device that isn't known yet should be there; it is reported when it is overdue.
+	ExpectedBy *time.Time `json:"expected_by,omitempty"`
+
 	// Groups Example: ["zylker_drivers"]
 	Groups  *[]string `json:"groups,omitempty"`
 	OwnedBy *OwnedBy  `json:"owned_by,omitempty"`
+
+	// ReturnBy When the device is due back; reminders come before.
+	ReturnBy *time.Time `json:"return_by,omitempty"`
 
 	// Technician Stands in for the user on kiosks and shared devices; must exist and hold the role.
 	Technician *struct {
@@ -897,7 +1103,8 @@ type AssignmentResult struct {
 // Awaiting defines model for Awaiting.
 type Awaiting string
 
-// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
+// sign_in_review: somebody signed in whom it isn't reserved for; stuck: it has used up its tries.
 // The others say why the Apple Business Manager server that it waits for doesn't work.
 type BlockedBy string
 
@@ -925,11 +1132,78 @@ type ConfigurationList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// Confirmation Only of confirmation_required.
+type Confirmation struct {
+	Consequences []struct {
+		Devices int `json:"devices"`
+
+		// Effect What would happen to them.
+		Effect string `json:"effect"`
+
+		// Refused The code why nothing would be done.
+		Refused *string `json:"refused,omitempty"`
+
+		// Status The status as people see it.
+		Status *string `json:"status,omitempty"`
+	} `json:"consequences"`
+	Devices   int       `json:"devices"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Token     string    `json:"token"`
+}
+
+// ConfirmationToken The token of the 428 that the same request got first.
+type ConfirmationToken = string
+
 // CreatedToken defines model for CreatedToken.
 type CreatedToken struct {
 	// Secret Shown once.
 	Secret string `json:"secret"`
 	Token  Token  `json:"token"`
+}
+
+// DeprovisionDevicesInput defines model for DeprovisionDevicesInput.
+type DeprovisionDevicesInput struct {
+	// By remove_management or erase.
+	By string `json:"by"`
+
+	// Confirmation The token of the 428 that the same request got first.
+	Confirmation *ConfirmationToken `json:"confirmation,omitempty"`
+
+	// Filter The devices that fit all of it, at most 10,000. Instead of `serials`.
+	Filter *DeviceSelection `json:"filter,omitempty"`
+
+	// Reason repair, employee_left, retire or in_stock.
+	Reason string `json:"reason"`
+
+	// Serials Example: ["C07Q853LG9RM"]
+	Serials *Serials `json:"serials,omitempty"`
+}
+
+// DeprovisionInput defines model for DeprovisionInput.
+type DeprovisionInput struct {
+	// By remove_management or erase.
+	//
+	// Example: erase
+	By string `json:"by"`
+
+	// Reason repair, employee_left, retire or in_stock.
+	//
+	// Example: employee_left
+	Reason string `json:"reason"`
+}
+
+// Deprovisioning There while the device is Deprovisioned.
+type Deprovisioning struct {
+	At time.Time `json:"at"`
+
+	// By Example: erase
+	By string `json:"by"`
+
+	// Done Whether the device has carried it out.
+	Done bool `json:"done"`
+
+	// Reason Example: employee_left
+	Reason string `json:"reason"`
 }
 
 // Device defines model for Device.
@@ -942,11 +1216,15 @@ type Device struct {
 	Assignment  *Assignment `json:"assignment,omitempty"`
 	Awaiting    []Awaiting  `json:"awaiting"`
 
-	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
+	// sign_in_review: somebody signed in whom it isn't reserved for; stuck: it has used up its tries.
 	// The others say why the Apple Business Manager server that it waits for doesn't work.
 	BlockedBy    *BlockedBy `json:"blocked_by,omitempty"`
 	BuildVersion string     `json:"build_version"`
 	CreatedAt    time.Time  `json:"created_at"`
+
+	// Deprovision There while the device is Deprovisioned.
+	Deprovision *Deprovisioning `json:"deprovision,omitempty"`
 
 	// EnrolledAt When the device last became Enrolled; only while it is.
 	EnrolledAt *time.Time `json:"enrolled_at,omitempty"`
@@ -954,21 +1232,33 @@ type Device struct {
 	// Epoch Counts the device's enrollments from 1; 0 before the first.
 	Epoch int `json:"epoch"`
 
+	// ExpectedBy When a device that is reserved should be there.
+	ExpectedBy *time.Time `json:"expected_by,omitempty"`
+
 	// Labels The status as people see it; two labels while both facts are missing.
 	//
 	// Example: ["Awaiting Device Activation","Awaiting User Assignment"]
 	Labels []string `json:"labels"`
 
 	// Management staged: known, not enrolled into MDM yet; managed: the management profile is on the device; unmanaged: it was removed.
-	Management  Management `json:"management"`
-	Model       string     `json:"model"`
-	Name        string     `json:"name"`
-	OsVersion   string     `json:"os_version"`
-	ProductName string     `json:"product_name"`
+	Management Management `json:"management"`
+	Model      string     `json:"model"`
+	Name       string     `json:"name"`
+	OsVersion  string     `json:"os_version"`
+
+	// Overdue Whether a loan should have ended; see `assignment.return_by`.
+	Overdue *bool `json:"overdue,omitempty"`
+
+	// PlannedAssignment There while an assignment for later is kept.
+	PlannedAssignment *PlannedAssignment `json:"planned_assignment,omitempty"`
+	ProductName       string             `json:"product_name"`
 
 	// Release There while a release was asked for and not carried out yet.
 	Release    *PendingRelease `json:"release,omitempty"`
 	ReleasedAt *time.Time      `json:"released_at,omitempty"`
+
+	// Review There while somebody must decide for whom the device is.
+	Review *SignInReview `json:"review,omitempty"`
 
 	// Serial Example: C07Q853LG9RM
 	Serial string `json:"serial"`
@@ -1066,9 +1356,28 @@ type DeviceProfileList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// DeviceSelection The devices that fit all of it, at most 10,000. Instead of `serials`.
+type DeviceSelection struct {
+	Awaiting *Awaiting `json:"awaiting,omitempty"`
+
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
+	// sign_in_review: somebody signed in whom it isn't reserved for; stuck: it has used up its tries.
+	// The others say why the Apple Business Manager server that it waits for doesn't work.
+	BlockedBy *BlockedBy `json:"blocked_by,omitempty"`
+	Group     *string    `json:"group,omitempty"`
+
+	// Management staged: known, not enrolled into MDM yet; managed: the management profile is on the device; unmanaged: it was removed.
+	Management *Management `json:"management,omitempty"`
+	Q          *string     `json:"q,omitempty"`
+	Server     *string     `json:"server,omitempty"`
+	Status     *[]Status   `json:"status,omitempty"`
+	User       *string     `json:"user,omitempty"`
+}
+
 // Explanation defines model for Explanation.
 type Explanation struct {
-	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it; stuck: it has used up its tries.
+	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
+	// sign_in_review: somebody signed in whom it isn't reserved for; stuck: it has used up its tries.
 	// The others say why the Apple Business Manager server that it waits for doesn't work.
 	BlockedBy *BlockedBy `json:"blocked_by,omitempty"`
 	Labels    []string   `json:"labels"`
@@ -1196,6 +1505,18 @@ type ItemRef struct {
 // Management staged: known, not enrolled into MDM yet; managed: the management profile is on the device; unmanaged: it was removed.
 type Management string
 
+// ManyInput defines model for ManyInput.
+type ManyInput struct {
+	// Confirmation The token of the 428 that the same request got first.
+	Confirmation *ConfirmationToken `json:"confirmation,omitempty"`
+
+	// Filter The devices that fit all of it, at most 10,000. Instead of `serials`.
+	Filter *DeviceSelection `json:"filter,omitempty"`
+
+	// Serials Example: ["C07Q853LG9RM"]
+	Serials *Serials `json:"serials,omitempty"`
+}
+
 // NewDevice defines model for NewDevice.
 type NewDevice struct {
 	Model *string `json:"model,omitempty"`
@@ -1217,6 +1538,142 @@ type NewToken struct {
 // NextCursor Opaque; there while more entries follow.
 type NextCursor = string
 
+// Operation defines model for Operation.
+type Operation struct {
+	Actor string  `json:"actor"`
+	By    *string `json:"by,omitempty"`
+
+	// Codes Each code of a problem, with the number of rows that have it.
+	Codes     map[string]int64 `json:"codes"`
+	CreatedAt time.Time        `json:"created_at"`
+
+	// Failure Why all of it was taken back.
+	Failure *struct {
+		Code   string  `json:"code"`
+		Detail string  `json:"detail"`
+		Line   *int64  `json:"line,omitempty"`
+		Serial *string `json:"serial,omitempty"`
+	} `json:"failure,omitempty"`
+	File       *OperationFile `json:"file,omitempty"`
+	FinishedAt *time.Time     `json:"finished_at,omitempty"`
+
+	// Id Example: imp_a2b3
+	Id string `json:"id"`
+
+	// Import Whether it is a file.
+	Import   bool          `json:"import"`
+	Kind     OperationKind `json:"kind"`
+	Mode     *ApplyMode    `json:"mode,omitempty"`
+	Paused   bool          `json:"paused"`
+	Progress struct {
+		Changed int64 `json:"changed"`
+
+		// Conflicts Rows that were not taken back because the device changed since.
+		Conflicts int64 `json:"conflicts"`
+
+		// Done Rows that were done.
+		Done int64 `json:"done"`
+
+		// Of Rows that are to be done.
+		Of int64 `json:"of"`
+
+		// Percent Of what is under way, applying or undoing.
+		Percent int   `json:"percent"`
+		Refused int64 `json:"refused"`
+
+		// Restored Rows that were taken back.
+		Restored  int64 `json:"restored"`
+		Unchanged int64 `json:"unchanged"`
+	} `json:"progress"`
+	Reason *string `json:"reason,omitempty"`
+
+	// Rows The rows by verdict; complete once they were checked.
+	Rows struct {
+		Error  int64 `json:"error"`
+		Notice int64 `json:"notice"`
+		Ok     int64 `json:"ok"`
+		Total  int64 `json:"total"`
+	} `json:"rows"`
+	Source    string     `json:"source"`
+	StartedAt *time.Time `json:"started_at,omitempty"`
+
+	// State An import is uploading, checking and then ready to be applied; anything else begins with applying. failed: all or nothing was asked for and it was nothing.
+	State    OperationState `json:"state"`
+	Undoable bool           `json:"undoable"`
+}
+
+// OperationFile defines model for OperationFile.
+type OperationFile struct {
+	Name string `json:"name"`
+
+	// Notices What is to be known about the file as a whole.
+	Notices []RowProblem `json:"notices"`
+	Sha256  string       `json:"sha256"`
+
+	// Size In bytes.
+	Size int64 `json:"size"`
+}
+
+// OperationKind defines model for OperationKind.
+type OperationKind string
+
+// OperationList defines model for OperationList.
+type OperationList struct {
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+	Operations []Operation `json:"operations"`
+}
+
+// OperationRow defines model for OperationRow.
+type OperationRow struct {
+	// Code Why it was refused.
+	Code   *string `json:"code,omitempty"`
+	Detail *string `json:"detail,omitempty"`
+
+	// Line Of a file, where the row begins; of a list, its place from 1.
+	Line int64 `json:"line"`
+
+	// Outcome changed; unchanged: it was so already; refused: see code and detail; pending: its turn hasn't come.
+	Outcome  RowOutcome   `json:"outcome"`
+	Problems []RowProblem `json:"problems"`
+
+	// Record The cells as they stand in the file.
+	Record     *[]string  `json:"record,omitempty"`
+	Serial     string     `json:"serial"`
+	Undo       *RowUndo   `json:"undo,omitempty"`
+	UndoDetail *string    `json:"undo_detail,omitempty"`
+	Verdict    RowVerdict `json:"verdict"`
+}
+
+// OperationRowList defines model for OperationRowList.
+type OperationRowList struct {
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor    `json:"next_cursor,omitempty"`
+	Rows       []OperationRow `json:"rows"`
+}
+
+// OperationState An import is uploading, checking and then ready to be applied; anything else begins with applying. failed: all or nothing was asked for and it was nothing.
+type OperationState string
+
+// Origin Where user and groups come from. What groups bring is in the plan, with the groups that bring it.
+type Origin struct {
+	// Actor The id of the token or person.
+	Actor string `json:"actor"`
+
+	// Line The line of the import's file.
+	//
+	// Example: 7
+	Line *int64 `json:"line,omitempty"`
+
+	// Operation The import or operation that it was part of.
+	//
+	// Example: imp_a2b3
+	Operation *string `json:"operation,omitempty"`
+
+	// Source Example: csv
+	Source string `json:"source"`
+}
+
 // OwnedBy defines model for OwnedBy.
 type OwnedBy string
 
@@ -1232,6 +1689,11 @@ type PendingRelease struct {
 
 	// Reason Example: end_of_life
 	Reason string `json:"reason"`
+}
+
+// PeopleImported defines model for PeopleImported.
+type PeopleImported struct {
+	People int `json:"people"`
 }
 
 // Person defines model for Person.
@@ -1307,10 +1769,24 @@ type PlanItem struct {
 // PlanItemState defines model for PlanItem.State.
 type PlanItemState string
 
+// PlannedAssignment There while an assignment for later is kept.
+type PlannedAssignment struct {
+	EffectiveAt time.Time  `json:"effective_at"`
+	Groups      []string   `json:"groups"`
+	OwnedBy     OwnedBy    `json:"owned_by"`
+	ReturnBy    *time.Time `json:"return_by,omitempty"`
+	Technician  *PersonRef `json:"technician,omitempty"`
+	User        *PersonRef `json:"user,omitempty"`
+	Version     int64      `json:"version"`
+}
+
 // Problem Example: {"code":"group_not_found","detail":"Group \"zylker_drivers\" does not exist; create it first.","errors":[{"detail":"Group \"zylker_drivers\" does not exist; create it first.","field":"groups"}],"instance":"urn:muster:request:K6ZQ3UJ5Y2N4R7TBWXCVE2MHLA","request_id":"K6ZQ3UJ5Y2N4R7TBWXCVE2MHLA","status":422,"title":"Group not found","type":"https://github.com/muster-mdm/muster/blob/main/docs/troubleshooting.md#group_not_found"}
 type Problem struct {
 	// Code Stable; decide by it.
 	Code string `json:"code"`
+
+	// Confirmation Only of confirmation_required.
+	Confirmation *Confirmation `json:"confirmation,omitempty"`
 
 	// Detail What happened and what to do about it.
 	Detail string `json:"detail"`
@@ -1344,6 +1820,24 @@ type Provisional struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
+// ReleaseDevicesInput defines model for ReleaseDevicesInput.
+type ReleaseDevicesInput struct {
+	// Confirmation The token of the 428 that the same request got first.
+	Confirmation *ConfirmationToken `json:"confirmation,omitempty"`
+
+	// Count The number of devices, typed again; with the confirmation.
+	Count *int `json:"count,omitempty"`
+
+	// Filter The devices that fit all of it, at most 10,000. Instead of `serials`.
+	Filter *DeviceSelection `json:"filter,omitempty"`
+
+	// Reason end_of_life or permanently_damaged.
+	Reason string `json:"reason"`
+
+	// Serials Example: ["C07Q853LG9RM"]
+	Serials *Serials `json:"serials,omitempty"`
+}
+
 // ReleaseInput defines model for ReleaseInput.
 type ReleaseInput struct {
 	// Reason end_of_life or permanently_damaged.
@@ -1357,8 +1851,70 @@ type ReleaseInput struct {
 	Serial string `json:"serial"`
 }
 
+// Reservation defines model for Reservation.
+type Reservation struct {
+	AgeDays    int         `json:"age_days"`
+	Assignment *Assignment `json:"assignment,omitempty"`
+	ExpectedBy *time.Time  `json:"expected_by,omitempty"`
+	Overdue    bool        `json:"overdue"`
+
+	// PlannedAssignment There while an assignment for later is kept.
+	PlannedAssignment *PlannedAssignment `json:"planned_assignment,omitempty"`
+	ReservedAt        time.Time          `json:"reserved_at"`
+	Serial            string             `json:"serial"`
+}
+
+// ReservationList defines model for ReservationList.
+type ReservationList struct {
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor   *NextCursor   `json:"next_cursor,omitempty"`
+	Reservations []Reservation `json:"reservations"`
+}
+
+// ReviewInput defines model for ReviewInput.
+type ReviewInput struct {
+	// Choice keep_reserved or take_signed_in.
+	//
+	// Example: keep_reserved
+	Choice string `json:"choice"`
+}
+
 // Role defines model for Role.
 type Role string
+
+// RowOutcome changed; unchanged: it was so already; refused: see code and detail; pending: its turn hasn't come.
+type RowOutcome string
+
+// RowProblem defines model for RowProblem.
+type RowProblem struct {
+	Code     string             `json:"code"`
+	Column   *string            `json:"column,omitempty"`
+	Detail   string             `json:"detail"`
+	Line     *int64             `json:"line,omitempty"`
+	Severity RowProblemSeverity `json:"severity"`
+}
+
+// RowProblemSeverity defines model for RowProblem.Severity.
+type RowProblemSeverity string
+
+// RowUndo defines model for RowUndo.
+type RowUndo string
+
+// RowVerdict defines model for RowVerdict.
+type RowVerdict string
+
+// Serials Example: ["C07Q853LG9RM"]
+type Serials = []string
+
+// SignInReview There while somebody must decide for whom the device is.
+type SignInReview struct {
+	Reserved *PersonRef `json:"reserved,omitempty"`
+	SignedIn *PersonRef `json:"signed_in,omitempty"`
+	Since    time.Time  `json:"since"`
+
+	// Until When it is decided by itself.
+	Until *time.Time `json:"until,omitempty"`
+}
 
 // Stage before_release holds the device in Setup Assistant, required holds Enrolled, best_effort holds nothing.
 type Stage string
@@ -1455,6 +2011,9 @@ type Name = string
 
 // Serial defines model for Serial.
 type Serial = string
+
+// StartedOperation defines model for StartedOperation.
+type StartedOperation = Operation
 
 // ListAbmServersParams defines parameters for ListAbmServers.
 type ListAbmServersParams struct {
@@ -1575,6 +2134,75 @@ type PutAppParams struct {
 
 // PutAppParamsIfNoneMatch defines parameters for PutApp.
 type PutAppParamsIfNoneMatch string
+
+// ListAssignmentImportsParams defines parameters for ListAssignmentImports.
+type ListAssignmentImportsParams struct {
+	State *OperationState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateAssignmentImportParams defines parameters for CreateAssignmentImport.
+type CreateAssignmentImportParams struct {
+	// FileName For people.
+	FileName *string `form:"file_name,omitempty" json:"file_name,omitempty"`
+
+	// ExpectedBy When devices that aren't known yet should be there.
+	ExpectedBy *time.Time `form:"expected_by,omitempty" json:"expected_by,omitempty"`
+
+	// Force Take the file although it was uploaded before.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+}
+
+// ListAssignmentImportRowsParams defines parameters for ListAssignmentImportRows.
+type ListAssignmentImportRowsParams struct {
+	Verdict *RowVerdict `form:"verdict,omitempty" json:"verdict,omitempty"`
+	Outcome *RowOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Code Rows with a problem of this code.
+	Code *string  `form:"code,omitempty" json:"code,omitempty"`
+	Undo *RowUndo `form:"undo,omitempty" json:"undo,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ApplyAssignmentImportParams defines parameters for ApplyAssignmentImport.
+type ApplyAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelAssignmentImportParams defines parameters for CancelAssignmentImport.
+type CancelAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseAssignmentImportParams defines parameters for PauseAssignmentImport.
+type PauseAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ResumeAssignmentImportParams defines parameters for ResumeAssignmentImport.
+type ResumeAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UndoAssignmentImportParams defines parameters for UndoAssignmentImport.
+type UndoAssignmentImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
 
 // ListConfigurationsParams defines parameters for ListConfigurations.
 type ListConfigurationsParams struct {
@@ -1731,6 +2359,12 @@ type CancelDeviceReleaseParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeprovisionDeviceParams defines parameters for DeprovisionDevice.
+type DeprovisionDeviceParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ExtendDeviceHoldParams defines parameters for ExtendDeviceHold.
 type ExtendDeviceHoldParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
@@ -1767,8 +2401,44 @@ type RetryDeviceParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ReviewDeviceParams defines parameters for ReviewDevice.
+type ReviewDeviceParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // UnassignDeviceFromMdmParams defines parameters for UnassignDeviceFromMdm.
 type UnassignDeviceFromMdmParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AssignDevicesParams defines parameters for AssignDevices.
+type AssignDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeprovisionDevicesParams defines parameters for DeprovisionDevices.
+type DeprovisionDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ReleaseDevicesParams defines parameters for ReleaseDevices.
+type ReleaseDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnassignDevicesParams defines parameters for UnassignDevices.
+type UnassignDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UnassignDevicesFromMdmParams defines parameters for UnassignDevicesFromMdm.
+type UnassignDevicesFromMdmParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -1806,6 +2476,58 @@ type PutGroupParams struct {
 // PutGroupParamsIfNoneMatch defines parameters for PutGroup.
 type PutGroupParamsIfNoneMatch string
 
+// ListOperationsParams defines parameters for ListOperations.
+type ListOperationsParams struct {
+	Kind  *OperationKind  `form:"kind,omitempty" json:"kind,omitempty"`
+	State *OperationState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListOperationRowsParams defines parameters for ListOperationRows.
+type ListOperationRowsParams struct {
+	Verdict *RowVerdict `form:"verdict,omitempty" json:"verdict,omitempty"`
+	Outcome *RowOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Code Rows with a problem of this code.
+	Code *string  `form:"code,omitempty" json:"code,omitempty"`
+	Undo *RowUndo `form:"undo,omitempty" json:"undo,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CancelOperationParams defines parameters for CancelOperation.
+type CancelOperationParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseOperationParams defines parameters for PauseOperation.
+type PauseOperationParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ResumeOperationParams defines parameters for ResumeOperation.
+type ResumeOperationParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UndoOperationParams defines parameters for UndoOperation.
+type UndoOperationParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListPeopleParams defines parameters for ListPeople.
 type ListPeopleParams struct {
 	// Q Part of a name or an e-mail address; case does not matter.
@@ -1833,6 +2555,24 @@ type PutPersonParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ImportPeopleParams defines parameters for ImportPeople.
+type ImportPeopleParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListReservationsParams defines parameters for ListReservations.
+type ListReservationsParams struct {
+	// Overdue Only those that should have come.
+	Overdue *bool `form:"overdue,omitempty" json:"overdue,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
 	// Cursor The next_cursor of the page before.
@@ -1854,6 +2594,75 @@ type RevokeTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListUnassignImportsParams defines parameters for ListUnassignImports.
+type ListUnassignImportsParams struct {
+	State *OperationState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateUnassignImportParams defines parameters for CreateUnassignImport.
+type CreateUnassignImportParams struct {
+	// FileName For people.
+	FileName *string `form:"file_name,omitempty" json:"file_name,omitempty"`
+
+	// ExpectedBy When devices that aren't known yet should be there.
+	ExpectedBy *time.Time `form:"expected_by,omitempty" json:"expected_by,omitempty"`
+
+	// Force Take the file although it was uploaded before.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+}
+
+// ListUnassignImportRowsParams defines parameters for ListUnassignImportRows.
+type ListUnassignImportRowsParams struct {
+	Verdict *RowVerdict `form:"verdict,omitempty" json:"verdict,omitempty"`
+	Outcome *RowOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Code Rows with a problem of this code.
+	Code *string  `form:"code,omitempty" json:"code,omitempty"`
+	Undo *RowUndo `form:"undo,omitempty" json:"undo,omitempty"`
+
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ApplyUnassignImportParams defines parameters for ApplyUnassignImport.
+type ApplyUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelUnassignImportParams defines parameters for CancelUnassignImport.
+type CancelUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PauseUnassignImportParams defines parameters for PauseUnassignImport.
+type PauseUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ResumeUnassignImportParams defines parameters for ResumeUnassignImport.
+type ResumeUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UndoUnassignImportParams defines parameters for UndoUnassignImport.
+type UndoUnassignImportParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // PutAbmServerJSONRequestBody defines body for PutAbmServer for application/json ContentType.
 type PutAbmServerJSONRequestBody = AbmServerInput
 
@@ -1865,6 +2674,9 @@ type ForgetAbmServerDevicesJSONRequestBody = ForgetDevicesInput
 
 // PutAppJSONRequestBody defines body for PutApp for application/json ContentType.
 type PutAppJSONRequestBody = AppInput
+
+// ApplyAssignmentImportJSONRequestBody defines body for ApplyAssignmentImport for application/json ContentType.
+type ApplyAssignmentImportJSONRequestBody = ApplyInput
 
 // PutDeviceProfileJSONRequestBody defines body for PutDeviceProfile for application/json ContentType.
 type PutDeviceProfileJSONRequestBody = DeviceProfileInput
@@ -1878,6 +2690,9 @@ type AssignDeviceJSONRequestBody = AssignmentInput
 // PutDeviceDeviceProfileJSONRequestBody defines body for PutDeviceDeviceProfile for application/json ContentType.
 type PutDeviceDeviceProfileJSONRequestBody = DeviceProfileChoice
 
+// DeprovisionDeviceJSONRequestBody defines body for DeprovisionDevice for application/json ContentType.
+type DeprovisionDeviceJSONRequestBody = DeprovisionInput
+
 // ExtendDeviceHoldJSONRequestBody defines body for ExtendDeviceHold for application/json ContentType.
 type ExtendDeviceHoldJSONRequestBody = ExtendHoldInput
 
@@ -1886,6 +2701,24 @@ type HoldDeviceJSONRequestBody = HoldInput
 
 // ReleaseDeviceJSONRequestBody defines body for ReleaseDevice for application/json ContentType.
 type ReleaseDeviceJSONRequestBody = ReleaseInput
+
+// ReviewDeviceJSONRequestBody defines body for ReviewDevice for application/json ContentType.
+type ReviewDeviceJSONRequestBody = ReviewInput
+
+// AssignDevicesJSONRequestBody defines body for AssignDevices for application/json ContentType.
+type AssignDevicesJSONRequestBody = AssignDevicesInput
+
+// DeprovisionDevicesJSONRequestBody defines body for DeprovisionDevices for application/json ContentType.
+type DeprovisionDevicesJSONRequestBody = DeprovisionDevicesInput
+
+// ReleaseDevicesJSONRequestBody defines body for ReleaseDevices for application/json ContentType.
+type ReleaseDevicesJSONRequestBody = ReleaseDevicesInput
+
+// UnassignDevicesJSONRequestBody defines body for UnassignDevices for application/json ContentType.
+type UnassignDevicesJSONRequestBody = ManyInput
+
+// UnassignDevicesFromMdmJSONRequestBody defines body for UnassignDevicesFromMdm for application/json ContentType.
+type UnassignDevicesFromMdmJSONRequestBody = ManyInput
 
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupInput
@@ -1898,6 +2731,9 @@ type PutPersonJSONRequestBody = PersonInput
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = NewToken
+
+// ApplyUnassignImportJSONRequestBody defines body for ApplyUnassignImport for application/json ContentType.
+type ApplyUnassignImportJSONRequestBody = ApplyInput
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -2160,6 +2996,92 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/apps/{name} (the `PutApp` operationId).
 	PutApp(ctx context.Context, name Name, params *PutAppParams, body PutAppJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListAssignmentImports List files of assignments
+	//
+	// Corresponds with GET /v1/assignment-imports (the `ListAssignmentImports` operationId).
+	ListAssignmentImports(ctx context.Context, params *ListAssignmentImportsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateAssignmentImportWithBody Upload a file of assignments
+	//
+	// CSV as docs/csv.md describes it, up to 1 GiB. Each row is judged; nothing is applied before `:apply`. A file that can't be
+	// imported at all gives `import_unreadable`; one that was uploaded before, and neither cancelled nor undone,
+	// gives `import_duplicate`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/assignment-imports (the `CreateAssignmentImport` operationId).
+	CreateAssignmentImportWithBody(ctx context.Context, params *CreateAssignmentImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAssignmentImportTemplate Download an empty file of assignments
+	//
+	// Corresponds with GET /v1/assignment-imports/template (the `GetAssignmentImportTemplate` operationId).
+	GetAssignmentImportTemplate(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAssignmentImport Show an import and how far it is
+	//
+	// Corresponds with GET /v1/assignment-imports/{id} (the `GetAssignmentImport` operationId).
+	GetAssignmentImport(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAssignmentImportResult Download the file again, with what was thought and became of each row
+	//
+	// The original columns and Verdict, Detail and Link. It can be corrected and imported as it is.
+	//
+	// Corresponds with GET /v1/assignment-imports/{id}/result (the `GetAssignmentImportResult` operationId).
+	GetAssignmentImportResult(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAssignmentImportRows List the rows of an import, with their verdicts and what became of them
+	//
+	// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+	//
+	// Corresponds with GET /v1/assignment-imports/{id}/rows (the `ListAssignmentImportRows` operationId).
+	ListAssignmentImportRows(ctx context.Context, id ID, params *ListAssignmentImportRowsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyAssignmentImportWithBody Apply a file that was checked
+	//
+	// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+	// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:apply (the `ApplyAssignmentImport` operationId).
+	ApplyAssignmentImportWithBody(ctx context.Context, id ID, params *ApplyAssignmentImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyAssignmentImport Apply a file that was checked
+	//
+	// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+	// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:apply (the `ApplyAssignmentImport` operationId).
+	ApplyAssignmentImport(ctx context.Context, id ID, params *ApplyAssignmentImportParams, body ApplyAssignmentImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelAssignmentImport End an import
+	//
+	// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:cancel (the `CancelAssignmentImport` operationId).
+	CancelAssignmentImport(ctx context.Context, id ID, params *CancelAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseAssignmentImport Pause an import
+	//
+	// It stops between two chunks of a thousand rows.
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:pause (the `PauseAssignmentImport` operationId).
+	PauseAssignmentImport(ctx context.Context, id ID, params *PauseAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResumeAssignmentImport Have an import go on
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:resume (the `ResumeAssignmentImport` operationId).
+	ResumeAssignmentImport(ctx context.Context, id ID, params *ResumeAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UndoAssignmentImport Take an import back
+	//
+	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:undo (the `UndoAssignmentImport` operationId).
+	UndoAssignmentImport(ctx context.Context, id ID, params *UndoAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListConfigurations List configurations
 	//
 	// Corresponds with GET /v1/configurations (the `ListConfigurations` operationId).
@@ -2374,6 +3296,30 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/devices/{serial}:cancel-release (the `CancelDeviceRelease` operationId).
 	CancelDeviceRelease(ctx context.Context, serial Serial, params *CancelDeviceReleaseParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeprovisionDeviceWithBody End a device's management
+	//
+	// The device is Deprovisioned at once; it carries it out when it is switched on and connected. `remove_management` takes
+	// the management profile off, with all that it brought; `erase` erases the device. A device away for `repair` keeps its
+	// assignment; for any other reason user and groups are taken away, too. A device that isn't enrolled gives
+	// `device_not_managed`. To take it off its MDM server, or to release it, is another matter.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/{serial}:deprovision (the `DeprovisionDevice` operationId).
+	DeprovisionDeviceWithBody(ctx context.Context, serial Serial, params *DeprovisionDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeprovisionDevice End a device's management
+	//
+	// The device is Deprovisioned at once; it carries it out when it is switched on and connected. `remove_management` takes
+	// the management profile off, with all that it brought; `erase` erases the device. A device away for `repair` keeps its
+	// assignment; for any other reason user and groups are taken away, too. A device that isn't enrolled gives
+	// `device_not_managed`. To take it off its MDM server, or to release it, is another matter.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/{serial}:deprovision (the `DeprovisionDevice` operationId).
+	DeprovisionDevice(ctx context.Context, serial Serial, params *DeprovisionDeviceParams, body DeprovisionDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ExtendDeviceHoldWithBody Change when a device's time in Setup Assistant is up
 	//
 	// The time must be in the future and at most 30 days away. A device that isn't held there gives `device_not_in_setup`.
@@ -2453,6 +3399,24 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/devices/{serial}:retry (the `RetryDevice` operationId).
 	RetryDevice(ctx context.Context, serial Serial, params *RetryDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ReviewDeviceWithBody Decide for whom a device is that somebody else signed in on
+	//
+	// The device waits while `blocked_by` is sign_in_review; its `review` names both people. Without such a sign-in it gives `device_not_in_review`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/{serial}:review (the `ReviewDevice` operationId).
+	ReviewDeviceWithBody(ctx context.Context, serial Serial, params *ReviewDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReviewDevice Decide for whom a device is that somebody else signed in on
+	//
+	// The device waits while `blocked_by` is sign_in_review; its `review` names both people. Without such a sign-in it gives `device_not_in_review`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/{serial}:review (the `ReviewDevice` operationId).
+	ReviewDevice(ctx context.Context, serial Serial, params *ReviewDeviceParams, body ReviewDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
 	//
 	// Done by the Business API where the server has an account, else by a person in Apple's portal; the next sync confirms
@@ -2462,6 +3426,112 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
 	UnassignDeviceFromMdm(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AssignDevicesWithBody Assign many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices:assign (the `AssignDevices` operationId).
+	AssignDevicesWithBody(ctx context.Context, params *AssignDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AssignDevices Assign many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices:assign (the `AssignDevices` operationId).
+	AssignDevices(ctx context.Context, params *AssignDevicesParams, body AssignDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeprovisionDevicesWithBody End the management of many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices:deprovision (the `DeprovisionDevices` operationId).
+	DeprovisionDevicesWithBody(ctx context.Context, params *DeprovisionDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeprovisionDevices End the management of many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices:deprovision (the `DeprovisionDevices` operationId).
+	DeprovisionDevices(ctx context.Context, params *DeprovisionDevicesParams, body DeprovisionDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReleaseDevicesWithBody Release many devices for good
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed, with the number of devices typed in `count` instead of each serial number. Each can be cancelled until it is due. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices:release (the `ReleaseDevices` operationId).
+	ReleaseDevicesWithBody(ctx context.Context, params *ReleaseDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReleaseDevices Release many devices for good
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed, with the number of devices typed in `count` instead of each serial number. Each can be cancelled until it is due. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices:release (the `ReleaseDevices` operationId).
+	ReleaseDevices(ctx context.Context, params *ReleaseDevicesParams, body ReleaseDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnassignDevicesWithBody Take user and groups away from many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices:unassign (the `UnassignDevices` operationId).
+	UnassignDevicesWithBody(ctx context.Context, params *UnassignDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnassignDevices Take user and groups away from many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices:unassign (the `UnassignDevices` operationId).
+	UnassignDevices(ctx context.Context, params *UnassignDevicesParams, body UnassignDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnassignDevicesFromMdmWithBody Take many devices off their MDM servers in Apple Business Manager
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
+	UnassignDevicesFromMdmWithBody(ctx context.Context, params *UnassignDevicesFromMdmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnassignDevicesFromMdm Take many devices off their MDM servers in Apple Business Manager
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
+	UnassignDevicesFromMdm(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups List groups
 	//
@@ -2499,6 +3569,51 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
 	PutGroup(ctx context.Context, name Name, params *PutGroupParams, body PutGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListOperations List what was done to many devices
+	//
+	// The newest first; imports are operations, too.
+	//
+	// Corresponds with GET /v1/operations (the `ListOperations` operationId).
+	ListOperations(ctx context.Context, params *ListOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetOperation Show an operation and how far it is
+	//
+	// Corresponds with GET /v1/operations/{id} (the `GetOperation` operationId).
+	GetOperation(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListOperationRows List the rows of an operation, with their verdicts and what became of them
+	//
+	// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+	//
+	// Corresponds with GET /v1/operations/{id}/results (the `ListOperationRows` operationId).
+	ListOperationRows(ctx context.Context, id ID, params *ListOperationRowsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelOperation End an operation
+	//
+	// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+	//
+	// Corresponds with POST /v1/operations/{id}:cancel (the `CancelOperation` operationId).
+	CancelOperation(ctx context.Context, id ID, params *CancelOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseOperation Pause an operation
+	//
+	// It stops between two chunks of a thousand rows.
+	//
+	// Corresponds with POST /v1/operations/{id}:pause (the `PauseOperation` operationId).
+	PauseOperation(ctx context.Context, id ID, params *PauseOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResumeOperation Have an operation go on
+	//
+	// Corresponds with POST /v1/operations/{id}:resume (the `ResumeOperation` operationId).
+	ResumeOperation(ctx context.Context, id ID, params *ResumeOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UndoOperation Take an operation back
+	//
+	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	//
+	// Corresponds with POST /v1/operations/{id}:undo (the `UndoOperation` operationId).
+	UndoOperation(ctx context.Context, id ID, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPeople List people
 	//
@@ -2538,6 +3653,23 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/people/{id} (the `PutPerson` operationId).
 	PutPerson(ctx context.Context, id ID, params *PutPersonParams, body PutPersonJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ImportPeopleWithBody Make many people known from a CSV file
+	//
+	// The columns are User Name and Email Address, and, if you like, Domain Name and Technician (yes or no); up to 10,000 rows
+	// and 1 MiB. All rows are taken or none; people who are known already get the file's address.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/people:import (the `ImportPeople` operationId).
+	ImportPeopleWithBody(ctx context.Context, params *ImportPeopleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListReservations List devices that are assigned and not there yet
+	//
+	// No Apple Business Manager server lists them, and they never enrolled. They are linked by themselves when they appear.
+	//
+	// Corresponds with GET /v1/reservations (the `ListReservations` operationId).
+	ListReservations(ctx context.Context, params *ListReservationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListTokens List tokens
 	//
 	// Corresponds with GET /v1/tokens (the `ListTokens` operationId).
@@ -2567,6 +3699,92 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /v1/tokens/{id} (the `RevokeToken` operationId).
 	RevokeToken(ctx context.Context, id ID, params *RevokeTokenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListUnassignImports List files of unassignments
+	//
+	// Corresponds with GET /v1/unassign-imports (the `ListUnassignImports` operationId).
+	ListUnassignImports(ctx context.Context, params *ListUnassignImportsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateUnassignImportWithBody Upload a file of unassignments
+	//
+	// CSV as docs/csv.md describes it, up to 1 GiB. Each row is judged; nothing is applied before `:apply`. A file that can't be
+	// imported at all gives `import_unreadable`; one that was uploaded before, and neither cancelled nor undone,
+	// gives `import_duplicate`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/unassign-imports (the `CreateUnassignImport` operationId).
+	CreateUnassignImportWithBody(ctx context.Context, params *CreateUnassignImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetUnassignImportTemplate Download an empty file of unassignments
+	//
+	// Corresponds with GET /v1/unassign-imports/template (the `GetUnassignImportTemplate` operationId).
+	GetUnassignImportTemplate(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetUnassignImport Show an import and how far it is
+	//
+	// Corresponds with GET /v1/unassign-imports/{id} (the `GetUnassignImport` operationId).
+	GetUnassignImport(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetUnassignImportResult Download the file again, with what was thought and became of each row
+	//
+	// The original columns and Verdict, Detail and Link. It can be corrected and imported as it is.
+	//
+	// Corresponds with GET /v1/unassign-imports/{id}/result (the `GetUnassignImportResult` operationId).
+	GetUnassignImportResult(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListUnassignImportRows List the rows of an import, with their verdicts and what became of them
+	//
+	// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+	//
+	// Corresponds with GET /v1/unassign-imports/{id}/rows (the `ListUnassignImportRows` operationId).
+	ListUnassignImportRows(ctx context.Context, id ID, params *ListUnassignImportRowsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyUnassignImportWithBody Apply a file that was checked
+	//
+	// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+	// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:apply (the `ApplyUnassignImport` operationId).
+	ApplyUnassignImportWithBody(ctx context.Context, id ID, params *ApplyUnassignImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyUnassignImport Apply a file that was checked
+	//
+	// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+	// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:apply (the `ApplyUnassignImport` operationId).
+	ApplyUnassignImport(ctx context.Context, id ID, params *ApplyUnassignImportParams, body ApplyUnassignImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelUnassignImport End an import
+	//
+	// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:cancel (the `CancelUnassignImport` operationId).
+	CancelUnassignImport(ctx context.Context, id ID, params *CancelUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseUnassignImport Pause an import
+	//
+	// It stops between two chunks of a thousand rows.
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:pause (the `PauseUnassignImport` operationId).
+	PauseUnassignImport(ctx context.Context, id ID, params *PauseUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResumeUnassignImport Have an import go on
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:resume (the `ResumeUnassignImport` operationId).
+	ResumeUnassignImport(ctx context.Context, id ID, params *ResumeUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UndoUnassignImport Take an import back
+	//
+	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:undo (the `UndoUnassignImport` operationId).
+	UndoUnassignImport(ctx context.Context, id ID, params *UndoUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Version Say which build this is
 	//
@@ -3001,6 +4219,212 @@ func (c *Client) PutAppWithBody(ctx context.Context, name Name, params *PutAppPa
 // Corresponds with PUT /v1/apps/{name} (the `PutApp` operationId).
 func (c *Client) PutApp(ctx context.Context, name Name, params *PutAppParams, body PutAppJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPutAppRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAssignmentImports List files of assignments
+//
+// Corresponds with GET /v1/assignment-imports (the `ListAssignmentImports` operationId).
+func (c *Client) ListAssignmentImports(ctx context.Context, params *ListAssignmentImportsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAssignmentImportsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateAssignmentImportWithBody Upload a file of assignments
+//
+// CSV as docs/csv.md describes it, up to 1 GiB. Each row is judged; nothing is applied before `:apply`. A file that can't be
+// imported at all gives `import_unreadable`; one that was uploaded before, and neither cancelled nor undone,
+// gives `import_duplicate`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/assignment-imports (the `CreateAssignmentImport` operationId).
+func (c *Client) CreateAssignmentImportWithBody(ctx context.Context, params *CreateAssignmentImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateAssignmentImportRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAssignmentImportTemplate Download an empty file of assignments
+//
+// Corresponds with GET /v1/assignment-imports/template (the `GetAssignmentImportTemplate` operationId).
+func (c *Client) GetAssignmentImportTemplate(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAssignmentImportTemplateRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAssignmentImport Show an import and how far it is
+//
+// Corresponds with GET /v1/assignment-imports/{id} (the `GetAssignmentImport` operationId).
+func (c *Client) GetAssignmentImport(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAssignmentImportRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAssignmentImportResult Download the file again, with what was thought and became of each row
+//
+// The original columns and Verdict, Detail and Link. It can be corrected and imported as it is.
+//
+// Corresponds with GET /v1/assignment-imports/{id}/result (the `GetAssignmentImportResult` operationId).
+func (c *Client) GetAssignmentImportResult(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAssignmentImportResultRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAssignmentImportRows List the rows of an import, with their verdicts and what became of them
+//
+// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+//
+// Corresponds with GET /v1/assignment-imports/{id}/rows (the `ListAssignmentImportRows` operationId).
+func (c *Client) ListAssignmentImportRows(ctx context.Context, id ID, params *ListAssignmentImportRowsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAssignmentImportRowsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyAssignmentImportWithBody Apply a file that was checked
+//
+// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/assignment-imports/{id}:apply (the `ApplyAssignmentImport` operationId).
+func (c *Client) ApplyAssignmentImportWithBody(ctx context.Context, id ID, params *ApplyAssignmentImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyAssignmentImportRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyAssignmentImport Apply a file that was checked
+//
+// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/assignment-imports/{id}:apply (the `ApplyAssignmentImport` operationId).
+func (c *Client) ApplyAssignmentImport(ctx context.Context, id ID, params *ApplyAssignmentImportParams, body ApplyAssignmentImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyAssignmentImportRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelAssignmentImport End an import
+//
+// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+//
+// Corresponds with POST /v1/assignment-imports/{id}:cancel (the `CancelAssignmentImport` operationId).
+func (c *Client) CancelAssignmentImport(ctx context.Context, id ID, params *CancelAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelAssignmentImportRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseAssignmentImport Pause an import
+//
+// It stops between two chunks of a thousand rows.
+//
+// Corresponds with POST /v1/assignment-imports/{id}:pause (the `PauseAssignmentImport` operationId).
+func (c *Client) PauseAssignmentImport(ctx context.Context, id ID, params *PauseAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseAssignmentImportRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeAssignmentImport Have an import go on
+//
+// Corresponds with POST /v1/assignment-imports/{id}:resume (the `ResumeAssignmentImport` operationId).
+func (c *Client) ResumeAssignmentImport(ctx context.Context, id ID, params *ResumeAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeAssignmentImportRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UndoAssignmentImport Take an import back
+//
+// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+//
+// Corresponds with POST /v1/assignment-imports/{id}:undo (the `UndoAssignmentImport` operationId).
+func (c *Client) UndoAssignmentImport(ctx context.Context, id ID, params *UndoAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUndoAssignmentImportRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3495,6 +4919,50 @@ func (c *Client) CancelDeviceRelease(ctx context.Context, serial Serial, params 
 	return c.Client.Do(req)
 }
 
+// DeprovisionDeviceWithBody End a device's management
+//
+// The device is Deprovisioned at once; it carries it out when it is switched on and connected. `remove_management` takes
+// the management profile off, with all that it brought; `erase` erases the device. A device away for `repair` keeps its
+// assignment; for any other reason user and groups are taken away, too. A device that isn't enrolled gives
+// `device_not_managed`. To take it off its MDM server, or to release it, is another matter.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/{serial}:deprovision (the `DeprovisionDevice` operationId).
+func (c *Client) DeprovisionDeviceWithBody(ctx context.Context, serial Serial, params *DeprovisionDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeprovisionDeviceRequestWithBody(c.Server, serial, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeprovisionDevice End a device's management
+//
+// The device is Deprovisioned at once; it carries it out when it is switched on and connected. `remove_management` takes
+// the management profile off, with all that it brought; `erase` erases the device. A device away for `repair` keeps its
+// assignment; for any other reason user and groups are taken away, too. A device that isn't enrolled gives
+// `device_not_managed`. To take it off its MDM server, or to release it, is another matter.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/{serial}:deprovision (the `DeprovisionDevice` operationId).
+func (c *Client) DeprovisionDevice(ctx context.Context, serial Serial, params *DeprovisionDeviceParams, body DeprovisionDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeprovisionDeviceRequest(c.Server, serial, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ExtendDeviceHoldWithBody Change when a device's time in Setup Assistant is up
 //
 // The time must be in the future and at most 30 days away. A device that isn't held there gives `device_not_in_setup`.
@@ -3664,6 +5132,44 @@ func (c *Client) RetryDevice(ctx context.Context, serial Serial, params *RetryDe
 	return c.Client.Do(req)
 }
 
+// ReviewDeviceWithBody Decide for whom a device is that somebody else signed in on
+//
+// The device waits while `blocked_by` is sign_in_review; its `review` names both people. Without such a sign-in it gives `device_not_in_review`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/{serial}:review (the `ReviewDevice` operationId).
+func (c *Client) ReviewDeviceWithBody(ctx context.Context, serial Serial, params *ReviewDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReviewDeviceRequestWithBody(c.Server, serial, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReviewDevice Decide for whom a device is that somebody else signed in on
+//
+// The device waits while `blocked_by` is sign_in_review; its `review` names both people. Without such a sign-in it gives `device_not_in_review`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/{serial}:review (the `ReviewDevice` operationId).
+func (c *Client) ReviewDevice(ctx context.Context, serial Serial, params *ReviewDeviceParams, body ReviewDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReviewDeviceRequest(c.Server, serial, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
 //
 // Done by the Business API where the server has an account, else by a person in Apple's portal; the next sync confirms
@@ -3674,6 +5180,212 @@ func (c *Client) RetryDevice(ctx context.Context, serial Serial, params *RetryDe
 // Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
 func (c *Client) UnassignDeviceFromMdm(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnassignDeviceFromMdmRequest(c.Server, serial, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AssignDevicesWithBody Assign many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices:assign (the `AssignDevices` operationId).
+func (c *Client) AssignDevicesWithBody(ctx context.Context, params *AssignDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAssignDevicesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AssignDevices Assign many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices:assign (the `AssignDevices` operationId).
+func (c *Client) AssignDevices(ctx context.Context, params *AssignDevicesParams, body AssignDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAssignDevicesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeprovisionDevicesWithBody End the management of many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices:deprovision (the `DeprovisionDevices` operationId).
+func (c *Client) DeprovisionDevicesWithBody(ctx context.Context, params *DeprovisionDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeprovisionDevicesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeprovisionDevices End the management of many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices:deprovision (the `DeprovisionDevices` operationId).
+func (c *Client) DeprovisionDevices(ctx context.Context, params *DeprovisionDevicesParams, body DeprovisionDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeprovisionDevicesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReleaseDevicesWithBody Release many devices for good
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed, with the number of devices typed in `count` instead of each serial number. Each can be cancelled until it is due. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices:release (the `ReleaseDevices` operationId).
+func (c *Client) ReleaseDevicesWithBody(ctx context.Context, params *ReleaseDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReleaseDevicesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReleaseDevices Release many devices for good
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed, with the number of devices typed in `count` instead of each serial number. Each can be cancelled until it is due. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices:release (the `ReleaseDevices` operationId).
+func (c *Client) ReleaseDevices(ctx context.Context, params *ReleaseDevicesParams, body ReleaseDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReleaseDevicesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnassignDevicesWithBody Take user and groups away from many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices:unassign (the `UnassignDevices` operationId).
+func (c *Client) UnassignDevicesWithBody(ctx context.Context, params *UnassignDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnassignDevicesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnassignDevices Take user and groups away from many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices:unassign (the `UnassignDevices` operationId).
+func (c *Client) UnassignDevices(ctx context.Context, params *UnassignDevicesParams, body UnassignDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnassignDevicesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnassignDevicesFromMdmWithBody Take many devices off their MDM servers in Apple Business Manager
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
+func (c *Client) UnassignDevicesFromMdmWithBody(ctx context.Context, params *UnassignDevicesFromMdmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnassignDevicesFromMdmRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnassignDevicesFromMdm Take many devices off their MDM servers in Apple Business Manager
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
+func (c *Client) UnassignDevicesFromMdm(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnassignDevicesFromMdmRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3761,6 +5473,121 @@ func (c *Client) PutGroupWithBody(ctx context.Context, name Name, params *PutGro
 // Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
 func (c *Client) PutGroup(ctx context.Context, name Name, params *PutGroupParams, body PutGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPutGroupRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListOperations List what was done to many devices
+//
+// The newest first; imports are operations, too.
+//
+// Corresponds with GET /v1/operations (the `ListOperations` operationId).
+func (c *Client) ListOperations(ctx context.Context, params *ListOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListOperationsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetOperation Show an operation and how far it is
+//
+// Corresponds with GET /v1/operations/{id} (the `GetOperation` operationId).
+func (c *Client) GetOperation(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOperationRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListOperationRows List the rows of an operation, with their verdicts and what became of them
+//
+// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+//
+// Corresponds with GET /v1/operations/{id}/results (the `ListOperationRows` operationId).
+func (c *Client) ListOperationRows(ctx context.Context, id ID, params *ListOperationRowsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListOperationRowsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelOperation End an operation
+//
+// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+//
+// Corresponds with POST /v1/operations/{id}:cancel (the `CancelOperation` operationId).
+func (c *Client) CancelOperation(ctx context.Context, id ID, params *CancelOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelOperationRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseOperation Pause an operation
+//
+// It stops between two chunks of a thousand rows.
+//
+// Corresponds with POST /v1/operations/{id}:pause (the `PauseOperation` operationId).
+func (c *Client) PauseOperation(ctx context.Context, id ID, params *PauseOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseOperationRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeOperation Have an operation go on
+//
+// Corresponds with POST /v1/operations/{id}:resume (the `ResumeOperation` operationId).
+func (c *Client) ResumeOperation(ctx context.Context, id ID, params *ResumeOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeOperationRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UndoOperation Take an operation back
+//
+// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+//
+// Corresponds with POST /v1/operations/{id}:undo (the `UndoOperation` operationId).
+func (c *Client) UndoOperation(ctx context.Context, id ID, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUndoOperationRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3869,6 +5696,43 @@ func (c *Client) PutPerson(ctx context.Context, id ID, params *PutPersonParams, 
 	return c.Client.Do(req)
 }
 
+// ImportPeopleWithBody Make many people known from a CSV file
+//
+// The columns are User Name and Email Address, and, if you like, Domain Name and Technician (yes or no); up to 10,000 rows
+// and 1 MiB. All rows are taken or none; people who are known already get the file's address.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/people:import (the `ImportPeople` operationId).
+func (c *Client) ImportPeopleWithBody(ctx context.Context, params *ImportPeopleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportPeopleRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListReservations List devices that are assigned and not there yet
+//
+// No Apple Business Manager server lists them, and they never enrolled. They are linked by themselves when they appear.
+//
+// Corresponds with GET /v1/reservations (the `ListReservations` operationId).
+func (c *Client) ListReservations(ctx context.Context, params *ListReservationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListReservationsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListTokens List tokens
 //
 // Corresponds with GET /v1/tokens (the `ListTokens` operationId).
@@ -3929,6 +5793,212 @@ func (c *Client) CreateToken(ctx context.Context, params *CreateTokenParams, bod
 // Corresponds with DELETE /v1/tokens/{id} (the `RevokeToken` operationId).
 func (c *Client) RevokeToken(ctx context.Context, id ID, params *RevokeTokenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeTokenRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListUnassignImports List files of unassignments
+//
+// Corresponds with GET /v1/unassign-imports (the `ListUnassignImports` operationId).
+func (c *Client) ListUnassignImports(ctx context.Context, params *ListUnassignImportsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListUnassignImportsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateUnassignImportWithBody Upload a file of unassignments
+//
+// CSV as docs/csv.md describes it, up to 1 GiB. Each row is judged; nothing is applied before `:apply`. A file that can't be
+// imported at all gives `import_unreadable`; one that was uploaded before, and neither cancelled nor undone,
+// gives `import_duplicate`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/unassign-imports (the `CreateUnassignImport` operationId).
+func (c *Client) CreateUnassignImportWithBody(ctx context.Context, params *CreateUnassignImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateUnassignImportRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetUnassignImportTemplate Download an empty file of unassignments
+//
+// Corresponds with GET /v1/unassign-imports/template (the `GetUnassignImportTemplate` operationId).
+func (c *Client) GetUnassignImportTemplate(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetUnassignImportTemplateRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetUnassignImport Show an import and how far it is
+//
+// Corresponds with GET /v1/unassign-imports/{id} (the `GetUnassignImport` operationId).
+func (c *Client) GetUnassignImport(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetUnassignImportRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetUnassignImportResult Download the file again, with what was thought and became of each row
+//
+// The original columns and Verdict, Detail and Link. It can be corrected and imported as it is.
+//
+// Corresponds with GET /v1/unassign-imports/{id}/result (the `GetUnassignImportResult` operationId).
+func (c *Client) GetUnassignImportResult(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetUnassignImportResultRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListUnassignImportRows List the rows of an import, with their verdicts and what became of them
+//
+// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+//
+// Corresponds with GET /v1/unassign-imports/{id}/rows (the `ListUnassignImportRows` operationId).
+func (c *Client) ListUnassignImportRows(ctx context.Context, id ID, params *ListUnassignImportRowsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListUnassignImportRowsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyUnassignImportWithBody Apply a file that was checked
+//
+// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/unassign-imports/{id}:apply (the `ApplyUnassignImport` operationId).
+func (c *Client) ApplyUnassignImportWithBody(ctx context.Context, id ID, params *ApplyUnassignImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyUnassignImportRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyUnassignImport Apply a file that was checked
+//
+// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/unassign-imports/{id}:apply (the `ApplyUnassignImport` operationId).
+func (c *Client) ApplyUnassignImport(ctx context.Context, id ID, params *ApplyUnassignImportParams, body ApplyUnassignImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyUnassignImportRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelUnassignImport End an import
+//
+// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+//
+// Corresponds with POST /v1/unassign-imports/{id}:cancel (the `CancelUnassignImport` operationId).
+func (c *Client) CancelUnassignImport(ctx context.Context, id ID, params *CancelUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelUnassignImportRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseUnassignImport Pause an import
+//
+// It stops between two chunks of a thousand rows.
+//
+// Corresponds with POST /v1/unassign-imports/{id}:pause (the `PauseUnassignImport` operationId).
+func (c *Client) PauseUnassignImport(ctx context.Context, id ID, params *PauseUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseUnassignImportRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeUnassignImport Have an import go on
+//
+// Corresponds with POST /v1/unassign-imports/{id}:resume (the `ResumeUnassignImport` operationId).
+func (c *Client) ResumeUnassignImport(ctx context.Context, id ID, params *ResumeUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeUnassignImportRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UndoUnassignImport Take an import back
+//
+// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+//
+// Corresponds with POST /v1/unassign-imports/{id}:undo (the `UndoUnassignImport` operationId).
+func (c *Client) UndoUnassignImport(ctx context.Context, id ID, params *UndoUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUndoUnassignImportRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5051,6 +7121,638 @@ func NewPutAppRequestWithBody(server string, name Name, params *PutAppParams, co
 			}
 
 			req.Header.Set("Idempotency-Key", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListAssignmentImportsRequest constructs an http.Request for the ListAssignmentImports method
+func NewListAssignmentImportsRequest(server string, params *ListAssignmentImportsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateAssignmentImportRequestWithBody constructs an http.Request for the CreateAssignmentImport method, with any body, and a specified content type
+func NewCreateAssignmentImportRequestWithBody(server string, params *CreateAssignmentImportParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.FileName != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "file_name", *params.FileName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ExpectedBy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "expected_by", *params.ExpectedBy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetAssignmentImportTemplateRequest constructs an http.Request for the GetAssignmentImportTemplate method
+func NewGetAssignmentImportTemplateRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports/template")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAssignmentImportRequest constructs an http.Request for the GetAssignmentImport method
+func NewGetAssignmentImportRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAssignmentImportResultRequest constructs an http.Request for the GetAssignmentImportResult method
+func NewGetAssignmentImportResultRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports/%s/result", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListAssignmentImportRowsRequest constructs an http.Request for the ListAssignmentImportRows method
+func NewListAssignmentImportRowsRequest(server string, id ID, params *ListAssignmentImportRowsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports/%s/rows", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Verdict != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "verdict", *params.Verdict, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Outcome != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "outcome", *params.Outcome, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Code != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "code", *params.Code, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Undo != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "undo", *params.Undo, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewApplyAssignmentImportRequest calls the generic ApplyAssignmentImport builder with application/json body
+func NewApplyAssignmentImportRequest(server string, id ID, params *ApplyAssignmentImportParams, body ApplyAssignmentImportJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApplyAssignmentImportRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewApplyAssignmentImportRequestWithBody constructs an http.Request for the ApplyAssignmentImport method, with any body, and a specified content type
+func NewApplyAssignmentImportRequestWithBody(server string, id ID, params *ApplyAssignmentImportParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports/%s:apply", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCancelAssignmentImportRequest constructs an http.Request for the CancelAssignmentImport method
+func NewCancelAssignmentImportRequest(server string, id ID, params *CancelAssignmentImportParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports/%s:cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPauseAssignmentImportRequest constructs an http.Request for the PauseAssignmentImport method
+func NewPauseAssignmentImportRequest(server string, id ID, params *PauseAssignmentImportParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports/%s:pause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewResumeAssignmentImportRequest constructs an http.Request for the ResumeAssignmentImport method
+func NewResumeAssignmentImportRequest(server string, id ID, params *ResumeAssignmentImportParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports/%s:resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUndoAssignmentImportRequest constructs an http.Request for the UndoAssignmentImport method
+func NewUndoAssignmentImportRequest(server string, id ID, params *UndoAssignmentImportParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/assignment-imports/%s:undo", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
 	}
@@ -6394,6 +9096,68 @@ func NewCancelDeviceReleaseRequest(server string, serial Serial, params *CancelD
 	return req, nil
 }
 
+// NewDeprovisionDeviceRequest calls the generic DeprovisionDevice builder with application/json body
+func NewDeprovisionDeviceRequest(server string, serial Serial, params *DeprovisionDeviceParams, body DeprovisionDeviceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDeprovisionDeviceRequestWithBody(server, serial, params, "application/json", bodyReader)
+}
+
+// NewDeprovisionDeviceRequestWithBody constructs an http.Request for the DeprovisionDevice method, with any body, and a specified content type
+func NewDeprovisionDeviceRequestWithBody(server string, serial Serial, params *DeprovisionDeviceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "serial", serial, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s:deprovision", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewExtendDeviceHoldRequest calls the generic ExtendDeviceHold builder with application/json body
 func NewExtendDeviceHoldRequest(server string, serial Serial, params *ExtendDeviceHoldParams, body ExtendDeviceHoldJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -6727,6 +9491,68 @@ func NewRetryDeviceRequest(server string, serial Serial, params *RetryDevicePara
 	return req, nil
 }
 
+// NewReviewDeviceRequest calls the generic ReviewDevice builder with application/json body
+func NewReviewDeviceRequest(server string, serial Serial, params *ReviewDeviceParams, body ReviewDeviceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReviewDeviceRequestWithBody(server, serial, params, "application/json", bodyReader)
+}
+
+// NewReviewDeviceRequestWithBody constructs an http.Request for the ReviewDevice method, with any body, and a specified content type
+func NewReviewDeviceRequestWithBody(server string, serial Serial, params *ReviewDeviceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "serial", serial, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s:review", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewUnassignDeviceFromMdmRequest constructs an http.Request for the UnassignDeviceFromMdm method
 func NewUnassignDeviceFromMdmRequest(server string, serial Serial, params *UnassignDeviceFromMdmParams) (*http.Request, error) {
 	var err error
@@ -6757,6 +9583,281 @@ func NewUnassignDeviceFromMdmRequest(server string, serial Serial, params *Unass
 	if err != nil {
 		return nil, err
 	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewAssignDevicesRequest calls the generic AssignDevices builder with application/json body
+func NewAssignDevicesRequest(server string, params *AssignDevicesParams, body AssignDevicesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAssignDevicesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewAssignDevicesRequestWithBody constructs an http.Request for the AssignDevices method, with any body, and a specified content type
+func NewAssignDevicesRequestWithBody(server string, params *AssignDevicesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices:assign")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeprovisionDevicesRequest calls the generic DeprovisionDevices builder with application/json body
+func NewDeprovisionDevicesRequest(server string, params *DeprovisionDevicesParams, body DeprovisionDevicesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDeprovisionDevicesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewDeprovisionDevicesRequestWithBody constructs an http.Request for the DeprovisionDevices method, with any body, and a specified content type
+func NewDeprovisionDevicesRequestWithBody(server string, params *DeprovisionDevicesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices:deprovision")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewReleaseDevicesRequest calls the generic ReleaseDevices builder with application/json body
+func NewReleaseDevicesRequest(server string, params *ReleaseDevicesParams, body ReleaseDevicesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReleaseDevicesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewReleaseDevicesRequestWithBody constructs an http.Request for the ReleaseDevices method, with any body, and a specified content type
+func NewReleaseDevicesRequestWithBody(server string, params *ReleaseDevicesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices:release")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUnassignDevicesRequest calls the generic UnassignDevices builder with application/json body
+func NewUnassignDevicesRequest(server string, params *UnassignDevicesParams, body UnassignDevicesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnassignDevicesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewUnassignDevicesRequestWithBody constructs an http.Request for the UnassignDevices method, with any body, and a specified content type
+func NewUnassignDevicesRequestWithBody(server string, params *UnassignDevicesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices:unassign")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUnassignDevicesFromMdmRequest calls the generic UnassignDevicesFromMdm builder with application/json body
+func NewUnassignDevicesFromMdmRequest(server string, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnassignDevicesFromMdmRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewUnassignDevicesFromMdmRequestWithBody constructs an http.Request for the UnassignDevicesFromMdm method, with any body, and a specified content type
+func NewUnassignDevicesFromMdmRequestWithBody(server string, params *UnassignDevicesFromMdmParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices:unassign-from-mdm")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
 
@@ -7020,6 +10121,447 @@ func NewPutGroupRequestWithBody(server string, name Name, params *PutGroupParams
 	return req, nil
 }
 
+// NewListOperationsRequest constructs an http.Request for the ListOperations method
+func NewListOperationsRequest(server string, params *ListOperationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/operations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetOperationRequest constructs an http.Request for the GetOperation method
+func NewGetOperationRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/operations/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListOperationRowsRequest constructs an http.Request for the ListOperationRows method
+func NewListOperationRowsRequest(server string, id ID, params *ListOperationRowsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/operations/%s/results", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Verdict != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "verdict", *params.Verdict, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Outcome != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "outcome", *params.Outcome, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Code != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "code", *params.Code, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Undo != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "undo", *params.Undo, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCancelOperationRequest constructs an http.Request for the CancelOperation method
+func NewCancelOperationRequest(server string, id ID, params *CancelOperationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/operations/%s:cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPauseOperationRequest constructs an http.Request for the PauseOperation method
+func NewPauseOperationRequest(server string, id ID, params *PauseOperationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/operations/%s:pause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewResumeOperationRequest constructs an http.Request for the ResumeOperation method
+func NewResumeOperationRequest(server string, id ID, params *ResumeOperationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/operations/%s:resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUndoOperationRequest constructs an http.Request for the UndoOperation method
+func NewUndoOperationRequest(server string, id ID, params *UndoOperationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/operations/%s:undo", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListPeopleRequest constructs an http.Request for the ListPeople method
 func NewListPeopleRequest(server string, params *ListPeopleParams) (*http.Request, error) {
 	var err error
@@ -7261,6 +10803,128 @@ func NewPutPersonRequestWithBody(server string, id ID, params *PutPersonParams, 
 	return req, nil
 }
 
+// NewImportPeopleRequestWithBody constructs an http.Request for the ImportPeople method, with any body, and a specified content type
+func NewImportPeopleRequestWithBody(server string, params *ImportPeopleParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/people:import")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListReservationsRequest constructs an http.Request for the ListReservations method
+func NewListReservationsRequest(server string, params *ListReservationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/reservations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Overdue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "overdue", *params.Overdue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListTokensRequest constructs an http.Request for the ListTokens method
 func NewListTokensRequest(server string, params *ListTokensParams) (*http.Request, error) {
 	var err error
@@ -7409,6 +11073,638 @@ func NewRevokeTokenRequest(server string, id ID, params *RevokeTokenParams) (*ht
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListUnassignImportsRequest constructs an http.Request for the ListUnassignImports method
+func NewListUnassignImportsRequest(server string, params *ListUnassignImportsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateUnassignImportRequestWithBody constructs an http.Request for the CreateUnassignImport method, with any body, and a specified content type
+func NewCreateUnassignImportRequestWithBody(server string, params *CreateUnassignImportParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.FileName != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "file_name", *params.FileName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ExpectedBy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "expected_by", *params.ExpectedBy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetUnassignImportTemplateRequest constructs an http.Request for the GetUnassignImportTemplate method
+func NewGetUnassignImportTemplateRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports/template")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetUnassignImportRequest constructs an http.Request for the GetUnassignImport method
+func NewGetUnassignImportRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetUnassignImportResultRequest constructs an http.Request for the GetUnassignImportResult method
+func NewGetUnassignImportResultRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports/%s/result", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListUnassignImportRowsRequest constructs an http.Request for the ListUnassignImportRows method
+func NewListUnassignImportRowsRequest(server string, id ID, params *ListUnassignImportRowsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports/%s/rows", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Verdict != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "verdict", *params.Verdict, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Outcome != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "outcome", *params.Outcome, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Code != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "code", *params.Code, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Undo != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "undo", *params.Undo, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewApplyUnassignImportRequest calls the generic ApplyUnassignImport builder with application/json body
+func NewApplyUnassignImportRequest(server string, id ID, params *ApplyUnassignImportParams, body ApplyUnassignImportJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApplyUnassignImportRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewApplyUnassignImportRequestWithBody constructs an http.Request for the ApplyUnassignImport method, with any body, and a specified content type
+func NewApplyUnassignImportRequestWithBody(server string, id ID, params *ApplyUnassignImportParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports/%s:apply", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCancelUnassignImportRequest constructs an http.Request for the CancelUnassignImport method
+func NewCancelUnassignImportRequest(server string, id ID, params *CancelUnassignImportParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports/%s:cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPauseUnassignImportRequest constructs an http.Request for the PauseUnassignImport method
+func NewPauseUnassignImportRequest(server string, id ID, params *PauseUnassignImportParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports/%s:pause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewResumeUnassignImportRequest constructs an http.Request for the ResumeUnassignImport method
+func NewResumeUnassignImportRequest(server string, id ID, params *ResumeUnassignImportParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports/%s:resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUndoUnassignImportRequest constructs an http.Request for the UndoUnassignImport method
+func NewUndoUnassignImportRequest(server string, id ID, params *UndoUnassignImportParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unassign-imports/%s:undo", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -7721,6 +12017,110 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/apps/{name} (the `PutApp` operationId).
 	PutAppWithResponse(ctx context.Context, name Name, params *PutAppParams, body PutAppJSONRequestBody, reqEditors ...RequestEditorFn) (*PutAppResponse, error)
 
+	// ListAssignmentImportsWithResponse List files of assignments
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/assignment-imports (the `ListAssignmentImports` operationId).
+	ListAssignmentImportsWithResponse(ctx context.Context, params *ListAssignmentImportsParams, reqEditors ...RequestEditorFn) (*ListAssignmentImportsResponse, error)
+
+	// CreateAssignmentImportWithBodyWithResponse Upload a file of assignments
+	//
+	// CSV as docs/csv.md describes it, up to 1 GiB. Each row is judged; nothing is applied before `:apply`. A file that can't be
+	// imported at all gives `import_unreadable`; one that was uploaded before, and neither cancelled nor undone,
+	// gives `import_duplicate`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/assignment-imports (the `CreateAssignmentImport` operationId).
+	CreateAssignmentImportWithBodyWithResponse(ctx context.Context, params *CreateAssignmentImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAssignmentImportResponse, error)
+
+	// GetAssignmentImportTemplateWithResponse Download an empty file of assignments
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/assignment-imports/template (the `GetAssignmentImportTemplate` operationId).
+	GetAssignmentImportTemplateWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAssignmentImportTemplateResponse, error)
+
+	// GetAssignmentImportWithResponse Show an import and how far it is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/assignment-imports/{id} (the `GetAssignmentImport` operationId).
+	GetAssignmentImportWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetAssignmentImportResponse, error)
+
+	// GetAssignmentImportResultWithResponse Download the file again, with what was thought and became of each row
+	//
+	// The original columns and Verdict, Detail and Link. It can be corrected and imported as it is.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/assignment-imports/{id}/result (the `GetAssignmentImportResult` operationId).
+	GetAssignmentImportResultWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetAssignmentImportResultResponse, error)
+
+	// ListAssignmentImportRowsWithResponse List the rows of an import, with their verdicts and what became of them
+	//
+	// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/assignment-imports/{id}/rows (the `ListAssignmentImportRows` operationId).
+	ListAssignmentImportRowsWithResponse(ctx context.Context, id ID, params *ListAssignmentImportRowsParams, reqEditors ...RequestEditorFn) (*ListAssignmentImportRowsResponse, error)
+
+	// ApplyAssignmentImportWithBodyWithResponse Apply a file that was checked
+	//
+	// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+	// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:apply (the `ApplyAssignmentImport` operationId).
+	ApplyAssignmentImportWithBodyWithResponse(ctx context.Context, id ID, params *ApplyAssignmentImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyAssignmentImportResponse, error)
+
+	// ApplyAssignmentImportWithResponse Apply a file that was checked
+	//
+	// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+	// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:apply (the `ApplyAssignmentImport` operationId).
+	ApplyAssignmentImportWithResponse(ctx context.Context, id ID, params *ApplyAssignmentImportParams, body ApplyAssignmentImportJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyAssignmentImportResponse, error)
+
+	// CancelAssignmentImportWithResponse End an import
+	//
+	// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:cancel (the `CancelAssignmentImport` operationId).
+	CancelAssignmentImportWithResponse(ctx context.Context, id ID, params *CancelAssignmentImportParams, reqEditors ...RequestEditorFn) (*CancelAssignmentImportResponse, error)
+
+	// PauseAssignmentImportWithResponse Pause an import
+	//
+	// It stops between two chunks of a thousand rows.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:pause (the `PauseAssignmentImport` operationId).
+	PauseAssignmentImportWithResponse(ctx context.Context, id ID, params *PauseAssignmentImportParams, reqEditors ...RequestEditorFn) (*PauseAssignmentImportResponse, error)
+
+	// ResumeAssignmentImportWithResponse Have an import go on
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:resume (the `ResumeAssignmentImport` operationId).
+	ResumeAssignmentImportWithResponse(ctx context.Context, id ID, params *ResumeAssignmentImportParams, reqEditors ...RequestEditorFn) (*ResumeAssignmentImportResponse, error)
+
+	// UndoAssignmentImportWithResponse Take an import back
+	//
+	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/assignment-imports/{id}:undo (the `UndoAssignmentImport` operationId).
+	UndoAssignmentImportWithResponse(ctx context.Context, id ID, params *UndoAssignmentImportParams, reqEditors ...RequestEditorFn) (*UndoAssignmentImportResponse, error)
+
 	// ListConfigurationsWithResponse List configurations
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -7971,6 +12371,30 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/devices/{serial}:cancel-release (the `CancelDeviceRelease` operationId).
 	CancelDeviceReleaseWithResponse(ctx context.Context, serial Serial, params *CancelDeviceReleaseParams, reqEditors ...RequestEditorFn) (*CancelDeviceReleaseResponse, error)
 
+	// DeprovisionDeviceWithBodyWithResponse End a device's management
+	//
+	// The device is Deprovisioned at once; it carries it out when it is switched on and connected. `remove_management` takes
+	// the management profile off, with all that it brought; `erase` erases the device. A device away for `repair` keeps its
+	// assignment; for any other reason user and groups are taken away, too. A device that isn't enrolled gives
+	// `device_not_managed`. To take it off its MDM server, or to release it, is another matter.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{serial}:deprovision (the `DeprovisionDevice` operationId).
+	DeprovisionDeviceWithBodyWithResponse(ctx context.Context, serial Serial, params *DeprovisionDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeprovisionDeviceResponse, error)
+
+	// DeprovisionDeviceWithResponse End a device's management
+	//
+	// The device is Deprovisioned at once; it carries it out when it is switched on and connected. `remove_management` takes
+	// the management profile off, with all that it brought; `erase` erases the device. A device away for `repair` keeps its
+	// assignment; for any other reason user and groups are taken away, too. A device that isn't enrolled gives
+	// `device_not_managed`. To take it off its MDM server, or to release it, is another matter.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{serial}:deprovision (the `DeprovisionDevice` operationId).
+	DeprovisionDeviceWithResponse(ctx context.Context, serial Serial, params *DeprovisionDeviceParams, body DeprovisionDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*DeprovisionDeviceResponse, error)
+
 	// ExtendDeviceHoldWithBodyWithResponse Change when a device's time in Setup Assistant is up
 	//
 	// The time must be in the future and at most 30 days away. A device that isn't held there gives `device_not_in_setup`.
@@ -8056,6 +12480,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/devices/{serial}:retry (the `RetryDevice` operationId).
 	RetryDeviceWithResponse(ctx context.Context, serial Serial, params *RetryDeviceParams, reqEditors ...RequestEditorFn) (*RetryDeviceResponse, error)
 
+	// ReviewDeviceWithBodyWithResponse Decide for whom a device is that somebody else signed in on
+	//
+	// The device waits while `blocked_by` is sign_in_review; its `review` names both people. Without such a sign-in it gives `device_not_in_review`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{serial}:review (the `ReviewDevice` operationId).
+	ReviewDeviceWithBodyWithResponse(ctx context.Context, serial Serial, params *ReviewDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReviewDeviceResponse, error)
+
+	// ReviewDeviceWithResponse Decide for whom a device is that somebody else signed in on
+	//
+	// The device waits while `blocked_by` is sign_in_review; its `review` names both people. Without such a sign-in it gives `device_not_in_review`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{serial}:review (the `ReviewDevice` operationId).
+	ReviewDeviceWithResponse(ctx context.Context, serial Serial, params *ReviewDeviceParams, body ReviewDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ReviewDeviceResponse, error)
+
 	// UnassignDeviceFromMdmWithResponse Take a device off this MDM server in Apple Business Manager
 	//
 	// Done by the Business API where the server has an account, else by a person in Apple's portal; the next sync confirms
@@ -8067,6 +12509,112 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
 	UnassignDeviceFromMdmWithResponse(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*UnassignDeviceFromMdmResponse, error)
+
+	// AssignDevicesWithBodyWithResponse Assign many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:assign (the `AssignDevices` operationId).
+	AssignDevicesWithBodyWithResponse(ctx context.Context, params *AssignDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AssignDevicesResponse, error)
+
+	// AssignDevicesWithResponse Assign many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:assign (the `AssignDevices` operationId).
+	AssignDevicesWithResponse(ctx context.Context, params *AssignDevicesParams, body AssignDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*AssignDevicesResponse, error)
+
+	// DeprovisionDevicesWithBodyWithResponse End the management of many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:deprovision (the `DeprovisionDevices` operationId).
+	DeprovisionDevicesWithBodyWithResponse(ctx context.Context, params *DeprovisionDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeprovisionDevicesResponse, error)
+
+	// DeprovisionDevicesWithResponse End the management of many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:deprovision (the `DeprovisionDevices` operationId).
+	DeprovisionDevicesWithResponse(ctx context.Context, params *DeprovisionDevicesParams, body DeprovisionDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*DeprovisionDevicesResponse, error)
+
+	// ReleaseDevicesWithBodyWithResponse Release many devices for good
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed, with the number of devices typed in `count` instead of each serial number. Each can be cancelled until it is due. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:release (the `ReleaseDevices` operationId).
+	ReleaseDevicesWithBodyWithResponse(ctx context.Context, params *ReleaseDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReleaseDevicesResponse, error)
+
+	// ReleaseDevicesWithResponse Release many devices for good
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed, with the number of devices typed in `count` instead of each serial number. Each can be cancelled until it is due. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:release (the `ReleaseDevices` operationId).
+	ReleaseDevicesWithResponse(ctx context.Context, params *ReleaseDevicesParams, body ReleaseDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*ReleaseDevicesResponse, error)
+
+	// UnassignDevicesWithBodyWithResponse Take user and groups away from many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:unassign (the `UnassignDevices` operationId).
+	UnassignDevicesWithBodyWithResponse(ctx context.Context, params *UnassignDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnassignDevicesResponse, error)
+
+	// UnassignDevicesWithResponse Take user and groups away from many devices
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:unassign (the `UnassignDevices` operationId).
+	UnassignDevicesWithResponse(ctx context.Context, params *UnassignDevicesParams, body UnassignDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*UnassignDevicesResponse, error)
+
+	// UnassignDevicesFromMdmWithBodyWithResponse Take many devices off their MDM servers in Apple Business Manager
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
+	UnassignDevicesFromMdmWithBodyWithResponse(ctx context.Context, params *UnassignDevicesFromMdmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnassignDevicesFromMdmResponse, error)
+
+	// UnassignDevicesFromMdmWithResponse Take many devices off their MDM servers in Apple Business Manager
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
+	UnassignDevicesFromMdmWithResponse(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnassignDevicesFromMdmResponse, error)
 
 	// ListGroupsWithResponse List groups
 	//
@@ -8111,6 +12659,65 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
 	PutGroupWithResponse(ctx context.Context, name Name, params *PutGroupParams, body PutGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*PutGroupResponse, error)
 
+	// ListOperationsWithResponse List what was done to many devices
+	//
+	// The newest first; imports are operations, too.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/operations (the `ListOperations` operationId).
+	ListOperationsWithResponse(ctx context.Context, params *ListOperationsParams, reqEditors ...RequestEditorFn) (*ListOperationsResponse, error)
+
+	// GetOperationWithResponse Show an operation and how far it is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/operations/{id} (the `GetOperation` operationId).
+	GetOperationWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetOperationResponse, error)
+
+	// ListOperationRowsWithResponse List the rows of an operation, with their verdicts and what became of them
+	//
+	// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/operations/{id}/results (the `ListOperationRows` operationId).
+	ListOperationRowsWithResponse(ctx context.Context, id ID, params *ListOperationRowsParams, reqEditors ...RequestEditorFn) (*ListOperationRowsResponse, error)
+
+	// CancelOperationWithResponse End an operation
+	//
+	// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/operations/{id}:cancel (the `CancelOperation` operationId).
+	CancelOperationWithResponse(ctx context.Context, id ID, params *CancelOperationParams, reqEditors ...RequestEditorFn) (*CancelOperationResponse, error)
+
+	// PauseOperationWithResponse Pause an operation
+	//
+	// It stops between two chunks of a thousand rows.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/operations/{id}:pause (the `PauseOperation` operationId).
+	PauseOperationWithResponse(ctx context.Context, id ID, params *PauseOperationParams, reqEditors ...RequestEditorFn) (*PauseOperationResponse, error)
+
+	// ResumeOperationWithResponse Have an operation go on
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/operations/{id}:resume (the `ResumeOperation` operationId).
+	ResumeOperationWithResponse(ctx context.Context, id ID, params *ResumeOperationParams, reqEditors ...RequestEditorFn) (*ResumeOperationResponse, error)
+
+	// UndoOperationWithResponse Take an operation back
+	//
+	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/operations/{id}:undo (the `UndoOperation` operationId).
+	UndoOperationWithResponse(ctx context.Context, id ID, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*UndoOperationResponse, error)
+
 	// ListPeopleWithResponse List people
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -8153,6 +12760,25 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/people/{id} (the `PutPerson` operationId).
 	PutPersonWithResponse(ctx context.Context, id ID, params *PutPersonParams, body PutPersonJSONRequestBody, reqEditors ...RequestEditorFn) (*PutPersonResponse, error)
 
+	// ImportPeopleWithBodyWithResponse Make many people known from a CSV file
+	//
+	// The columns are User Name and Email Address, and, if you like, Domain Name and Technician (yes or no); up to 10,000 rows
+	// and 1 MiB. All rows are taken or none; people who are known already get the file's address.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/people:import (the `ImportPeople` operationId).
+	ImportPeopleWithBodyWithResponse(ctx context.Context, params *ImportPeopleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportPeopleResponse, error)
+
+	// ListReservationsWithResponse List devices that are assigned and not there yet
+	//
+	// No Apple Business Manager server lists them, and they never enrolled. They are linked by themselves when they appear.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/reservations (the `ListReservations` operationId).
+	ListReservationsWithResponse(ctx context.Context, params *ListReservationsParams, reqEditors ...RequestEditorFn) (*ListReservationsResponse, error)
+
 	// ListTokensWithResponse List tokens
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -8186,6 +12812,110 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /v1/tokens/{id} (the `RevokeToken` operationId).
 	RevokeTokenWithResponse(ctx context.Context, id ID, params *RevokeTokenParams, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error)
+
+	// ListUnassignImportsWithResponse List files of unassignments
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/unassign-imports (the `ListUnassignImports` operationId).
+	ListUnassignImportsWithResponse(ctx context.Context, params *ListUnassignImportsParams, reqEditors ...RequestEditorFn) (*ListUnassignImportsResponse, error)
+
+	// CreateUnassignImportWithBodyWithResponse Upload a file of unassignments
+	//
+	// CSV as docs/csv.md describes it, up to 1 GiB. Each row is judged; nothing is applied before `:apply`. A file that can't be
+	// imported at all gives `import_unreadable`; one that was uploaded before, and neither cancelled nor undone,
+	// gives `import_duplicate`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/unassign-imports (the `CreateUnassignImport` operationId).
+	CreateUnassignImportWithBodyWithResponse(ctx context.Context, params *CreateUnassignImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateUnassignImportResponse, error)
+
+	// GetUnassignImportTemplateWithResponse Download an empty file of unassignments
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/unassign-imports/template (the `GetUnassignImportTemplate` operationId).
+	GetUnassignImportTemplateWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetUnassignImportTemplateResponse, error)
+
+	// GetUnassignImportWithResponse Show an import and how far it is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/unassign-imports/{id} (the `GetUnassignImport` operationId).
+	GetUnassignImportWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetUnassignImportResponse, error)
+
+	// GetUnassignImportResultWithResponse Download the file again, with what was thought and became of each row
+	//
+	// The original columns and Verdict, Detail and Link. It can be corrected and imported as it is.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/unassign-imports/{id}/result (the `GetUnassignImportResult` operationId).
+	GetUnassignImportResultWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetUnassignImportResultResponse, error)
+
+	// ListUnassignImportRowsWithResponse List the rows of an import, with their verdicts and what became of them
+	//
+	// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/unassign-imports/{id}/rows (the `ListUnassignImportRows` operationId).
+	ListUnassignImportRowsWithResponse(ctx context.Context, id ID, params *ListUnassignImportRowsParams, reqEditors ...RequestEditorFn) (*ListUnassignImportRowsResponse, error)
+
+	// ApplyUnassignImportWithBodyWithResponse Apply a file that was checked
+	//
+	// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+	// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:apply (the `ApplyUnassignImport` operationId).
+	ApplyUnassignImportWithBodyWithResponse(ctx context.Context, id ID, params *ApplyUnassignImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyUnassignImportResponse, error)
+
+	// ApplyUnassignImportWithResponse Apply a file that was checked
+	//
+	// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+	// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:apply (the `ApplyUnassignImport` operationId).
+	ApplyUnassignImportWithResponse(ctx context.Context, id ID, params *ApplyUnassignImportParams, body ApplyUnassignImportJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyUnassignImportResponse, error)
+
+	// CancelUnassignImportWithResponse End an import
+	//
+	// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:cancel (the `CancelUnassignImport` operationId).
+	CancelUnassignImportWithResponse(ctx context.Context, id ID, params *CancelUnassignImportParams, reqEditors ...RequestEditorFn) (*CancelUnassignImportResponse, error)
+
+	// PauseUnassignImportWithResponse Pause an import
+	//
+	// It stops between two chunks of a thousand rows.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:pause (the `PauseUnassignImport` operationId).
+	PauseUnassignImportWithResponse(ctx context.Context, id ID, params *PauseUnassignImportParams, reqEditors ...RequestEditorFn) (*PauseUnassignImportResponse, error)
+
+	// ResumeUnassignImportWithResponse Have an import go on
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:resume (the `ResumeUnassignImport` operationId).
+	ResumeUnassignImportWithResponse(ctx context.Context, id ID, params *ResumeUnassignImportParams, reqEditors ...RequestEditorFn) (*ResumeUnassignImportResponse, error)
+
+	// UndoUnassignImportWithResponse Take an import back
+	//
+	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/unassign-imports/{id}:undo (the `UndoUnassignImport` operationId).
+	UndoUnassignImportWithResponse(ctx context.Context, id ID, params *UndoUnassignImportParams, reqEditors ...RequestEditorFn) (*UndoUnassignImportResponse, error)
 
 	// VersionWithResponse Say which build this is
 	//
@@ -9288,6 +14018,534 @@ func (r PutAppResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r PutAppResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAssignmentImportsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OperationList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAssignmentImportsResponse) GetJSON200() *OperationList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAssignmentImportsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAssignmentImportsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAssignmentImportsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAssignmentImportsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAssignmentImportsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateAssignmentImportResponse201Headers the declared response headers of an HTTP 201 response for CreateAssignmentImport
+type CreateAssignmentImportResponse201Headers struct {
+	Location *string
+}
+
+type CreateAssignmentImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateAssignmentImportResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateAssignmentImportResponse) GetJSON201() *Operation {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateAssignmentImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateAssignmentImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateAssignmentImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateAssignmentImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateAssignmentImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetAssignmentImportTemplateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAssignmentImportTemplateResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAssignmentImportTemplateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAssignmentImportTemplateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAssignmentImportTemplateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAssignmentImportTemplateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetAssignmentImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAssignmentImportResponse) GetJSON200() *Operation {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAssignmentImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAssignmentImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAssignmentImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAssignmentImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAssignmentImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAssignmentImportResultResponse200Headers the declared response headers of an HTTP 200 response for GetAssignmentImportResult
+type GetAssignmentImportResultResponse200Headers struct {
+	ContentDisposition *string
+}
+
+type GetAssignmentImportResultResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetAssignmentImportResultResponse200Headers
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAssignmentImportResultResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAssignmentImportResultResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAssignmentImportResultResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAssignmentImportResultResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAssignmentImportResultResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAssignmentImportRowsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OperationRowList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAssignmentImportRowsResponse) GetJSON200() *OperationRowList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAssignmentImportRowsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAssignmentImportRowsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAssignmentImportRowsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAssignmentImportRowsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAssignmentImportRowsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ApplyAssignmentImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ApplyAssignmentImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ApplyAssignmentImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApplyAssignmentImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApplyAssignmentImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApplyAssignmentImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApplyAssignmentImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelAssignmentImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r CancelAssignmentImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelAssignmentImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelAssignmentImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelAssignmentImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelAssignmentImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelAssignmentImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PauseAssignmentImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r PauseAssignmentImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PauseAssignmentImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PauseAssignmentImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PauseAssignmentImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PauseAssignmentImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PauseAssignmentImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResumeAssignmentImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ResumeAssignmentImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResumeAssignmentImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResumeAssignmentImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResumeAssignmentImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResumeAssignmentImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResumeAssignmentImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UndoAssignmentImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r UndoAssignmentImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UndoAssignmentImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UndoAssignmentImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UndoAssignmentImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UndoAssignmentImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UndoAssignmentImportResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10461,6 +15719,54 @@ func (r CancelDeviceReleaseResponse) ContentType() string {
 	return ""
 }
 
+type DeprovisionDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Device
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeprovisionDeviceResponse) GetJSON200() *Device {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeprovisionDeviceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeprovisionDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeprovisionDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeprovisionDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeprovisionDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ExtendDeviceHoldResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10749,6 +16055,54 @@ func (r RetryDeviceResponse) ContentType() string {
 	return ""
 }
 
+type ReviewDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Device
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReviewDeviceResponse) GetJSON200() *Device {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReviewDeviceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReviewDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReviewDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReviewDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReviewDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type UnassignDeviceFromMdmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10791,6 +16145,281 @@ func (r UnassignDeviceFromMdmResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r UnassignDeviceFromMdmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AssignDevicesResponse202Headers the declared response headers of an HTTP 202 response for AssignDevices
+type AssignDevicesResponse202Headers struct {
+	Location *string
+}
+
+type AssignDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *StartedOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *AssignDevicesResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r AssignDevicesResponse) GetJSON202() *StartedOperation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AssignDevicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AssignDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AssignDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AssignDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AssignDevicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeprovisionDevicesResponse202Headers the declared response headers of an HTTP 202 response for DeprovisionDevices
+type DeprovisionDevicesResponse202Headers struct {
+	Location *string
+}
+
+type DeprovisionDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *StartedOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *DeprovisionDevicesResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r DeprovisionDevicesResponse) GetJSON202() *StartedOperation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeprovisionDevicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeprovisionDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeprovisionDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeprovisionDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeprovisionDevicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReleaseDevicesResponse202Headers the declared response headers of an HTTP 202 response for ReleaseDevices
+type ReleaseDevicesResponse202Headers struct {
+	Location *string
+}
+
+type ReleaseDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *StartedOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *ReleaseDevicesResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ReleaseDevicesResponse) GetJSON202() *StartedOperation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReleaseDevicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReleaseDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReleaseDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReleaseDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReleaseDevicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UnassignDevicesResponse202Headers the declared response headers of an HTTP 202 response for UnassignDevices
+type UnassignDevicesResponse202Headers struct {
+	Location *string
+}
+
+type UnassignDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *StartedOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *UnassignDevicesResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r UnassignDevicesResponse) GetJSON202() *StartedOperation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UnassignDevicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UnassignDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnassignDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnassignDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnassignDevicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UnassignDevicesFromMdmResponse202Headers the declared response headers of an HTTP 202 response for UnassignDevicesFromMdm
+type UnassignDevicesFromMdmResponse202Headers struct {
+	Location *string
+}
+
+type UnassignDevicesFromMdmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *StartedOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *UnassignDevicesFromMdmResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r UnassignDevicesFromMdmResponse) GetJSON202() *StartedOperation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UnassignDevicesFromMdmResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UnassignDevicesFromMdmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnassignDevicesFromMdmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnassignDevicesFromMdmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnassignDevicesFromMdmResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11010,6 +16639,342 @@ func (r PutGroupResponse) ContentType() string {
 	return ""
 }
 
+type ListOperationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OperationList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListOperationsResponse) GetJSON200() *OperationList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListOperationsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListOperationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListOperationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListOperationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListOperationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetOperationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetOperationResponse) GetJSON200() *Operation {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetOperationResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetOperationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetOperationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetOperationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetOperationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListOperationRowsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OperationRowList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListOperationRowsResponse) GetJSON200() *OperationRowList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListOperationRowsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListOperationRowsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListOperationRowsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListOperationRowsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListOperationRowsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelOperationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r CancelOperationResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelOperationResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelOperationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelOperationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelOperationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelOperationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PauseOperationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r PauseOperationResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PauseOperationResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PauseOperationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PauseOperationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PauseOperationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PauseOperationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResumeOperationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ResumeOperationResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResumeOperationResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResumeOperationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResumeOperationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResumeOperationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResumeOperationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UndoOperationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r UndoOperationResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UndoOperationResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UndoOperationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UndoOperationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UndoOperationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UndoOperationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListPeopleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11209,6 +17174,102 @@ func (r PutPersonResponse) ContentType() string {
 	return ""
 }
 
+type ImportPeopleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PeopleImported
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ImportPeopleResponse) GetJSON200() *PeopleImported {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ImportPeopleResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ImportPeopleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ImportPeopleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ImportPeopleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ImportPeopleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListReservationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReservationList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListReservationsResponse) GetJSON200() *ReservationList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListReservationsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListReservationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListReservationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListReservationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListReservationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11340,6 +17401,534 @@ func (r RevokeTokenResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RevokeTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListUnassignImportsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OperationList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListUnassignImportsResponse) GetJSON200() *OperationList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListUnassignImportsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListUnassignImportsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListUnassignImportsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListUnassignImportsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListUnassignImportsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateUnassignImportResponse201Headers the declared response headers of an HTTP 201 response for CreateUnassignImport
+type CreateUnassignImportResponse201Headers struct {
+	Location *string
+}
+
+type CreateUnassignImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateUnassignImportResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateUnassignImportResponse) GetJSON201() *Operation {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateUnassignImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateUnassignImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateUnassignImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateUnassignImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateUnassignImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetUnassignImportTemplateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetUnassignImportTemplateResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetUnassignImportTemplateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetUnassignImportTemplateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetUnassignImportTemplateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetUnassignImportTemplateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetUnassignImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetUnassignImportResponse) GetJSON200() *Operation {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetUnassignImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetUnassignImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetUnassignImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetUnassignImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetUnassignImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetUnassignImportResultResponse200Headers the declared response headers of an HTTP 200 response for GetUnassignImportResult
+type GetUnassignImportResultResponse200Headers struct {
+	ContentDisposition *string
+}
+
+type GetUnassignImportResultResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetUnassignImportResultResponse200Headers
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetUnassignImportResultResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetUnassignImportResultResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetUnassignImportResultResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetUnassignImportResultResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetUnassignImportResultResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListUnassignImportRowsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OperationRowList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListUnassignImportRowsResponse) GetJSON200() *OperationRowList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListUnassignImportRowsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListUnassignImportRowsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListUnassignImportRowsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListUnassignImportRowsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListUnassignImportRowsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ApplyUnassignImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ApplyUnassignImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ApplyUnassignImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApplyUnassignImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApplyUnassignImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApplyUnassignImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApplyUnassignImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelUnassignImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r CancelUnassignImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelUnassignImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelUnassignImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelUnassignImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelUnassignImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelUnassignImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PauseUnassignImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r PauseUnassignImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PauseUnassignImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PauseUnassignImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PauseUnassignImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PauseUnassignImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PauseUnassignImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResumeUnassignImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ResumeUnassignImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResumeUnassignImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResumeUnassignImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResumeUnassignImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResumeUnassignImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResumeUnassignImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UndoUnassignImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Operation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r UndoUnassignImportResponse) GetJSON202() *Operation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UndoUnassignImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UndoUnassignImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UndoUnassignImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UndoUnassignImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UndoUnassignImportResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11763,6 +18352,182 @@ func (c *ClientWithResponses) PutAppWithResponse(ctx context.Context, name Name,
 	return ParsePutAppResponse(rsp)
 }
 
+// ListAssignmentImportsWithResponse List files of assignments
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/assignment-imports (the `ListAssignmentImports` operationId).
+func (c *ClientWithResponses) ListAssignmentImportsWithResponse(ctx context.Context, params *ListAssignmentImportsParams, reqEditors ...RequestEditorFn) (*ListAssignmentImportsResponse, error) {
+	rsp, err := c.ListAssignmentImports(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAssignmentImportsResponse(rsp)
+}
+
+// CreateAssignmentImportWithBodyWithResponse Upload a file of assignments
+//
+// CSV as docs/csv.md describes it, up to 1 GiB. Each row is judged; nothing is applied before `:apply`. A file that can't be
+// imported at all gives `import_unreadable`; one that was uploaded before, and neither cancelled nor undone,
+// gives `import_duplicate`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/assignment-imports (the `CreateAssignmentImport` operationId).
+func (c *ClientWithResponses) CreateAssignmentImportWithBodyWithResponse(ctx context.Context, params *CreateAssignmentImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAssignmentImportResponse, error) {
+	rsp, err := c.CreateAssignmentImportWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateAssignmentImportResponse(rsp)
+}
+
+// GetAssignmentImportTemplateWithResponse Download an empty file of assignments
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/assignment-imports/template (the `GetAssignmentImportTemplate` operationId).
+func (c *ClientWithResponses) GetAssignmentImportTemplateWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAssignmentImportTemplateResponse, error) {
+	rsp, err := c.GetAssignmentImportTemplate(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAssignmentImportTemplateResponse(rsp)
+}
+
+// GetAssignmentImportWithResponse Show an import and how far it is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/assignment-imports/{id} (the `GetAssignmentImport` operationId).
+func (c *ClientWithResponses) GetAssignmentImportWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetAssignmentImportResponse, error) {
+	rsp, err := c.GetAssignmentImport(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAssignmentImportResponse(rsp)
+}
+
+// GetAssignmentImportResultWithResponse Download the file again, with what was thought and became of each row
+//
+// The original columns and Verdict, Detail and Link. It can be corrected and imported as it is.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/assignment-imports/{id}/result (the `GetAssignmentImportResult` operationId).
+func (c *ClientWithResponses) GetAssignmentImportResultWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetAssignmentImportResultResponse, error) {
+	rsp, err := c.GetAssignmentImportResult(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAssignmentImportResultResponse(rsp)
+}
+
+// ListAssignmentImportRowsWithResponse List the rows of an import, with their verdicts and what became of them
+//
+// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/assignment-imports/{id}/rows (the `ListAssignmentImportRows` operationId).
+func (c *ClientWithResponses) ListAssignmentImportRowsWithResponse(ctx context.Context, id ID, params *ListAssignmentImportRowsParams, reqEditors ...RequestEditorFn) (*ListAssignmentImportRowsResponse, error) {
+	rsp, err := c.ListAssignmentImportRows(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAssignmentImportRowsResponse(rsp)
+}
+
+// ApplyAssignmentImportWithBodyWithResponse Apply a file that was checked
+//
+// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/assignment-imports/{id}:apply (the `ApplyAssignmentImport` operationId).
+func (c *ClientWithResponses) ApplyAssignmentImportWithBodyWithResponse(ctx context.Context, id ID, params *ApplyAssignmentImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyAssignmentImportResponse, error) {
+	rsp, err := c.ApplyAssignmentImportWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyAssignmentImportResponse(rsp)
+}
+
+// ApplyAssignmentImportWithResponse Apply a file that was checked
+//
+// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/assignment-imports/{id}:apply (the `ApplyAssignmentImport` operationId).
+func (c *ClientWithResponses) ApplyAssignmentImportWithResponse(ctx context.Context, id ID, params *ApplyAssignmentImportParams, body ApplyAssignmentImportJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyAssignmentImportResponse, error) {
+	rsp, err := c.ApplyAssignmentImport(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyAssignmentImportResponse(rsp)
+}
+
+// CancelAssignmentImportWithResponse End an import
+//
+// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/assignment-imports/{id}:cancel (the `CancelAssignmentImport` operationId).
+func (c *ClientWithResponses) CancelAssignmentImportWithResponse(ctx context.Context, id ID, params *CancelAssignmentImportParams, reqEditors ...RequestEditorFn) (*CancelAssignmentImportResponse, error) {
+	rsp, err := c.CancelAssignmentImport(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelAssignmentImportResponse(rsp)
+}
+
+// PauseAssignmentImportWithResponse Pause an import
+//
+// It stops between two chunks of a thousand rows.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/assignment-imports/{id}:pause (the `PauseAssignmentImport` operationId).
+func (c *ClientWithResponses) PauseAssignmentImportWithResponse(ctx context.Context, id ID, params *PauseAssignmentImportParams, reqEditors ...RequestEditorFn) (*PauseAssignmentImportResponse, error) {
+	rsp, err := c.PauseAssignmentImport(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePauseAssignmentImportResponse(rsp)
+}
+
+// ResumeAssignmentImportWithResponse Have an import go on
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/assignment-imports/{id}:resume (the `ResumeAssignmentImport` operationId).
+func (c *ClientWithResponses) ResumeAssignmentImportWithResponse(ctx context.Context, id ID, params *ResumeAssignmentImportParams, reqEditors ...RequestEditorFn) (*ResumeAssignmentImportResponse, error) {
+	rsp, err := c.ResumeAssignmentImport(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResumeAssignmentImportResponse(rsp)
+}
+
+// UndoAssignmentImportWithResponse Take an import back
+//
+// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/assignment-imports/{id}:undo (the `UndoAssignmentImport` operationId).
+func (c *ClientWithResponses) UndoAssignmentImportWithResponse(ctx context.Context, id ID, params *UndoAssignmentImportParams, reqEditors ...RequestEditorFn) (*UndoAssignmentImportResponse, error) {
+	rsp, err := c.UndoAssignmentImport(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUndoAssignmentImportResponse(rsp)
+}
+
 // ListConfigurationsWithResponse List configurations
 //
 // Returns a wrapper object for the known response body format(s).
@@ -12175,6 +18940,42 @@ func (c *ClientWithResponses) CancelDeviceReleaseWithResponse(ctx context.Contex
 	return ParseCancelDeviceReleaseResponse(rsp)
 }
 
+// DeprovisionDeviceWithBodyWithResponse End a device's management
+//
+// The device is Deprovisioned at once; it carries it out when it is switched on and connected. `remove_management` takes
+// the management profile off, with all that it brought; `erase` erases the device. A device away for `repair` keeps its
+// assignment; for any other reason user and groups are taken away, too. A device that isn't enrolled gives
+// `device_not_managed`. To take it off its MDM server, or to release it, is another matter.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{serial}:deprovision (the `DeprovisionDevice` operationId).
+func (c *ClientWithResponses) DeprovisionDeviceWithBodyWithResponse(ctx context.Context, serial Serial, params *DeprovisionDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeprovisionDeviceResponse, error) {
+	rsp, err := c.DeprovisionDeviceWithBody(ctx, serial, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeprovisionDeviceResponse(rsp)
+}
+
+// DeprovisionDeviceWithResponse End a device's management
+//
+// The device is Deprovisioned at once; it carries it out when it is switched on and connected. `remove_management` takes
+// the management profile off, with all that it brought; `erase` erases the device. A device away for `repair` keeps its
+// assignment; for any other reason user and groups are taken away, too. A device that isn't enrolled gives
+// `device_not_managed`. To take it off its MDM server, or to release it, is another matter.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{serial}:deprovision (the `DeprovisionDevice` operationId).
+func (c *ClientWithResponses) DeprovisionDeviceWithResponse(ctx context.Context, serial Serial, params *DeprovisionDeviceParams, body DeprovisionDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*DeprovisionDeviceResponse, error) {
+	rsp, err := c.DeprovisionDevice(ctx, serial, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeprovisionDeviceResponse(rsp)
+}
+
 // ExtendDeviceHoldWithBodyWithResponse Change when a device's time in Setup Assistant is up
 //
 // The time must be in the future and at most 30 days away. A device that isn't held there gives `device_not_in_setup`.
@@ -12314,6 +19115,36 @@ func (c *ClientWithResponses) RetryDeviceWithResponse(ctx context.Context, seria
 	return ParseRetryDeviceResponse(rsp)
 }
 
+// ReviewDeviceWithBodyWithResponse Decide for whom a device is that somebody else signed in on
+//
+// The device waits while `blocked_by` is sign_in_review; its `review` names both people. Without such a sign-in it gives `device_not_in_review`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{serial}:review (the `ReviewDevice` operationId).
+func (c *ClientWithResponses) ReviewDeviceWithBodyWithResponse(ctx context.Context, serial Serial, params *ReviewDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReviewDeviceResponse, error) {
+	rsp, err := c.ReviewDeviceWithBody(ctx, serial, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReviewDeviceResponse(rsp)
+}
+
+// ReviewDeviceWithResponse Decide for whom a device is that somebody else signed in on
+//
+// The device waits while `blocked_by` is sign_in_review; its `review` names both people. Without such a sign-in it gives `device_not_in_review`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{serial}:review (the `ReviewDevice` operationId).
+func (c *ClientWithResponses) ReviewDeviceWithResponse(ctx context.Context, serial Serial, params *ReviewDeviceParams, body ReviewDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ReviewDeviceResponse, error) {
+	rsp, err := c.ReviewDevice(ctx, serial, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReviewDeviceResponse(rsp)
+}
+
 // UnassignDeviceFromMdmWithResponse Take a device off this MDM server in Apple Business Manager
 //
 // Done by the Business API where the server has an account, else by a person in Apple's portal; the next sync confirms
@@ -12330,6 +19161,172 @@ func (c *ClientWithResponses) UnassignDeviceFromMdmWithResponse(ctx context.Cont
 		return nil, err
 	}
 	return ParseUnassignDeviceFromMdmResponse(rsp)
+}
+
+// AssignDevicesWithBodyWithResponse Assign many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:assign (the `AssignDevices` operationId).
+func (c *ClientWithResponses) AssignDevicesWithBodyWithResponse(ctx context.Context, params *AssignDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AssignDevicesResponse, error) {
+	rsp, err := c.AssignDevicesWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAssignDevicesResponse(rsp)
+}
+
+// AssignDevicesWithResponse Assign many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:assign (the `AssignDevices` operationId).
+func (c *ClientWithResponses) AssignDevicesWithResponse(ctx context.Context, params *AssignDevicesParams, body AssignDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*AssignDevicesResponse, error) {
+	rsp, err := c.AssignDevices(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAssignDevicesResponse(rsp)
+}
+
+// DeprovisionDevicesWithBodyWithResponse End the management of many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:deprovision (the `DeprovisionDevices` operationId).
+func (c *ClientWithResponses) DeprovisionDevicesWithBodyWithResponse(ctx context.Context, params *DeprovisionDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeprovisionDevicesResponse, error) {
+	rsp, err := c.DeprovisionDevicesWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeprovisionDevicesResponse(rsp)
+}
+
+// DeprovisionDevicesWithResponse End the management of many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:deprovision (the `DeprovisionDevices` operationId).
+func (c *ClientWithResponses) DeprovisionDevicesWithResponse(ctx context.Context, params *DeprovisionDevicesParams, body DeprovisionDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*DeprovisionDevicesResponse, error) {
+	rsp, err := c.DeprovisionDevices(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeprovisionDevicesResponse(rsp)
+}
+
+// ReleaseDevicesWithBodyWithResponse Release many devices for good
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed, with the number of devices typed in `count` instead of each serial number. Each can be cancelled until it is due. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:release (the `ReleaseDevices` operationId).
+func (c *ClientWithResponses) ReleaseDevicesWithBodyWithResponse(ctx context.Context, params *ReleaseDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReleaseDevicesResponse, error) {
+	rsp, err := c.ReleaseDevicesWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReleaseDevicesResponse(rsp)
+}
+
+// ReleaseDevicesWithResponse Release many devices for good
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed, with the number of devices typed in `count` instead of each serial number. Each can be cancelled until it is due. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:release (the `ReleaseDevices` operationId).
+func (c *ClientWithResponses) ReleaseDevicesWithResponse(ctx context.Context, params *ReleaseDevicesParams, body ReleaseDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*ReleaseDevicesResponse, error) {
+	rsp, err := c.ReleaseDevices(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReleaseDevicesResponse(rsp)
+}
+
+// UnassignDevicesWithBodyWithResponse Take user and groups away from many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:unassign (the `UnassignDevices` operationId).
+func (c *ClientWithResponses) UnassignDevicesWithBodyWithResponse(ctx context.Context, params *UnassignDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnassignDevicesResponse, error) {
+	rsp, err := c.UnassignDevicesWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnassignDevicesResponse(rsp)
+}
+
+// UnassignDevicesWithResponse Take user and groups away from many devices
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:unassign (the `UnassignDevices` operationId).
+func (c *ClientWithResponses) UnassignDevicesWithResponse(ctx context.Context, params *UnassignDevicesParams, body UnassignDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*UnassignDevicesResponse, error) {
+	rsp, err := c.UnassignDevices(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnassignDevicesResponse(rsp)
+}
+
+// UnassignDevicesFromMdmWithBodyWithResponse Take many devices off their MDM servers in Apple Business Manager
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
+func (c *ClientWithResponses) UnassignDevicesFromMdmWithBodyWithResponse(ctx context.Context, params *UnassignDevicesFromMdmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnassignDevicesFromMdmResponse, error) {
+	rsp, err := c.UnassignDevicesFromMdmWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnassignDevicesFromMdmResponse(rsp)
+}
+
+// UnassignDevicesFromMdmWithResponse Take many devices off their MDM servers in Apple Business Manager
+//
+// Workers do it, in chunks; the answer is the operation to follow. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
+func (c *ClientWithResponses) UnassignDevicesFromMdmWithResponse(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnassignDevicesFromMdmResponse, error) {
+	rsp, err := c.UnassignDevicesFromMdm(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnassignDevicesFromMdmResponse(rsp)
 }
 
 // ListGroupsWithResponse List groups
@@ -12403,6 +19400,107 @@ func (c *ClientWithResponses) PutGroupWithResponse(ctx context.Context, name Nam
 		return nil, err
 	}
 	return ParsePutGroupResponse(rsp)
+}
+
+// ListOperationsWithResponse List what was done to many devices
+//
+// The newest first; imports are operations, too.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/operations (the `ListOperations` operationId).
+func (c *ClientWithResponses) ListOperationsWithResponse(ctx context.Context, params *ListOperationsParams, reqEditors ...RequestEditorFn) (*ListOperationsResponse, error) {
+	rsp, err := c.ListOperations(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListOperationsResponse(rsp)
+}
+
+// GetOperationWithResponse Show an operation and how far it is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/operations/{id} (the `GetOperation` operationId).
+func (c *ClientWithResponses) GetOperationWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetOperationResponse, error) {
+	rsp, err := c.GetOperation(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetOperationResponse(rsp)
+}
+
+// ListOperationRowsWithResponse List the rows of an operation, with their verdicts and what became of them
+//
+// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/operations/{id}/results (the `ListOperationRows` operationId).
+func (c *ClientWithResponses) ListOperationRowsWithResponse(ctx context.Context, id ID, params *ListOperationRowsParams, reqEditors ...RequestEditorFn) (*ListOperationRowsResponse, error) {
+	rsp, err := c.ListOperationRows(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListOperationRowsResponse(rsp)
+}
+
+// CancelOperationWithResponse End an operation
+//
+// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/operations/{id}:cancel (the `CancelOperation` operationId).
+func (c *ClientWithResponses) CancelOperationWithResponse(ctx context.Context, id ID, params *CancelOperationParams, reqEditors ...RequestEditorFn) (*CancelOperationResponse, error) {
+	rsp, err := c.CancelOperation(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelOperationResponse(rsp)
+}
+
+// PauseOperationWithResponse Pause an operation
+//
+// It stops between two chunks of a thousand rows.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/operations/{id}:pause (the `PauseOperation` operationId).
+func (c *ClientWithResponses) PauseOperationWithResponse(ctx context.Context, id ID, params *PauseOperationParams, reqEditors ...RequestEditorFn) (*PauseOperationResponse, error) {
+	rsp, err := c.PauseOperation(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePauseOperationResponse(rsp)
+}
+
+// ResumeOperationWithResponse Have an operation go on
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/operations/{id}:resume (the `ResumeOperation` operationId).
+func (c *ClientWithResponses) ResumeOperationWithResponse(ctx context.Context, id ID, params *ResumeOperationParams, reqEditors ...RequestEditorFn) (*ResumeOperationResponse, error) {
+	rsp, err := c.ResumeOperation(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResumeOperationResponse(rsp)
+}
+
+// UndoOperationWithResponse Take an operation back
+//
+// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/operations/{id}:undo (the `UndoOperation` operationId).
+func (c *ClientWithResponses) UndoOperationWithResponse(ctx context.Context, id ID, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*UndoOperationResponse, error) {
+	rsp, err := c.UndoOperation(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUndoOperationResponse(rsp)
 }
 
 // ListPeopleWithResponse List people
@@ -12483,6 +19581,37 @@ func (c *ClientWithResponses) PutPersonWithResponse(ctx context.Context, id ID, 
 	return ParsePutPersonResponse(rsp)
 }
 
+// ImportPeopleWithBodyWithResponse Make many people known from a CSV file
+//
+// The columns are User Name and Email Address, and, if you like, Domain Name and Technician (yes or no); up to 10,000 rows
+// and 1 MiB. All rows are taken or none; people who are known already get the file's address.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/people:import (the `ImportPeople` operationId).
+func (c *ClientWithResponses) ImportPeopleWithBodyWithResponse(ctx context.Context, params *ImportPeopleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportPeopleResponse, error) {
+	rsp, err := c.ImportPeopleWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseImportPeopleResponse(rsp)
+}
+
+// ListReservationsWithResponse List devices that are assigned and not there yet
+//
+// No Apple Business Manager server lists them, and they never enrolled. They are linked by themselves when they appear.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/reservations (the `ListReservations` operationId).
+func (c *ClientWithResponses) ListReservationsWithResponse(ctx context.Context, params *ListReservationsParams, reqEditors ...RequestEditorFn) (*ListReservationsResponse, error) {
+	rsp, err := c.ListReservations(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListReservationsResponse(rsp)
+}
+
 // ListTokensWithResponse List tokens
 //
 // Returns a wrapper object for the known response body format(s).
@@ -12539,6 +19668,182 @@ func (c *ClientWithResponses) RevokeTokenWithResponse(ctx context.Context, id ID
 		return nil, err
 	}
 	return ParseRevokeTokenResponse(rsp)
+}
+
+// ListUnassignImportsWithResponse List files of unassignments
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/unassign-imports (the `ListUnassignImports` operationId).
+func (c *ClientWithResponses) ListUnassignImportsWithResponse(ctx context.Context, params *ListUnassignImportsParams, reqEditors ...RequestEditorFn) (*ListUnassignImportsResponse, error) {
+	rsp, err := c.ListUnassignImports(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListUnassignImportsResponse(rsp)
+}
+
+// CreateUnassignImportWithBodyWithResponse Upload a file of unassignments
+//
+// CSV as docs/csv.md describes it, up to 1 GiB. Each row is judged; nothing is applied before `:apply`. A file that can't be
+// imported at all gives `import_unreadable`; one that was uploaded before, and neither cancelled nor undone,
+// gives `import_duplicate`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/unassign-imports (the `CreateUnassignImport` operationId).
+func (c *ClientWithResponses) CreateUnassignImportWithBodyWithResponse(ctx context.Context, params *CreateUnassignImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateUnassignImportResponse, error) {
+	rsp, err := c.CreateUnassignImportWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateUnassignImportResponse(rsp)
+}
+
+// GetUnassignImportTemplateWithResponse Download an empty file of unassignments
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/unassign-imports/template (the `GetUnassignImportTemplate` operationId).
+func (c *ClientWithResponses) GetUnassignImportTemplateWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetUnassignImportTemplateResponse, error) {
+	rsp, err := c.GetUnassignImportTemplate(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetUnassignImportTemplateResponse(rsp)
+}
+
+// GetUnassignImportWithResponse Show an import and how far it is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/unassign-imports/{id} (the `GetUnassignImport` operationId).
+func (c *ClientWithResponses) GetUnassignImportWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetUnassignImportResponse, error) {
+	rsp, err := c.GetUnassignImport(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetUnassignImportResponse(rsp)
+}
+
+// GetUnassignImportResultWithResponse Download the file again, with what was thought and became of each row
+//
+// The original columns and Verdict, Detail and Link. It can be corrected and imported as it is.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/unassign-imports/{id}/result (the `GetUnassignImportResult` operationId).
+func (c *ClientWithResponses) GetUnassignImportResultWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetUnassignImportResultResponse, error) {
+	rsp, err := c.GetUnassignImportResult(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetUnassignImportResultResponse(rsp)
+}
+
+// ListUnassignImportRowsWithResponse List the rows of an import, with their verdicts and what became of them
+//
+// By line. With `Accept` text/csv all of them come as CSV, whatever the filters.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/unassign-imports/{id}/rows (the `ListUnassignImportRows` operationId).
+func (c *ClientWithResponses) ListUnassignImportRowsWithResponse(ctx context.Context, id ID, params *ListUnassignImportRowsParams, reqEditors ...RequestEditorFn) (*ListUnassignImportRowsResponse, error) {
+	rsp, err := c.ListUnassignImportRows(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListUnassignImportRowsResponse(rsp)
+}
+
+// ApplyUnassignImportWithBodyWithResponse Apply a file that was checked
+//
+// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/unassign-imports/{id}:apply (the `ApplyUnassignImport` operationId).
+func (c *ClientWithResponses) ApplyUnassignImportWithBodyWithResponse(ctx context.Context, id ID, params *ApplyUnassignImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyUnassignImportResponse, error) {
+	rsp, err := c.ApplyUnassignImportWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyUnassignImportResponse(rsp)
+}
+
+// ApplyUnassignImportWithResponse Apply a file that was checked
+//
+// `valid_rows` applies all rows but those in error. `all_or_nothing` refuses a file with rows in error
+// (`import_rows_in_error`), and when a row turns out not to be applicable all of it is taken back and the import fails.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/unassign-imports/{id}:apply (the `ApplyUnassignImport` operationId).
+func (c *ClientWithResponses) ApplyUnassignImportWithResponse(ctx context.Context, id ID, params *ApplyUnassignImportParams, body ApplyUnassignImportJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyUnassignImportResponse, error) {
+	rsp, err := c.ApplyUnassignImport(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyUnassignImportResponse(rsp)
+}
+
+// CancelUnassignImportWithResponse End an import
+//
+// What was done stays done, and can be undone. With all_or_nothing it is taken back.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/unassign-imports/{id}:cancel (the `CancelUnassignImport` operationId).
+func (c *ClientWithResponses) CancelUnassignImportWithResponse(ctx context.Context, id ID, params *CancelUnassignImportParams, reqEditors ...RequestEditorFn) (*CancelUnassignImportResponse, error) {
+	rsp, err := c.CancelUnassignImport(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelUnassignImportResponse(rsp)
+}
+
+// PauseUnassignImportWithResponse Pause an import
+//
+// It stops between two chunks of a thousand rows.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/unassign-imports/{id}:pause (the `PauseUnassignImport` operationId).
+func (c *ClientWithResponses) PauseUnassignImportWithResponse(ctx context.Context, id ID, params *PauseUnassignImportParams, reqEditors ...RequestEditorFn) (*PauseUnassignImportResponse, error) {
+	rsp, err := c.PauseUnassignImport(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePauseUnassignImportResponse(rsp)
+}
+
+// ResumeUnassignImportWithResponse Have an import go on
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/unassign-imports/{id}:resume (the `ResumeUnassignImport` operationId).
+func (c *ClientWithResponses) ResumeUnassignImportWithResponse(ctx context.Context, id ID, params *ResumeUnassignImportParams, reqEditors ...RequestEditorFn) (*ResumeUnassignImportResponse, error) {
+	rsp, err := c.ResumeUnassignImport(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResumeUnassignImportResponse(rsp)
+}
+
+// UndoUnassignImportWithResponse Take an import back
+//
+// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/unassign-imports/{id}:undo (the `UndoUnassignImport` operationId).
+func (c *ClientWithResponses) UndoUnassignImportWithResponse(ctx context.Context, id ID, params *UndoUnassignImportParams, reqEditors ...RequestEditorFn) (*UndoUnassignImportResponse, error) {
+	rsp, err := c.UndoUnassignImport(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUndoUnassignImportResponse(rsp)
 }
 
 // VersionWithResponse Say which build this is
@@ -13417,6 +20722,384 @@ func ParsePutAppResponse(rsp *http.Response) (*PutAppResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAssignmentImportsResponse parses an HTTP response from a ListAssignmentImportsWithResponse call
+func ParseListAssignmentImportsResponse(rsp *http.Response) (*ListAssignmentImportsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAssignmentImportsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OperationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateAssignmentImportResponse parses an HTTP response from a CreateAssignmentImportWithResponse call
+func ParseCreateAssignmentImportResponse(rsp *http.Response) (*CreateAssignmentImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateAssignmentImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateAssignmentImportResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetAssignmentImportTemplateResponse parses an HTTP response from a GetAssignmentImportTemplateWithResponse call
+func ParseGetAssignmentImportTemplateResponse(rsp *http.Response) (*GetAssignmentImportTemplateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAssignmentImportTemplateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetAssignmentImportResponse parses an HTTP response from a GetAssignmentImportWithResponse call
+func ParseGetAssignmentImportResponse(rsp *http.Response) (*GetAssignmentImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAssignmentImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetAssignmentImportResultResponse parses an HTTP response from a GetAssignmentImportResultWithResponse call
+func ParseGetAssignmentImportResultResponse(rsp *http.Response) (*GetAssignmentImportResultResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAssignmentImportResultResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetAssignmentImportResultResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAssignmentImportRowsResponse parses an HTTP response from a ListAssignmentImportRowsWithResponse call
+func ParseListAssignmentImportRowsResponse(rsp *http.Response) (*ListAssignmentImportRowsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAssignmentImportRowsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OperationRowList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
+	}
+
+	return response, nil
+}
+
+// ParseApplyAssignmentImportResponse parses an HTTP response from a ApplyAssignmentImportWithResponse call
+func ParseApplyAssignmentImportResponse(rsp *http.Response) (*ApplyAssignmentImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApplyAssignmentImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCancelAssignmentImportResponse parses an HTTP response from a CancelAssignmentImportWithResponse call
+func ParseCancelAssignmentImportResponse(rsp *http.Response) (*CancelAssignmentImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelAssignmentImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePauseAssignmentImportResponse parses an HTTP response from a PauseAssignmentImportWithResponse call
+func ParsePauseAssignmentImportResponse(rsp *http.Response) (*PauseAssignmentImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PauseAssignmentImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResumeAssignmentImportResponse parses an HTTP response from a ResumeAssignmentImportWithResponse call
+func ParseResumeAssignmentImportResponse(rsp *http.Response) (*ResumeAssignmentImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResumeAssignmentImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUndoAssignmentImportResponse parses an HTTP response from a UndoAssignmentImportWithResponse call
+func ParseUndoAssignmentImportResponse(rsp *http.Response) (*UndoAssignmentImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UndoAssignmentImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil
@@ -14310,6 +21993,39 @@ func ParseCancelDeviceReleaseResponse(rsp *http.Response) (*CancelDeviceReleaseR
 	return response, nil
 }
 
+// ParseDeprovisionDeviceResponse parses an HTTP response from a DeprovisionDeviceWithResponse call
+func ParseDeprovisionDeviceResponse(rsp *http.Response) (*DeprovisionDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeprovisionDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Device
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseExtendDeviceHoldResponse parses an HTTP response from a ExtendDeviceHoldWithResponse call
 func ParseExtendDeviceHoldResponse(rsp *http.Response) (*ExtendDeviceHoldResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -14508,6 +22224,39 @@ func ParseRetryDeviceResponse(rsp *http.Response) (*RetryDeviceResponse, error) 
 	return response, nil
 }
 
+// ParseReviewDeviceResponse parses an HTTP response from a ReviewDeviceWithResponse call
+func ParseReviewDeviceResponse(rsp *http.Response) (*ReviewDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReviewDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Device
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseUnassignDeviceFromMdmResponse parses an HTTP response from a UnassignDeviceFromMdmWithResponse call
 func ParseUnassignDeviceFromMdmResponse(rsp *http.Response) (*UnassignDeviceFromMdmResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -14536,6 +22285,236 @@ func ParseUnassignDeviceFromMdmResponse(rsp *http.Response) (*UnassignDeviceFrom
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseAssignDevicesResponse parses an HTTP response from a AssignDevicesWithResponse call
+func ParseAssignDevicesResponse(rsp *http.Response) (*AssignDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AssignDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest StartedOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers AssignDevicesResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeprovisionDevicesResponse parses an HTTP response from a DeprovisionDevicesWithResponse call
+func ParseDeprovisionDevicesResponse(rsp *http.Response) (*DeprovisionDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeprovisionDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest StartedOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers DeprovisionDevicesResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReleaseDevicesResponse parses an HTTP response from a ReleaseDevicesWithResponse call
+func ParseReleaseDevicesResponse(rsp *http.Response) (*ReleaseDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReleaseDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest StartedOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers ReleaseDevicesResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUnassignDevicesResponse parses an HTTP response from a UnassignDevicesWithResponse call
+func ParseUnassignDevicesResponse(rsp *http.Response) (*UnassignDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnassignDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest StartedOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers UnassignDevicesResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUnassignDevicesFromMdmResponse parses an HTTP response from a UnassignDevicesFromMdmWithResponse call
+func ParseUnassignDevicesFromMdmResponse(rsp *http.Response) (*UnassignDevicesFromMdmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnassignDevicesFromMdmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest StartedOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers UnassignDevicesFromMdmResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers202 = &headers
 	}
 
 	return response, nil
@@ -14712,6 +22691,240 @@ func ParsePutGroupResponse(rsp *http.Response) (*PutGroupResponse, error) {
 	return response, nil
 }
 
+// ParseListOperationsResponse parses an HTTP response from a ListOperationsWithResponse call
+func ParseListOperationsResponse(rsp *http.Response) (*ListOperationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListOperationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OperationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetOperationResponse parses an HTTP response from a GetOperationWithResponse call
+func ParseGetOperationResponse(rsp *http.Response) (*GetOperationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetOperationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListOperationRowsResponse parses an HTTP response from a ListOperationRowsWithResponse call
+func ParseListOperationRowsResponse(rsp *http.Response) (*ListOperationRowsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListOperationRowsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OperationRowList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
+	}
+
+	return response, nil
+}
+
+// ParseCancelOperationResponse parses an HTTP response from a CancelOperationWithResponse call
+func ParseCancelOperationResponse(rsp *http.Response) (*CancelOperationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelOperationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePauseOperationResponse parses an HTTP response from a PauseOperationWithResponse call
+func ParsePauseOperationResponse(rsp *http.Response) (*PauseOperationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PauseOperationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResumeOperationResponse parses an HTTP response from a ResumeOperationWithResponse call
+func ParseResumeOperationResponse(rsp *http.Response) (*ResumeOperationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResumeOperationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUndoOperationResponse parses an HTTP response from a UndoOperationWithResponse call
+func ParseUndoOperationResponse(rsp *http.Response) (*UndoOperationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UndoOperationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListPeopleResponse parses an HTTP response from a ListPeopleWithResponse call
 func ParseListPeopleResponse(rsp *http.Response) (*ListPeopleResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -14857,6 +23070,72 @@ func ParsePutPersonResponse(rsp *http.Response) (*PutPersonResponse, error) {
 	return response, nil
 }
 
+// ParseImportPeopleResponse parses an HTTP response from a ImportPeopleWithResponse call
+func ParseImportPeopleResponse(rsp *http.Response) (*ImportPeopleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ImportPeopleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PeopleImported
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListReservationsResponse parses an HTTP response from a ListReservationsWithResponse call
+func ParseListReservationsResponse(rsp *http.Response) (*ListReservationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListReservationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReservationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListTokensResponse parses an HTTP response from a ListTokensWithResponse call
 func ParseListTokensResponse(rsp *http.Response) (*ListTokensResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -14939,6 +23218,384 @@ func ParseRevokeTokenResponse(rsp *http.Response) (*RevokeTokenResponse, error) 
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListUnassignImportsResponse parses an HTTP response from a ListUnassignImportsWithResponse call
+func ParseListUnassignImportsResponse(rsp *http.Response) (*ListUnassignImportsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListUnassignImportsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OperationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateUnassignImportResponse parses an HTTP response from a CreateUnassignImportWithResponse call
+func ParseCreateUnassignImportResponse(rsp *http.Response) (*CreateUnassignImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateUnassignImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateUnassignImportResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetUnassignImportTemplateResponse parses an HTTP response from a GetUnassignImportTemplateWithResponse call
+func ParseGetUnassignImportTemplateResponse(rsp *http.Response) (*GetUnassignImportTemplateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetUnassignImportTemplateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetUnassignImportResponse parses an HTTP response from a GetUnassignImportWithResponse call
+func ParseGetUnassignImportResponse(rsp *http.Response) (*GetUnassignImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetUnassignImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetUnassignImportResultResponse parses an HTTP response from a GetUnassignImportResultWithResponse call
+func ParseGetUnassignImportResultResponse(rsp *http.Response) (*GetUnassignImportResultResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetUnassignImportResultResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetUnassignImportResultResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListUnassignImportRowsResponse parses an HTTP response from a ListUnassignImportRowsWithResponse call
+func ParseListUnassignImportRowsResponse(rsp *http.Response) (*ListUnassignImportRowsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListUnassignImportRowsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OperationRowList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
+	}
+
+	return response, nil
+}
+
+// ParseApplyUnassignImportResponse parses an HTTP response from a ApplyUnassignImportWithResponse call
+func ParseApplyUnassignImportResponse(rsp *http.Response) (*ApplyUnassignImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApplyUnassignImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCancelUnassignImportResponse parses an HTTP response from a CancelUnassignImportWithResponse call
+func ParseCancelUnassignImportResponse(rsp *http.Response) (*CancelUnassignImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelUnassignImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePauseUnassignImportResponse parses an HTTP response from a PauseUnassignImportWithResponse call
+func ParsePauseUnassignImportResponse(rsp *http.Response) (*PauseUnassignImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PauseUnassignImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResumeUnassignImportResponse parses an HTTP response from a ResumeUnassignImportWithResponse call
+func ParseResumeUnassignImportResponse(rsp *http.Response) (*ResumeUnassignImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResumeUnassignImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUndoUnassignImportResponse parses an HTTP response from a UndoUnassignImportWithResponse call
+func ParseUndoUnassignImportResponse(rsp *http.Response) (*UndoUnassignImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UndoUnassignImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Operation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -2,7 +2,7 @@ package intake
 
 import (
 	"context"
-	"reflect"
+	"time"
 
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
@@ -16,7 +16,17 @@ type AssignmentWish struct {
 	Groups     []string
 	// OwnedBy is [provision.Corporate] (default) or [provision.Personal].
 	OwnedBy string
+	// EffectiveAt is when the assignment comes into force, ReturnBy when a loan ends; nil = now, and never.
+	EffectiveAt, ReturnBy *time.Time
+	// ExpectedBy is the day by which a device that isn't there yet shall be; nil leaves it as it is.
+	ExpectedBy *time.Time
 }
+
+// AssignmentTimeInvalid is the code of assignments for a time that makes no sense.
+const AssignmentTimeInvalid provision.Code = "assignment_time_invalid"
+
+// LongestAhead bounds how far away the times of an assignment may be.
+const LongestAhead = 5 * 365 * 24 * time.Hour
 
 // Assigned tells what an assignment led to.
 type Assigned struct {
@@ -41,20 +51,18 @@ func (i *Intake) Assign(ctx context.Context, by Actor, serial string, w Assignme
 	var out Assigned
 	out.Device, err = i.db.Assign(ctx, serial, wish, func(ctx context.Context, c *store.Change, a provision.Assignment) error {
 		out.Changed, out.Reservation = false, c.Device.Known.By == 0 // it may be run again
-		if err := c.Device.CheckChange(); err != nil {
-			return err
-		}
 		if err := condition.Check(AssignmentVersion(c.Device)); err != nil {
 			return err
 		}
-		if c.Device.Assignment != nil && reflect.DeepEqual(*c.Device.Assignment, a) {
-			return nil
+		facts, err := c.Device.AskAssign(a)
+		if err != nil {
+			return err
 		}
-		out.Changed = true
-		fact := by.fact(provision.Assigned)
-		fact.Assignment = &a
-		_, err := c.Record(ctx, fact)
-		return err
+		out.Changed = len(facts) > 0
+		if w.ExpectedBy != nil {
+			c.Expect(*w.ExpectedBy)
+		}
+		return by.record(ctx, c, facts)
 	})
 	return out, err
 }
@@ -69,6 +77,9 @@ func AssignmentVersion(d provision.Device) int64 {
 
 func (i *Intake) check(w AssignmentWish) (store.Wish, error) {
 	wish := store.Wish{OwnedBy: w.OwnedBy, Requirement: i.settings.AssignmentRequirement}
+	if err := i.checkTimes(w, &wish); err != nil {
+		return wish, err
+	}
 	switch w.OwnedBy {
 	case "":
 		wish.OwnedBy = provision.Corporate
@@ -103,18 +114,90 @@ func (i *Intake) check(w AssignmentWish) (store.Wish, error) {
 	return wish, nil
 }
 
-// Unassign takes user and groups away from a device, which stays managed; without an assignment nothing is recorded.
+// checkTimes takes the times of an assignment over, to the second.
+func (i *Intake) checkTimes(w AssignmentWish, wish *store.Wish) error {
+	now := i.db.Now()
+	begin := now
+	if w.EffectiveAt != nil {
+		at := w.EffectiveAt.UTC().Truncate(time.Second)
+		if !at.After(now) || at.After(now.Add(LongestAhead)) {
+			return provision.Errorf(AssignmentTimeInvalid, "An assignment for later must come into force in the future, within five years.").At("effective_at")
+		}
+		wish.EffectiveAt, begin = &at, at
+	}
+	if w.ReturnBy != nil {
+		by := w.ReturnBy.UTC().Truncate(time.Second)
+		if !by.After(begin) || by.After(now.Add(LongestAhead)) {
+			return provision.Errorf(AssignmentTimeInvalid, "A device must be due back after its assignment begins, within five years.").At("return_by")
+		}
+		wish.ReturnBy = &by
+	}
+	return nil
+}
+
+// Unassign takes user and groups away from a device, which stays managed, and an assignment for later; without either
+// nothing is recorded.
 func (i *Intake) Unassign(ctx context.Context, by Actor, serial string, condition store.Condition) (provision.Device, error) {
 	return i.update(ctx, serial, func(ctx context.Context, c *store.Change) error {
 		if err := condition.Check(AssignmentVersion(c.Device)); err != nil {
 			return err
 		}
-		if c.Device.Assignment == nil {
-			return nil
+		facts, err := c.Device.AskUnassign()
+		if err != nil {
+			return err
 		}
-		_, err := c.Record(ctx, by.fact(provision.Unassigned))
-		return err
+		return by.record(ctx, c, facts)
 	})
+}
+
+// Deprovision ends a device's management, for a reason and in a way of [provision.CheckDeprovision]; unless it is away for
+// repair, it is unassigned, too. Asking twice is asking once. It fails with [provision.DeviceNotManaged].
+func (i *Intake) Deprovision(ctx context.Context, by Actor, serial, reason, way string) (provision.Device, error) {
+	if err := provision.CheckDeprovision(reason, way); err != nil {
+		return provision.Device{}, err
+	}
+	return i.ask(ctx, by, serial, func(d provision.Device) ([]provision.Fact, error) { return d.AskDeprovision(reason, way) })
+}
+
+// Review decides for whom a device is that somebody else signed in on. It fails with [provision.NotInReview].
+func (i *Intake) Review(ctx context.Context, by Actor, serial string, choice provision.ReviewChoice) (provision.Device, error) {
+	return i.ask(ctx, by, serial, func(d provision.Device) ([]provision.Fact, error) { return d.AskReview(choice) })
+}
+
+// rule says which facts a request amounts to for a device.
+type rule func(provision.Device) ([]provision.Fact, error)
+
+// ask records what a rule makes of a request about a device.
+func (i *Intake) ask(ctx context.Context, by Actor, serial string, r rule) (provision.Device, error) {
+	serial, err := provision.ParseSerial(serial)
+	if err != nil {
+		return provision.Device{}, err
+	}
+	return i.db.Update(ctx, serial, by.asks(r))
+}
+
+func (a Actor) asks(r rule) func(context.Context, *store.Change) error {
+	return func(ctx context.Context, c *store.Change) error {
+		facts, err := r(c.Device)
+		if err != nil {
+			return err
+		}
+		return a.record(ctx, c, facts)
+	}
+}
+
+// record records facts by this actor.
+func (a Actor) record(ctx context.Context, c *store.Change, facts []provision.Fact) error {
+	for _, f := range facts {
+		f.Actor = a.ID
+		if f.Source == "" {
+			f.Source = a.Source
+		}
+		if _, err := c.Record(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // update changes a device that is known, and neither released nor about to be.

@@ -14,7 +14,7 @@ import (
 const NotInSetup provision.Code = "device_not_in_setup"
 
 // InSetup is the code of requests that a device must not be held in Setup Assistant for.
-const InSetup provision.Code = "device_in_setup"
+const InSetup = provision.InSetup
 
 // LongestHoldReason is how many characters the reason of a hold may have: it travels in signals and is shown in one line.
 const LongestHoldReason = 200

@@ -45,9 +45,9 @@ func TestQuickRunMeasuresEveryRow(t *testing.T) {
 
 	var report bench.Report
 	require.NoError(t, json.Unmarshal(out.Bytes(), &report))
-	require.Len(t, report.Rows, 4)
+	require.Len(t, report.Rows, 6)
 	for i, row := range report.Rows {
-		require.Equal(t, string("abcd"[i]), row.Key)
+		require.Equal(t, string("abcdef"[i]), row.Key)
 		require.Empty(t, row.Error)
 		requireMeasured(t, row)
 	}
@@ -55,15 +55,20 @@ func TestQuickRunMeasuresEveryRow(t *testing.T) {
 	require.Regexp(t, `^\d+\.\d+`, report.Machine.Temporal)
 	written, err := os.ReadFile(page)
 	require.NoError(t, err)
-	require.Regexp(t, `(?s)^# Page\n\n<!-- bench:begin -->\nMeasured on .*\| d +\|.*\n<!-- bench:end -->\nend\n$`, string(written))
+	require.Regexp(t, `(?s)^# Page\n\n<!-- bench:begin -->\nMeasured on .*\| f +\|.*\n<!-- bench:end -->\nend\n$`, string(written))
 	require.NotContains(t, string(written), "old")
 }
 
 func requireMeasured(t *testing.T, row bench.Row) {
 	t.Helper()
 	all := []*bench.Series{row.Muster, row.Bare, row.Ratio}
-	if row.Key == "c" {
+	switch row.Key {
+	case "c":
 		all = []*bench.Series{row.P50, row.P99}
+	case "e":
+		all = append(all, row.Peak)
+	case "f":
+		all = []*bench.Series{row.Muster, row.P50, row.P99}
 	}
 	for _, s := range all {
 		require.NotNil(t, s, row.Key)
@@ -83,7 +88,7 @@ func requireMeasured(t *testing.T, row bench.Row) {
 
 func TestRefusesWhatItCannotMeasure(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
-		{"--rows a,e", `there is no row "e"`},
+		{"--rows a,z", `there is no row "z"`},
 		{"--rows=", "names no row"},
 		{"--repeats 0", "must be at least 1"},
 		{"--quick --repeats 0", "must be at least 1"},

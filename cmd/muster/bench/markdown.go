@@ -32,6 +32,11 @@ func (r Row) rates() []string {
 	case r.Ratio != nil:
 		cells[2], cells[3] = r.Muster.text("%.1f")+" "+r.Unit+"s/s", r.Bare.text("%.1f")+" "+r.Unit+"s/s"
 		cells[4] = r.Ratio.text("%.2f")
+		if r.Peak != nil {
+			cells[2] += ", peak " + r.Peak.text("%.0f") + " MiB"
+		}
+	case r.Muster != nil:
+		cells[2] = r.Muster.text("%.1f") + " " + r.Unit + "s/s; p50 " + r.P50.text("%.0f") + " ms, p99 " + r.P99.text("%.0f") + " ms"
 	case r.P99 != nil:
 		cells[2] = "p50 " + r.P50.text("%.0f") + " ms, p99 " + r.P99.text("%.0f") + " ms"
 	}

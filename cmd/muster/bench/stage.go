@@ -26,12 +26,14 @@ type sizes struct {
 	silent    int // devices of row b that have none
 	slow      int // devices in a run of row c
 	relayed   int // devices in a run of row d, of two facts each
+	validated int // rows of the file of row e
+	applied   int // rows of the file of row f
 	warmup    int // devices, or facts, before the runs
 }
 
 var (
-	full = sizes{enrolling: 200, talking: 100, silent: 200, slow: 100, relayed: 1000, warmup: 20}
-	tiny = sizes{enrolling: 3, talking: 2, silent: 2, slow: 2, relayed: 4, warmup: 1}
+	full = sizes{enrolling: 200, talking: 100, silent: 200, slow: 100, relayed: 1000, validated: 1_000_000, applied: 100_000, warmup: 20}
+	tiny = sizes{enrolling: 3, talking: 2, silent: 2, slow: 2, relayed: 4, validated: 50, applied: 20, warmup: 1}
 )
 
 const (

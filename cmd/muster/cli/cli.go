@@ -62,7 +62,8 @@ func command(s Streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return settings.AsMisuse(err) })
 	root.AddCommand(
 		serveCommand(s), dev.Command(), migrateCommand(), tokenCommand(), keyringCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
-		abmCommand(), importCommand(), rehearse.Command(), bench.Command(),
+		loginCommand(), devicesCommand(), assignCommand(), unassignCommand(), importCommand(), operationsCommand(), groupsCommand(), applyCommand(),
+		abmCommand(), docsCommand(), rehearse.Command(), bench.Command(),
 	)
 	strict(root)
 	return root

@@ -10,9 +10,15 @@ import (
 )
 
 func importCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "import", Short: "Prepares CSV files that assign or unassign many devices."}
-	cmd.AddCommand(importCheckCommand(), importTemplateCommand())
-	return cmd
+	cmd := &cobra.Command{
+		Use: "import", Short: "Assigns or unassigns many devices by a CSV file.",
+		Long: `Uploads a file, shows what is to be known of its rows, and applies it. FILE may be "-" for the standard input; write ./check
+for a file that is called like a command. The exit code is 1 when rows are in error or could not be applied.
+
+` + remoteHelp,
+	}
+	cmd.AddCommand(importCheckCommand(), importTemplateCommand(), importStatusCommand(), importUndoCommand(), importResultCommand())
+	return withUpload(cmd)
 }
 
 func importTemplateCommand() *cobra.Command {

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -25,15 +27,50 @@ type output struct {
 // withOutput gives a command the flag -o.
 func withOutput(cmd *cobra.Command) *output {
 	o := &output{cmd: cmd}
-	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "table, json or yaml")
-	cmd.PreRunE = func(*cobra.Command, []string) error {
-		switch o.format {
-		case "table", "json", "yaml":
+	o.takes("table, json or yaml", "table", "json", "yaml")
+	return o
+}
+
+// withList is [withOutput] for lists, which can be wide, and CSV.
+func withList(cmd *cobra.Command) *output {
+	o := &output{cmd: cmd}
+	o.takes("table, wide, json, yaml or csv", "table", "wide", "json", "yaml", "csv")
+	return o
+}
+
+func (o *output) takes(words string, formats ...string) {
+	o.cmd.Flags().StringVarP(&o.format, "output", "o", "table", words)
+	o.cmd.PreRunE = func(*cobra.Command, []string) error {
+		if slices.Contains(formats, o.format) {
 			return nil
 		}
-		return settings.Misused("-o %s is no form of output; take table, json or yaml", o.format)
+		return settings.Misused("-o %s is no form of output; take %s", o.format, words)
 	}
-	return o
+}
+
+// wide reports whether a table may have columns that most people don't need.
+func (o *output) wide() bool { return o.format == "wide" || o.format == "csv" }
+
+// inCSV writes a table as CSV: row has taken tabs out of the cells. What spreadsheets would calculate is kept from them.
+func inCSV(table func(w io.Writer)) ([]byte, error) {
+	var b, out bytes.Buffer
+	table(&b)
+	w := csv.NewWriter(&out)
+	for line := range strings.Lines(b.String()) {
+		cells := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		for i, c := range cells {
+			if c == "-" {
+				cells[i] = ""
+			} else if c != "" && strings.ContainsRune("=+-@", rune(c[0])) {
+				cells[i] = "'" + c
+			}
+		}
+		if err := w.Write(cells); err != nil {
+			return nil, err
+		}
+	}
+	w.Flush()
+	return out.Bytes(), w.Error()
 }
 
 // show prints a value; table writes it for people, cells separated by tabs.
@@ -45,6 +82,8 @@ func (o *output) show(value any, table func(w io.Writer)) error {
 		text, err = inJSON(value)
 	case "yaml":
 		text, err = inYAML(value)
+	case "csv":
+		text, err = inCSV(table)
 	default:
 		var b bytes.Buffer
 		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,10 @@ func withRemote(cmd *cobra.Command, run func(ctx context.Context, api *client.Cl
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if bound != nil {
 			return settings.AsMisuse(bound)
+		}
+		given := cmd.Flags().Changed("url") || os.Getenv(settings.Prefix+"URL") != ""
+		if err := fromLogin(&s, given); err != nil {
+			return err
 		}
 		if err := s.Check(); err != nil {
 			return settings.AsMisuse(err)

@@ -62,7 +62,7 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	config := api.Config{
-		DB: svc.db, Policy: svc.policy(), Temporal: svc.temporalAnswers, Build: build(), Log: svc.log, Registry: svc.metrics,
+		URL: svc.url, DB: svc.db, Policy: svc.policy(), Temporal: svc.temporalAnswers, Build: build(), Log: svc.log, Registry: svc.metrics,
 		RatePerSecond: float64(svc.settings.RatePerSecond), Burst: svc.settings.RateBurst,
 	}
 	if svc.settings.Has(settings.RoleAPI) {

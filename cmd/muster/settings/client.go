@@ -17,7 +17,7 @@ func (c Client) Check() error {
 		return fmt.Errorf("%sURL is %q; give an address such as https://muster.example.com", Prefix, c.URL)
 	}
 	if c.Token == "" {
-		return fmt.Errorf("no API token is set: give --token, %sTOKEN or %sTOKEN_FILE", Prefix, Prefix)
+		return fmt.Errorf("no API token is set: log in by muster login, or give --token, %sTOKEN or %sTOKEN_FILE", Prefix, Prefix)
 	}
 	return nil
 }

@@ -94,6 +94,7 @@ type Serve struct {
 	SetupHoldPolicy       string          `env:"SETUP_HOLD_POLICY" envDefault:"release" help:"release, release_required_only or keep_and_alert when that time is up"`
 	RetryAfter            []time.Duration `env:"RETRY_AFTER" envDefault:"1m,5m,15m,1h,6h,24h" help:"pauses before failed items are tried again"`
 	NudgeAfter            []time.Duration `env:"NUDGE_AFTER" envDefault:"15m,1h,6h,24h" help:"pauses before a silent device is pushed again; the last repeats"`
+	RemindBefore          []time.Duration `env:"REMIND_BEFORE" envDefault:"72h,24h" help:"how long before a loan ends its reminders are"`
 	ReleaseDelay          time.Duration   `env:"RELEASE_DELAY" envDefault:"15m" help:"how long a release can be cancelled"`
 	PollFirst             time.Duration   `env:"POLL_FIRST" envDefault:"5s" help:"first pause before asking after an installing app; doubles"`
 	PollMost              time.Duration   `env:"POLL_MOST" envDefault:"5m" help:"longest pause before asking after an installing app"`
@@ -140,6 +141,11 @@ func (s Serve) Check() error {
 	}
 	if err := s.checkIdentities(); err != nil {
 		return err
+	}
+	for i, before := range s.RemindBefore {
+		if before <= 0 || i > 0 && before >= s.RemindBefore[i-1] {
+			return fmt.Errorf("%sREMIND_BEFORE must be times that get shorter, such as 72h,24h", Prefix)
+		}
 	}
 	if err := s.checkABM(); err != nil {
 		return err

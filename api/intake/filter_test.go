@@ -1,0 +1,30 @@
+package intake
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAFilterForgetsNothingAndInventsLittle(t *testing.T) {
+	const n = 50_000
+	f := newFilter(n)
+	again := 0
+	for i := range n {
+		if f.add(fmt.Sprintf("C07Q%08d", i)) {
+			again++
+		}
+	}
+	require.Less(t, again, n/200, "new ones that were taken for old")
+	invented := 0
+	for i := range n {
+		require.True(t, f.has(fmt.Sprintf("C07Q%08d", i)))
+		require.True(t, f.add(fmt.Sprintf("C07Q%08d", i)))
+		if f.has(fmt.Sprintf("F2LQ%08d", i)) {
+			invented++
+		}
+	}
+	require.Less(t, invented, n/100)
+	require.False(t, newFilter(0).has("C07Q853LG9RM"))
+}

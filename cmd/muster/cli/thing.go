@@ -1,0 +1,312 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/muster-mdm/muster/api/client"
+	"github.com/muster-mdm/muster/cmd/muster/settings"
+)
+
+// thing is what a document of `muster apply` describes.
+type thing struct {
+	kind, name string
+	from       string // file and line
+	folder     string
+	fields     map[string]any
+}
+
+// String names the thing for people.
+func (t thing) String() string { return strings.ReplaceAll(t.kind, "_", " ") + " " + t.name }
+
+// kinds in the order in which they can be made: groups name the others.
+var kinds = []string{"configuration", "app", "device_profile", "group"}
+
+// readThings reads all documents, sorted so that each comes after what it names.
+func readThings(paths []string, stdin io.Reader) ([]thing, error) {
+	var all []thing
+	for _, path := range paths {
+		files, err := yamlFiles(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			things, err := readFile(f, stdin)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, things...)
+		}
+	}
+	seen := map[string]string{}
+	for _, t := range all {
+		if before, twice := seen[t.String()]; twice {
+			return nil, fmt.Errorf("%s: %s is described at %s already", t.from, t, before)
+		}
+		seen[t.String()] = t.from
+	}
+	slices.SortStableFunc(all, func(a, b thing) int { return slices.Index(kinds, a.kind) - slices.Index(kinds, b.kind) })
+	return all, nil
+}
+
+func yamlFiles(path string) ([]string, error) {
+	if path == "-" {
+		return []string{path}, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says "stat" and the name
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
+	var files []string
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".yaml" || ext == ".yml") {
+			files = append(files, filepath.Join(path, e.Name()))
+		}
+	}
+	if len(files) == 0 {
+		return nil, settings.Misused("%s holds no .yaml or .yml file", path)
+	}
+	return files, nil
+}
+
+func readFile(path string, stdin io.Reader) ([]thing, error) {
+	in, err := open(path, stdin)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = in.Close() }()
+	var things []thing
+	for documents := yaml.NewDecoder(in); ; {
+		var n yaml.Node
+		err := documents.Decode(&n)
+		if errors.Is(err, io.EOF) {
+			return things, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		t := thing{from: fmt.Sprintf("%s:%d", path, n.Line), folder: filepath.Dir(path)}
+		if err := n.Decode(&t.fields); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.from, err)
+		}
+		if t.fields == nil {
+			continue // nothing between two separators
+		}
+		if err := t.identify(); err != nil {
+			return nil, err
+		}
+		things = append(things, t)
+	}
+}
+
+func (t *thing) identify() error {
+	t.kind, _ = t.fields["kind"].(string)
+	t.name, _ = t.fields["name"].(string)
+	delete(t.fields, "kind")
+	delete(t.fields, "name")
+	if !slices.Contains(kinds, t.kind) {
+		return fmt.Errorf("%s: kind %q is none; take %s", t.from, t.kind, strings.Join(kinds, ", "))
+	}
+	if t.name == "" {
+		return fmt.Errorf("%s: the %s has no name", t.from, t.kind)
+	}
+	if _, err := t.text(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// profileFile is what a document says of a configuration.
+type profileFile struct {
+	Description string `json:"description"`
+	File        string `json:"file,omitempty"`
+	SHA256      string `json:"sha256,omitempty"`
+}
+
+// as reads the document's fields as T; unknown ones are named.
+func as[T any](t thing) (T, error) {
+	var v T
+	raw, err := json.Marshal(t.fields)
+	if err != nil {
+		return v, fmt.Errorf("%s: %w", t.from, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		return v, fmt.Errorf("%s: %s: %s", t.from, t, strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return v, nil
+}
+
+// text is what the document asks for, as YAML with all defaults filled in.
+func (t thing) text() (string, error) {
+	var v any
+	var err error
+	switch t.kind {
+	case "configuration":
+		v, _, err = t.profile()
+	case "app":
+		var in client.AppInput
+		in, err = as[client.AppInput](t)
+		v = fullApp(in)
+	case "device_profile":
+		var in client.DeviceProfileInput
+		in, err = as[client.DeviceProfileInput](t)
+		v = fullProfile(in)
+	case "group":
+		var in client.GroupInput
+		in, err = as[client.GroupInput](t)
+		v = fullGroup(in)
+	}
+	if err != nil {
+		return "", err
+	}
+	return textOf(v)
+}
+
+func textOf(v any) (string, error) {
+	text, err := inYAML(v)
+	return string(text), err
+}
+
+// profile reads the file of a configuration.
+func (t thing) profile() (p profileFile, content []byte, err error) {
+	if p, err = as[profileFile](t); err != nil {
+		return p, nil, err
+	}
+	if p.File == "" {
+		return p, nil, fmt.Errorf("%s: %s names no file", t.from, t)
+	}
+	path := p.File
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(t.folder, path)
+	}
+	if content, err = os.ReadFile(path); err != nil {
+		return p, nil, err //nolint:wrapcheck // it says "open" and the name
+	}
+	return profileFile{Description: p.Description, SHA256: sumOf(content)}, content, nil
+}
+
+func sumOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+func fullApp(in client.AppInput) client.AppInput {
+	in.Description = filled(in.Description, "")
+	return in
+}
+
+func fullProfile(in client.DeviceProfileInput) client.DeviceProfileInput {
+	in.Description = filled(in.Description, "")
+	in.ActivationMode = filled(in.ActivationMode, client.ByAdmin)
+	if in.Fields == nil {
+		in.Fields = map[string]any{}
+	}
+	return in
+}
+
+func fullGroup(in client.GroupInput) client.GroupInput {
+	in.Description = filled(in.Description, "")
+	in.DeviceProfile = filled(in.DeviceProfile, "")
+	items := make([]client.GroupItem, len(in.Items))
+	for i, it := range in.Items {
+		it.Stage = filled(it.Stage, client.Required)
+		if len(value(it.DependsOn)) == 0 {
+			it.DependsOn = nil
+		}
+		items[i] = it
+	}
+	in.Items = items
+	return in
+}
+
+// filled is p, or a pointer to the default.
+func filled[T any](p *T, byDefault T) *T {
+	if p == nil {
+		return &byDefault
+	}
+	return p
+}
+
+// current is what the thing is on the server, in the form of text, and its version.
+func (t thing) current(ctx context.Context, api *client.Client) (text string, version int64, err error) {
+	var v any
+	switch t.kind {
+	case "configuration":
+		var c client.Configuration
+		var content []byte
+		if c, err = ask[client.Configuration](api.GetConfiguration(ctx, t.name)); err == nil {
+			content, err = answer(api.GetConfigurationContent(ctx, t.name))
+		}
+		v, version = profileFile{Description: c.Description, SHA256: sumOf(content)}, c.Version
+	case "app":
+		var a client.App
+		a, err = ask[client.App](api.GetApp(ctx, t.name))
+		v, version = fullApp(client.AppInput{BundleId: a.BundleId, Description: &a.Description, ManifestUrl: a.ManifestUrl, StoreId: a.StoreId}), a.Version
+	case "device_profile":
+		var p client.DeviceProfile
+		p, err = ask[client.DeviceProfile](api.GetDeviceProfile(ctx, t.name))
+		v, version = fullProfile(client.DeviceProfileInput{ActivationMode: &p.ActivationMode, Description: &p.Description, Fields: p.Fields}), p.Version
+	case "group":
+		var g client.Group
+		g, err = ask[client.Group](api.GetGroup(ctx, t.name))
+		v, version = fullGroup(client.GroupInput{Description: &g.Description, DeviceProfile: g.DeviceProfile, Items: g.Items}), g.Version
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	text, err = textOf(v)
+	return text, version, err
+}
+
+// put makes the thing (version 0), or edits it unless somebody else did so meanwhile.
+func (t thing) put(ctx context.Context, api *client.Client, version int64) error {
+	var match *string
+	if version != 0 {
+		match = etag(version)
+	}
+	var res *http.Response
+	var err error
+	switch t.kind {
+	case "configuration":
+		p, content, readErr := t.profile()
+		if readErr != nil {
+			return readErr
+		}
+		res, err = api.PutConfigurationWithBody(ctx, t.name, &client.PutConfigurationParams{Description: &p.Description, IfMatch: match}, "application/x-apple-aspen-config", bytes.NewReader(content))
+	case "app":
+		in, _ := as[client.AppInput](t) // it was read before
+		res, err = api.PutApp(ctx, t.name, &client.PutAppParams{IfMatch: match}, in)
+	case "device_profile":
+		in, _ := as[client.DeviceProfileInput](t)
+		res, err = api.PutDeviceProfile(ctx, t.name, &client.PutDeviceProfileParams{IfMatch: match}, fullProfile(in))
+	case "group":
+		in, _ := as[client.GroupInput](t)
+		full := fullGroup(in)
+		full.DeviceProfile = given(value(full.DeviceProfile))
+		res, err = api.PutGroup(ctx, t.name, &client.PutGroupParams{IfMatch: match}, full)
+	}
+	_, err = answer(res, err)
+	return err
+}

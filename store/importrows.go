@@ -1,0 +1,288 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// Verdicts on rows, spelled as in api/bulk.
+const (
+	VerdictOK     = "ok"
+	VerdictNotice = "notice"
+	VerdictError  = "error"
+)
+
+// ImportRow is a row of a file, or a device of a list, with what is thought of it so far.
+type ImportRow struct {
+	Line     int64
+	Serial   string
+	Verdict  string
+	Problems []RowProblem
+	// Record holds the cells as they stand in the file.
+	Record  []string
+	User    provision.Person
+	Groups  []string
+	OwnedBy string
+	Reason  string
+	// Standing is the code of a notice that many rows have, and that says all by itself.
+	Standing string
+	// Said is the same for rows that say the same.
+	Said int64
+}
+
+// cellSeparator stands between the cells of a record; no program writes it in one.
+const cellSeparator = "\x1F"
+
+// want reads what shall be done, a line each: none of it can have a line break.
+func (r *ImportRow) want(text string) {
+	if text == "" {
+		return
+	}
+	lines := strings.Split(text, "\n")
+	r.User.Name, r.User.Domain, r.User.Email, r.OwnedBy, r.Reason = lines[0], lines[1], lines[2], lines[3], lines[4]
+	r.Groups = lines[5:]
+}
+
+const beginImport = `
+INSERT INTO operations (id, kind, import, state, request, actor, source, file_name, due_at, created_at)
+VALUES ($1, $2, true, 'uploading', $3, $4, $5, $6, $7, $8)
+RETURNING number`
+
+// Upload is a file that is being uploaded.
+type Upload struct {
+	ID     string
+	number int64
+}
+
+// uploadLease is after what time without a row an upload counts as broken off, because its process died.
+const uploadLease = 10 * time.Minute
+
+// BeginImport makes room for a file of that kind.
+func (db *DB) BeginImport(ctx context.Context, kind string, request OperationRequest, actor string, source provision.Source, fileName string) (Upload, error) {
+	u, now := Upload{ID: newID("imp")}, db.now()
+	err := db.pool.QueryRow(ctx, beginImport, u.ID, kind, asJSON(request), actor, source, fileName, now.Add(uploadLease), now).Scan(&u.number)
+	return u, translate(err, "beginning an import")
+}
+
+const prolongUpload = `
+UPDATE operations
+SET due_at = $2
+WHERE id = $1 AND state = 'uploading'`
+
+// AppendRows keeps further rows of a file that is being uploaded.
+func (db *DB) AppendRows(ctx context.Context, u Upload, rows []ImportRow) error {
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, prolongUpload, u.ID, db.now().Add(uploadLease))
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return provision.Errorf(OperationState, "The upload took too long and was given up.")
+		}
+		return copyRows(ctx, tx, u.number, rows)
+	})
+	return translate(err, "keeping rows of an import")
+}
+
+// Counted counts rows by verdict and by code.
+type Counted struct {
+	Total, OK, Noticed, Wrong int64
+	Codes                     map[string]int64
+}
+
+// Add counts a row.
+func (c *Counted) Add(r ImportRow) {
+	if c.Codes == nil {
+		c.Codes = map[string]int64{}
+	}
+	c.Total++
+	switch r.Verdict {
+	case VerdictOK:
+		c.OK++
+	case VerdictNotice:
+		c.Noticed++
+	case VerdictError:
+		c.Wrong++
+	}
+	if r.Standing != "" {
+		c.Codes[r.Standing]++
+	}
+	for i, p := range r.Problems {
+		if !slices.ContainsFunc(r.Problems[:i], func(q RowProblem) bool { return q.Code == p.Code }) {
+			c.Codes[p.Code]++
+		}
+	}
+}
+
+const endImport = `
+UPDATE operations
+SET state = 'checking',
+    total = @total,
+    ok = @ok,
+    noticed = @noticed,
+    wrong = @wrong,
+    codes = @codes,
+    suspects = @suspects,
+    file_size = @size,
+    file_sha256 = @sha256,
+    header = @header,
+    delimiter = @delimiter,
+    bom = @bom,
+    notices = @notices,
+    due_at = @now
+WHERE id = @id AND state = 'uploading'`
+
+const sameFile = `
+SELECT id, state, created_at
+FROM operations
+WHERE file_sha256 = $1 AND kind = $2 AND state NOT IN ('cancelled', 'undone', 'failed')
+ORDER BY created_at
+LIMIT 1`
+
+// EndImport completes an upload, whose rows are checked against each other next. It fails with [ImportDuplicate] when the
+// same file was uploaded before and neither cancelled nor undone, unless force is set. Suspects are the serial numbers that
+// rows may share; nil = any.
+func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, c Counted, suspects []string, force bool) (Operation, error) {
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		// Of two uploads of one file at the same time, the second must see the first.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))`, f.SHA256); err != nil {
+			return err
+		}
+		var former, state string
+		var at time.Time
+		err := tx.QueryRow(ctx, sameFile, f.SHA256, kind).Scan(&former, &state, &at)
+		switch {
+		case err == nil && !force:
+			return provision.Errorf(ImportDuplicate, "The same file was uploaded on %s as %s, which is %s. Use that one, or force this one.", at.UTC().Format("2006-01-02 15:04 MST"), former, state)
+		case err != nil && !errors.Is(err, pgx.ErrNoRows):
+			return err
+		}
+		codes := []byte("{}")
+		if len(c.Codes) > 0 {
+			codes = asJSON(c.Codes)
+		}
+		notices := bytes.TrimSpace(asJSON(f.Notices))
+		if len(notices) == 0 {
+			notices = []byte("[]")
+		}
+		_, err = tx.Exec(ctx, endImport, pgx.NamedArgs{
+			"id": id, "total": c.Total, "ok": c.OK, "noticed": c.Noticed, "wrong": c.Wrong, "codes": codes, "suspects": suspects, "size": f.Size, "sha256": f.SHA256, "header": notNil(f.Header), "delimiter": f.Delimiter, "bom": f.BOM,
+			"notices": notices, "now": db.now(),
+		})
+		if err != nil {
+			return err
+		}
+		return wakeOperations(ctx, tx)
+	})
+	if err != nil {
+		return Operation{}, translate(err, "completing an import")
+	}
+	return db.Operation(ctx, id)
+}
+
+const dropRows = `
+DELETE FROM operation_rows
+WHERE operation = $1`
+
+const dropOperation = `
+DELETE FROM operations
+WHERE number = $1`
+
+// DropImport forgets an upload that came to nothing.
+func (db *DB) DropImport(ctx context.Context, u Upload) error {
+	return translate(pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return dropAll(ctx, tx, u.number) }), "dropping an import")
+}
+
+func dropAll(ctx context.Context, tx pgx.Tx, number int64) error {
+	for _, statement := range []string{dropRows, `DELETE FROM operation_results WHERE operation = $1`, dropOperation} {
+		if _, err := tx.Exec(ctx, statement, number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Standing is what is known of a device that a row names.
+type Standing struct {
+	provision.Device
+	// User is whom it is assigned to.
+	User *provision.Person
+}
+
+const standings = `
+SELECT d.state, u.id, u.name, u.domain, u.email, u.technician
+FROM devices d
+    LEFT JOIN people u ON u.id = d.user_id
+WHERE d.serial = ANY ($1)`
+
+// Standings returns what is known of devices, by serial number; unknown ones are missing.
+func (db *DB) Standings(ctx context.Context, serials []string) (map[string]Standing, error) {
+	rows, err := db.pool.Query(ctx, standings, serials)
+	if err != nil {
+		return nil, translate(err, "reading devices")
+	}
+	known := map[string]Standing{}
+	var d provision.Device
+	var u nullPerson
+	_, err = pgx.ForEachRow(rows, []any{&d, &u.id, &u.name, &u.domain, &u.email, &u.technician}, func() error {
+		known[d.Serial] = Standing{Device: d, User: u.person()}
+		d = provision.Device{}
+		return nil
+	})
+	return known, translate(err, "reading devices")
+}
+
+const estimateDevices = `
+SELECT greatest(reltuples, 0)::bigint + 10000
+FROM pg_class
+WHERE oid = 'devices'::regclass`
+
+// EachSerial says about how many devices there are, and calls take with the serial number of each.
+func (db *DB) EachSerial(ctx context.Context, about func(int64), take func(string)) error {
+	var n int64
+	if err := db.pool.QueryRow(ctx, estimateDevices).Scan(&n); err != nil {
+		return translate(err, "counting devices")
+	}
+	about(n)
+	rows, err := db.pool.Query(ctx, `SELECT serial FROM devices`)
+	if err != nil {
+		return translate(err, "reading serial numbers")
+	}
+	var serial string
+	_, err = pgx.ForEachRow(rows, []any{&serial}, func() error { take(serial); return nil })
+	return translate(err, "reading serial numbers")
+}
+
+// GroupNames lists the names of all groups.
+func (db *DB) GroupNames(ctx context.Context) ([]string, error) {
+	rows, err := db.pool.Query(ctx, `SELECT name FROM groups`)
+	if err != nil {
+		return nil, translate(err, "listing the groups")
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return names, translate(err, "listing the groups")
+}
+
+const matchingSerials = `
+SELECT d.serial
+FROM devices d
+    LEFT JOIN people u ON u.id = d.user_id
+WHERE `
+
+// Serials lists the serial numbers of the devices that a filter finds.
+func (db *DB) Serials(ctx context.Context, f DeviceFilter) ([]string, error) {
+	rows, err := db.pool.Query(ctx, matchingSerials+f.conditions()+` ORDER BY d.serial LIMIT @limit`, f.args())
+	if err != nil {
+		return nil, translate(err, "listing devices")
+	}
+	serials, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return serials, translate(err, "listing devices")
+}

@@ -1,0 +1,401 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/muster-mdm/muster/devstack/stacktest"
+	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
+)
+
+// deskVariable has this program work on operations of a database until it is killed.
+const deskVariable = "DESK_DATABASE"
+
+func workAtDesk(url string) int {
+	db, err := store.Open(context.Background(), store.Config{URL: url})
+	for err == nil {
+		var id string
+		if id, err = db.WorkOn(context.Background()); id == "" && err == nil {
+			return 0
+		}
+	}
+	_, _ = fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+// office is a database with people and groups in it, by the real clock.
+type office struct {
+	*store.DB
+	t   *testing.T
+	url string
+	sql *pgx.Conn
+}
+
+func newOffice(t *testing.T, groups ...string) *office {
+	t.Helper()
+	o := &office{t: t, url: stacktest.Database(t, "muster", migrate)}
+	var err error
+	o.DB, err = store.Open(t.Context(), store.Config{URL: o.url})
+	require.NoError(t, err)
+	t.Cleanup(o.Close)
+	o.sql, err = pgx.Connect(t.Context(), o.url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = o.sql.Close(context.Background()) })
+	for _, g := range groups {
+		o.exec(`INSERT INTO groups (name) VALUES ($1)`, g)
+	}
+	return o
+}
+
+func (o *office) exec(sql string, args ...any) {
+	o.t.Helper()
+	_, err := o.sql.Exec(o.t.Context(), sql, args...)
+	require.NoError(o.t, err)
+}
+
+func (o *office) count(from string, args ...any) int {
+	o.t.Helper()
+	var n int
+	require.NoError(o.t, o.sql.QueryRow(o.t.Context(), `SELECT count(*) FROM `+from, args...).Scan(&n))
+	return n
+}
+
+func deviceAt(n int) string { return fmt.Sprintf("C07Q%08d", n) }
+
+func personAt(n int) provision.Person {
+	return provision.Person{Name: fmt.Sprint("User ", n), Domain: "MDM", Email: fmt.Sprintf("user%d@zylker.com", n)}
+}
+
+// rows are n rows for as many devices; line 2 is the first.
+func rows(n int, group string) []store.ImportRow {
+	list := make([]store.ImportRow, n)
+	for i := range list {
+		list[i] = store.ImportRow{
+			Line: int64(i + 2), Serial: deviceAt(i), Verdict: store.VerdictOK, User: personAt(i % 50), Groups: []string{group},
+			OwnedBy: provision.Corporate, Record: []string{deviceAt(i)}, Said: int64(i),
+		}
+	}
+	return list
+}
+
+// upload keeps rows as an import of that kind, and has them checked.
+func (o *office) upload(kind string, rows []store.ImportRow) store.Operation {
+	o.t.Helper()
+	ctx := o.t.Context()
+	u, err := o.BeginImport(ctx, kind, store.OperationRequest{Requirement: provision.RequireUser}, "tok_1", provision.FromAPI, "x.csv")
+	require.NoError(o.t, err)
+	var counted store.Counted
+	for _, r := range rows {
+		counted.Add(r)
+	}
+	for len(rows) > 0 {
+		n := min(len(rows), 700)
+		require.NoError(o.t, o.AppendRows(ctx, u, rows[:n]))
+		rows = rows[n:]
+	}
+	id, sum := u.ID, [32]byte{}
+	copy(sum[:], id)
+	op, err := o.EndImport(ctx, id, kind, store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, counted, nil, false)
+	require.NoError(o.t, err)
+	require.Equal(o.t, store.OpChecking, op.State)
+	return o.work(id)
+}
+
+// work does what is due of an operation. A worker that was killed holds it until PostgreSQL notices.
+func (o *office) work(id string) store.Operation {
+	o.t.Helper()
+	var op store.Operation
+	require.Eventually(o.t, func() bool {
+		for did := id; did != ""; {
+			var err error
+			did, err = o.WorkOn(o.t.Context())
+			require.NoError(o.t, err)
+		}
+		var err error
+		op, err = o.Operation(o.t.Context(), id)
+		require.NoError(o.t, err)
+		return op.Over() || op.State == store.OpReady || op.Paused
+	}, time.Minute, 5*time.Millisecond)
+	return op
+}
+
+func (o *office) assign(serial, group string) provision.Device {
+	o.t.Helper()
+	u := personAt(0)
+	w := store.Wish{User: &u, Groups: []string{group}, OwnedBy: provision.Corporate, Requirement: provision.RequireUser}
+	d, err := o.Assign(o.t.Context(), serial, w, func(ctx context.Context, c *store.Change, a provision.Assignment) error {
+		_, err := c.Record(ctx, provision.Fact{Kind: provision.Assigned, Assignment: &a, Source: provision.FromAPI})
+		return err
+	})
+	require.NoError(o.t, err)
+	return d
+}
+
+// killed lets another process work on the operation and kills it when it has done a random number of rows.
+func (o *office) killed(r *rand.Rand, id, progress string) {
+	o.t.Helper()
+	self, err := os.Executable()
+	require.NoError(o.t, err)
+	child := exec.CommandContext(o.t.Context(), self)
+	child.Env = append(os.Environ(), deskVariable+"="+o.url)
+	child.Stderr = os.Stderr
+	require.NoError(o.t, child.Start())
+	var at int64
+	read := func() int64 {
+		var n int64
+		require.NoError(o.t, o.sql.QueryRow(o.t.Context(), `SELECT `+progress+` FROM operations WHERE id = $1`, id).Scan(&n))
+		return n
+	}
+	at = read() + 1 + r.Int64N(2500)
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	require.Eventually(o.t, func() bool {
+		select {
+		case <-ended:
+			ended <- nil
+			return true
+		default:
+			return read() >= at
+		}
+	}, time.Minute, time.Duration(1+r.IntN(7))*time.Millisecond)
+	_ = child.Process.Kill()
+	if err := <-ended; err != nil {
+		var exit *exec.ExitError
+		require.True(o.t, errors.As(err, &exit))
+	}
+}
+
+func TestAKilledImportGoesOnAndDoesEachRowOnce(t *testing.T) {
+	for _, seed := range []uint64{1, 2} {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			const n, before = 8000, 60
+			r := rand.New(rand.NewPCG(seed, 3))
+			o := newOffice(t, "drivers", "office")
+			former := map[string]*provision.Assignment{}
+			for i := range before {
+				former[deviceAt(i*7)] = o.assign(deviceAt(i*7), "office").Assignment
+			}
+			op := o.upload(store.OpAssign, rows(n, "Drivers"))
+			require.Equal(t, store.OpReady, op.State)
+			_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+			require.NoError(t, err)
+			for range 3 {
+				o.killed(r, op.ID, "changed")
+			}
+			op = o.work(op.ID)
+			require.Equal(t, store.OpDone, op.State)
+			require.Equal(t, []int64{n, 0, 0}, []int64{op.Changed, op.Unchanged, op.Refused})
+			require.Equal(t, n, o.count("operation_results"))
+			require.Equal(t, n, o.count("device_events WHERE payload ->> 'operation' = $1 AND kind = 'assigned' AND priority = 2", op.ID))
+			require.Equal(t, n, o.count("devices d JOIN device_events e USING (serial) WHERE e.payload ->> 'operation' = $1 AND d.group_names = '{drivers}'", op.ID))
+			require.Equal(t, 50, o.count("people"))
+			o.refolds()
+
+			changed := o.assign(deviceAt(3), "office")
+			_, err = o.UndoOperation(t.Context(), op.ID)
+			require.NoError(t, err)
+			for range 3 {
+				o.killed(r, op.ID, "restored")
+			}
+			op = o.work(op.ID)
+			require.Equal(t, store.OpUndone, op.State)
+			require.Equal(t, []int64{n - 1, 1}, []int64{op.Restored, op.Conflicts})
+			for i := range n {
+				if want, ok := former[deviceAt(i)]; ok {
+					d, err := o.Device(t.Context(), deviceAt(i))
+					require.NoError(t, err)
+					require.Equal(t, want, d.Assignment)
+				}
+			}
+			require.Equal(t, before+1, o.count("devices WHERE state ? 'assignment'"))
+			d, err := o.Device(t.Context(), deviceAt(3))
+			require.NoError(t, err)
+			require.Equal(t, changed.AssignmentMark, d.AssignmentMark, "what changed since is left alone")
+			o.refolds()
+		})
+	}
+}
+
+// refolds holds every row against its facts.
+func (o *office) refolds() {
+	o.t.Helper()
+	rows, err := o.sql.Query(o.t.Context(), `
+SELECT d.serial, d.state, array_agg(e.payload || jsonb_build_object('id', e.id) ORDER BY e.id)
+FROM devices d
+    JOIN device_events e USING (serial)
+GROUP BY d.serial`)
+	require.NoError(o.t, err)
+	var serial string
+	var is provision.Device
+	var facts []provision.Fact
+	_, err = pgx.ForEachRow(rows, []any{&serial, &is, &facts}, func() error {
+		require.Equal(o.t, provision.FoldAll(provision.Device{Serial: serial}, facts...), is)
+		is, facts = provision.Device{}, nil
+		return nil
+	})
+	require.NoError(o.t, err)
+}
+
+func TestAllOrNothingIsNothing(t *testing.T) {
+	o := newOffice(t, "drivers", "gone")
+	file := rows(2500, "drivers")
+	file[2300].Groups = []string{"gone"}
+	op := o.upload(store.OpAssign, file)
+	o.exec(`DELETE FROM groups WHERE name = 'gone'`)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.AllOrNothing)
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, store.OpFailed, op.State)
+	require.Equal(t, &store.OperationFailure{Code: "group_not_found", Detail: `Group "gone" does not exist; create it first.`, Line: 2302, Serial: deviceAt(2300)}, op.Failure)
+	require.Equal(t, int64(2000), op.Restored)
+	require.Zero(t, o.count("devices WHERE state ? 'assignment'"))
+	_, err = o.UndoOperation(t.Context(), op.ID)
+	require.Equal(t, store.OperationState, provision.CodeOf(err))
+
+	file = rows(10, "drivers")
+	file[4].Verdict = store.VerdictError
+	op = o.upload(store.OpAssign, file)
+	_, err = o.ApplyImport(t.Context(), op.ID, store.AllOrNothing)
+	require.Equal(t, store.RowsInError, provision.CodeOf(err))
+	_, err = o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, []int64{9, 0}, []int64{op.Changed, op.Refused})
+	require.Zero(t, o.count("devices WHERE serial = $1 AND state ? 'assignment'", deviceAt(4)))
+}
+
+func TestRowsAboutOneDevice(t *testing.T) {
+	o := newOffice(t, "drivers")
+	file := rows(6, "drivers")
+	file[1].Serial, file[1].Said = file[0].Serial, file[0].Said // says it again
+	file[3].Serial, file[4].Serial = file[2].Serial, file[2].Serial
+	file[4].Said = file[2].Said // one contradicts two that agree
+	op := o.upload(store.OpAssign, file)
+	require.Equal(t, []int64{6, 2, 1, 3}, []int64{op.Total, op.OK, op.Noticed, op.Wrong})
+	require.Equal(t, map[string]int64{"serial_repeated": 1, "serial_conflict": 3}, op.Codes)
+	list, err := o.OperationRows(t.Context(), op, store.RowFilter{Verdict: store.VerdictError, Limit: 10})
+	require.NoError(t, err)
+	var says []string
+	for _, r := range list {
+		says = append(says, fmt.Sprint(r.Line, " ", r.Problems[0].Detail))
+	}
+	require.Equal(t, []string{
+		"4 Line 5 says something else of C07Q00000002; leave one of the two.",
+		"5 Line 4 says something else of C07Q00000002; leave one of the two.",
+		"6 Line 5 says something else of C07Q00000002; leave one of the two.",
+	}, says)
+	list, err = o.OperationRows(t.Context(), op, store.RowFilter{Code: "serial_repeated", Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "Line 2 says the same of C07Q00000000.", list[0].Problems[0].Detail)
+}
+
+func TestOperationsPauseAndEnd(t *testing.T) {
+	o := newOffice(t, "drivers")
+	ctx := t.Context()
+	op := o.upload(store.OpAssign, rows(3500, "drivers"))
+	_, err := o.PauseOperation(ctx, op.ID, true)
+	require.Equal(t, store.OperationState, provision.CodeOf(err))
+	_, err = o.ApplyImport(ctx, op.ID, store.ValidRows)
+	require.NoError(t, err)
+	_, err = o.WorkOn(ctx)
+	require.NoError(t, err)
+	_, err = o.PauseOperation(ctx, op.ID, true)
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.True(t, op.Paused)
+	require.Equal(t, int64(1000), op.Changed)
+	_, err = o.PauseOperation(ctx, op.ID, false)
+	require.NoError(t, err)
+	_, err = o.WorkOn(ctx)
+	require.NoError(t, err)
+	op, err = o.CancelOperation(ctx, op.ID)
+	require.NoError(t, err)
+	require.Equal(t, store.OpCancelled, op.State)
+	op = o.work(op.ID)
+	require.Equal(t, int64(2000), op.Changed)
+	require.Equal(t, 2000, o.count("devices"))
+	_, err = o.UndoOperation(ctx, op.ID)
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, []any{store.OpUndone, int64(2000)}, []any{op.State, op.Restored})
+}
+
+func TestAFileIsTakenOnce(t *testing.T) {
+	o := newOffice(t, "drivers")
+	ctx := t.Context()
+	again := func(force bool) error {
+		u, err := o.BeginImport(ctx, store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
+		require.NoError(t, err)
+		_, err = o.EndImport(ctx, u.ID, store.OpAssign, store.ImportFile{SHA256: make([]byte, 32), Delimiter: ","}, store.Counted{}, nil, force)
+		if err != nil {
+			require.NoError(t, o.DropImport(ctx, u))
+		}
+		return err
+	}
+	require.NoError(t, again(false))
+	err := again(false)
+	require.Equal(t, store.ImportDuplicate, provision.CodeOf(err))
+	require.Contains(t, err.Error(), "imp_")
+	require.NoError(t, again(true))
+	require.Equal(t, 2, o.count("operations"))
+}
+
+func TestAnUploadThatBrokeOffIsDropped(t *testing.T) {
+	o := newOffice(t)
+	u, err := o.BeginImport(t.Context(), store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
+	require.NoError(t, err)
+	require.NoError(t, o.AppendRows(t.Context(), u, rows(10, "x")))
+	did, err := o.WorkOn(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, did, "it may still go on")
+	o.exec(`UPDATE operations SET due_at = now() - interval '1 second'`)
+	did, err = o.WorkOn(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, u.ID, did)
+	require.Zero(t, o.count("operations")+o.count("operation_rows"))
+	require.Equal(t, store.OperationState, provision.CodeOf(o.AppendRows(t.Context(), u, rows(1, "x"))))
+}
+
+func TestReservations(t *testing.T) {
+	o := newOffice(t, "drivers")
+	op := o.upload(store.OpAssign, rows(3, "drivers"))
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	require.NoError(t, err)
+	o.work(op.ID)
+	o.exec(`UPDATE devices SET expected_by = now() - interval '1 hour' WHERE serial = $1`, deviceAt(1))
+	list, err := o.Reservations(t.Context(), store.ReservationFilter{Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, list, 3)
+	require.Equal(t, op.ID, list[0].AssignedIn)
+	require.Equal(t, int64(2), list[0].AssignedLine)
+	list, err = o.Reservations(t.Context(), store.ReservationFilter{Overdue: true, Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	for _, news := range []int{1, 0} { // it is told once and counted always
+		total, told, err := o.OverdueReservations(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, int64(1), total)
+		require.Len(t, told, news)
+	}
+	_, err = o.Update(t.Context(), deviceAt(1), func(ctx context.Context, c *store.Change) error {
+		_, err := c.Record(ctx, provision.Fact{Kind: provision.Authenticated, Epoch: 1})
+		return err
+	})
+	require.NoError(t, err)
+	total, _, err := o.OverdueReservations(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, total)
+	require.True(t, strings.HasPrefix(op.ID, "imp_"))
+}

@@ -1,0 +1,276 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/muster-mdm/muster/provision"
+)
+
+// Outcomes of rows.
+const (
+	RowChanged   = "changed"
+	RowUnchanged = "unchanged"
+	RowRefused   = "refused"
+)
+
+const rowsToApply = `
+SELECT line, serial, coalesce(wanted, '')
+FROM operation_rows
+WHERE operation = $1 AND line > $2 AND verdict <> 'error'
+ORDER BY line
+LIMIT $3`
+
+// applying is a chunk of an operation under way.
+type applying struct {
+	*Many
+	op      Operation
+	rows    []ImportRow
+	groups  map[string]string // by lower case, as they are spelled
+	people  map[accountKey]string
+	wish    *provision.Assignment // of all devices
+	failure error                 // of the wish
+	results [][]any
+	counts  map[string]int64
+}
+
+// applyChunk does the next rows. Groups are locked first, then people, then devices, as everybody does.
+func (m *Many) applyChunk(ctx context.Context, o Operation) error {
+	a := &applying{Many: m, op: o, counts: map[string]int64{}}
+	if err := a.read(ctx); err != nil {
+		return err
+	}
+	if len(a.rows) == 0 {
+		return m.finish(ctx, o, OpDone)
+	}
+	if o.Kind == OpAssign {
+		if err := a.resolve(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.lock(ctx, a.serials(), o.Kind == OpAssign); err != nil {
+		return err
+	}
+	for _, r := range a.rows {
+		if err := a.apply(ctx, r); err != nil {
+			return err
+		}
+	}
+	return a.keep(ctx)
+}
+
+func (a *applying) read(ctx context.Context) error {
+	rows, err := a.tx.Query(ctx, rowsToApply, a.op.number, a.op.Line, chunk)
+	if err != nil {
+		return err
+	}
+	a.rows, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r ImportRow, err error) {
+		var wanted string
+		err = row.Scan(&r.Line, &r.Serial, &wanted)
+		r.want(wanted)
+		return r, err
+	})
+	if err != nil {
+		return fmt.Errorf("reading the rows: %w", err)
+	}
+	return nil
+}
+
+func (a *applying) serials() []string {
+	serials := make([]string, len(a.rows))
+	for i, r := range a.rows {
+		serials[i] = r.Serial
+	}
+	return serials
+}
+
+// resolve finds out which groups and people are meant.
+func (a *applying) resolve(ctx context.Context) error {
+	if w := a.op.Request.Wish; w != nil {
+		wish, err := a.db.resolve(ctx, a.tx, *w)
+		var known *provision.Error
+		if err != nil && !errors.As(err, &known) {
+			return err
+		}
+		a.wish, a.failure = &wish, err
+		return nil
+	}
+	var groups []string
+	var users []provision.Person
+	for _, r := range a.rows {
+		groups, users = append(groups, r.Groups...), append(users, r.User)
+	}
+	var err error
+	if a.groups, err = spelledGroups(ctx, a.tx, groups); err != nil {
+		return err
+	}
+	a.people, err = a.db.users(ctx, a.tx, users)
+	return err
+}
+
+// assignment is what the row's device gets.
+func (a *applying) assignment(r ImportRow) (provision.Assignment, error) {
+	if a.wish != nil {
+		return *a.wish, a.failure
+	}
+	out := provision.Assignment{UserID: a.people[accountOf(r.User)], OwnedBy: r.OwnedBy, Requirement: a.op.Request.Requirement}
+	var missing []string
+	for _, g := range r.Groups {
+		name, ok := a.groups[strings.ToLower(g)]
+		if !ok {
+			missing = append(missing, g)
+		}
+		out.Groups = append(out.Groups, name)
+	}
+	if len(missing) > 0 {
+		return out, missingGroups(missing)
+	}
+	return out, nil
+}
+
+// facts are what the operation amounts to for a device.
+func (a *applying) facts(d provision.Device, r ImportRow) ([]provision.Fact, error) {
+	switch q := a.op.Request; a.op.Kind {
+	case OpAssign:
+		wanted, err := a.assignment(r)
+		if err != nil {
+			return nil, err
+		}
+		return d.AskAssign(wanted)
+	case OpUnassign:
+		facts, err := d.AskUnassign()
+		for i := range facts {
+			facts[i].Reason = r.Reason
+		}
+		return facts, err
+	case OpUnassignFromMDM:
+		return d.AskUnassignFromMDM()
+	case OpDeprovision:
+		return d.AskDeprovision(q.Reason, q.By)
+	case OpRelease:
+		return d.AskRelease(q.Reason)
+	}
+	return nil, fmt.Errorf("operation of kind %q", a.op.Kind)
+}
+
+// formerly is how a device was assigned before. Its JSON is stored.
+type formerly struct {
+	Assignment *provision.Assignment `json:"assignment,omitempty"`
+	Planned    *provision.Assignment `json:"planned,omitempty"`
+}
+
+func (a *applying) apply(ctx context.Context, r ImportRow) error {
+	c := a.Device(r.Serial)
+	if c == nil {
+		return a.note(r, nil, nil, notKnown(r.Serial))
+	}
+	before := formerly{Assignment: c.Device.Assignment, Planned: c.Device.Planned}
+	facts, err := a.facts(c.Device, r)
+	if err != nil {
+		return a.note(r, nil, nil, err)
+	}
+	var last int64
+	for _, f := range facts {
+		f.Actor, f.Source, f.Operation, f.Line = a.op.Actor, a.op.Source, a.op.ID, r.Line
+		recorded, err := c.Record(ctx, f)
+		if err != nil {
+			return err
+		}
+		last = recorded.ID
+	}
+	if by := a.op.Request.ExpectedBy; by != nil {
+		c.Expect(*by)
+	}
+	if a.op.Kind == OpRelease && len(facts) > 0 && !c.Device.Began() {
+		// No fact ever began a workflow for this device, so nobody else would carry the release out.
+		if err := c.released(ctx, provision.Step{Do: provision.ConcludeReleased, Reason: a.op.Request.Reason}); err != nil {
+			return err
+		}
+	}
+	if last == 0 {
+		return a.note(r, nil, nil, nil)
+	}
+	return a.note(r, &last, asJSON(before), nil)
+}
+
+// note keeps what became of a row. With all or nothing, a row that is refused ends it.
+func (a *applying) note(r ImportRow, fact *int64, before []byte, refusal error) error {
+	outcome, code, detail := RowUnchanged, "", ""
+	var known *provision.Error
+	switch {
+	case refusal != nil && !errors.As(refusal, &known):
+		return refusal
+	case refusal != nil && a.op.Mode == AllOrNothing:
+		return &rowError{OperationFailure{Code: string(known.Code), Detail: known.Message, Line: r.Line, Serial: r.Serial}}
+	case refusal != nil:
+		outcome, code, detail = RowRefused, string(known.Code), known.Message
+	case fact != nil:
+		outcome = RowChanged
+	}
+	a.counts[outcome]++
+	a.results = append(a.results, []any{a.op.number, r.Line, r.Serial, outcome, code, detail, fact, before})
+	return nil
+}
+
+var resultColumns = []string{"operation", "line", "serial", "outcome", "code", "detail", "fact_id", "before"}
+
+const chunkApplied = `
+UPDATE operations
+SET line = $2,
+    changed = changed + $3,
+    unchanged = unchanged + $4,
+    refused = refused + $5,
+    due_at = $6,
+    tries = 0
+WHERE id = $1`
+
+func (a *applying) keep(ctx context.Context) error {
+	if _, err := a.tx.CopyFrom(ctx, pgx.Identifier{"operation_results"}, resultColumns, pgx.CopyFromRows(a.results)); err != nil {
+		return fmt.Errorf("writing the results: %w", err)
+	}
+	_, err := a.tx.Exec(ctx, chunkApplied, a.op.ID, a.rows[len(a.rows)-1].Line, a.counts[RowChanged], a.counts[RowUnchanged],
+		a.counts[RowRefused], a.db.now())
+	return err
+}
+
+const finishOperation = `
+UPDATE operations
+SET state = $2,
+    finished_at = $3,
+    tries = 0
+WHERE id = $1`
+
+func (m *Many) finish(ctx context.Context, o Operation, state string) error {
+	_, err := m.tx.Exec(ctx, finishOperation, o.ID, state, m.db.now())
+	return err
+}
+
+// spelledGroups locks the groups that exist and returns them by their names in lower case.
+func spelledGroups(ctx context.Context, tx pgx.Tx, wanted []string) (map[string]string, error) {
+	spelled := map[string]string{}
+	lower := make([]string, 0, len(wanted))
+	for _, name := range wanted {
+		name = strings.ToLower(name)
+		if _, seen := spelled[name]; !seen {
+			spelled[name] = ""
+			lower = append(lower, name)
+		}
+	}
+	rows, err := tx.Query(ctx, shareGroups, lower)
+	if err != nil {
+		return nil, fmt.Errorf("reading the groups: %w", err)
+	}
+	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("reading the groups: %w", err)
+	}
+	clear(spelled)
+	for _, name := range there {
+		spelled[strings.ToLower(name)] = name
+	}
+	return spelled, nil
+}
