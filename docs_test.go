@@ -89,6 +89,7 @@ var otherVariables = map[string]bool{"MUSTER_VERSION": true, "MUSTER_TEST_POSTGR
 func TestPagesNameSettingsAndCommandsThatExist(t *testing.T) {
 	known := settings(t)
 	verbs := commands(t)
+	verbs["completion"] = true // cobra's own
 	command := regexp.MustCompile("(?m)(?:^|`|\\| )(?:go run \\./cmd/muster|docker compose run --rm muster|muster) ([a-z-]+)(?: (up|status|create)\\b)?")
 	for _, file := range pages(t) {
 		if file == "CHANGELOG.md" {
