@@ -20,6 +20,20 @@ type SignInPolicy struct {
 // DefaultSignInHold gives operators a working day to decide.
 const DefaultSignInHold = 8 * time.Hour
 
+// WithDefaults holds conflicts for review, for [DefaultSignInHold], after which the reservation stays.
+func (p SignInPolicy) WithDefaults() SignInPolicy {
+	if p.Conflict == "" {
+		p.Conflict = HoldForReview
+	}
+	if p.Hold == 0 {
+		p.Hold = DefaultSignInHold
+	}
+	if p.HoldChoice == "" {
+		p.HoldChoice = KeepReserved
+	}
+	return p
+}
+
 // SignedIn is who signed in on a device, with what the directory brings them.
 type SignedIn struct {
 	Assignment
