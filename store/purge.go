@@ -15,6 +15,8 @@ type Purged struct {
 	Challenges int64
 	// Keys are idempotency keys.
 	Keys int64
+	// SignIns are web views of devices, and tries to sign in, that are over.
+	SignIns int64
 }
 
 // The newest of an enrollment stays: the next question is numbered by it.
@@ -66,11 +68,29 @@ WHERE (token_id, key) IN (
     LIMIT $2
     FOR UPDATE SKIP LOCKED)`
 
+const purgeSessions = `
+DELETE FROM sign_in_sessions
+WHERE sha256 IN (
+    SELECT sha256
+    FROM sign_in_sessions
+    WHERE expires_at < $1
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)`
+
+const purgeTries = `
+DELETE FROM sign_in_tries
+WHERE subject IN (
+    SELECT subject
+    FROM sign_in_tries
+    WHERE until < $1
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)`
+
 // purgeBatch bounds a transaction, so that nobody waits long for a row that is being deleted.
 const purgeBatch = 1000
 
 // Purge deletes what ended before a time and nothing refers to any more; idempotency keys are kept as long as their
-// answers ([KeepAnswers]). Several may purge at once, and what an interrupted one left the next takes. Facts, plans and
+// answers ([KeepAnswers]), sign-ins until they are over. Several may purge at once, and what an interrupted one left the next takes. Facts, plans and
 // installations are kept: they are the audit trail.
 func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 	var p Purged
@@ -83,9 +103,11 @@ func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 		{purgeCommands, before, &p.Commands},
 		{purgeChallenges, before, &p.Challenges},
 		{purgeKeys, db.now().Add(-KeepAnswers), &p.Keys},
+		{purgeSessions, db.now(), &p.SignIns},
+		{purgeTries, db.now(), &p.SignIns},
 	} {
 		n, err := db.purge(ctx, part.sql, part.before)
-		*part.count = n
+		*part.count += n
 		if err != nil {
 			return p, translate(err, "purging")
 		}
