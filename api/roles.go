@@ -60,6 +60,12 @@ var leastRole = map[string]store.Role{
 	"unassignDeviceFromMdm":          store.Admin,
 	"cancelDeviceRelease":            store.Admin,
 
+	"listDirectories": store.Viewer,
+	"getDirectory":    store.Viewer,
+	"testDirectory":   store.Technician,
+	"putDirectory":    store.Admin,
+	"deleteDirectory": store.Admin,
+
 	"listPeople":   store.Viewer,
 	"getPerson":    store.Viewer,
 	"createPerson": store.Admin, // it can make somebody a technician
