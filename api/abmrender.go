@@ -17,7 +17,9 @@ func (r *rest) renderServer(s store.ABMServer) AbmServer {
 	out := AbmServer{
 		Name: s.Name, Description: s.Description, DefaultProfile: given(s.DefaultProfile), Paused: s.Paused,
 		SyncEvery: intake.FormatDuration(s.SyncEvery), FullEvery: intake.FormatDuration(s.FullEvery),
-		LinkedAt: s.LinkedAt, Token: renderServerToken(s, now), Account: renderAccount(s.Account),
+		AutoAssignUsers: s.AutoAssign, SignInConflict: SignInConflict(s.Conflict), SignInHold: intake.FormatDuration(s.Hold),
+		SignInHoldChoice: SignInHoldChoice(s.HoldChoice),
+		LinkedAt:         s.LinkedAt, Token: renderServerToken(s, now), Account: renderAccount(s.Account),
 		Phase: AbmServerPhase(s.Phase), FullStartedAt: s.FullStartedAt, FullDoneAt: s.FullDoneAt, SyncedAt: s.SyncedAt,
 		SyncNote: s.SyncNote, SyncWantedAt: s.SyncWantedAt, Health: renderHealth(s), Throttled: s.Throttled,
 		Devices: s.Devices, Waiting: s.Waiting, Version: s.Version, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/apple/abm"
+	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 )
 
@@ -47,6 +48,9 @@ func (r *rest) PutAbmServer(ctx context.Context, q PutAbmServerRequestObject) (P
 	if in.FullEvery, err = durationOf("full_every", q.Body.FullEvery); err != nil {
 		return nil, err
 	}
+	if in.SignInPolicy, err = wishedPolicy(*q.Body); err != nil {
+		return nil, err
+	}
 	s, created, err := r.Intake.PutABMServer(ctx, in, condition)
 	if err != nil {
 		return nil, err
@@ -55,6 +59,14 @@ func (r *rest) PutAbmServer(ctx context.Context, q PutAbmServerRequestObject) (P
 		return PutAbmServer201JSONResponse{Body: r.renderServer(s), Headers: PutAbmServer201ResponseHeaders{ETag: etag(s.Version)}}, nil
 	}
 	return PutAbmServer200JSONResponse{r.serverAnswer(s)}, nil
+}
+
+func wishedPolicy(b AbmServerInput) (provision.SignInPolicy, error) {
+	hold, err := durationOf("sign_in_hold", b.SignInHold)
+	return provision.SignInPolicy{
+		AutoAssign: value(b.AutoAssignUsers), Conflict: provision.ReviewChoice(value(b.SignInConflict)), Hold: hold,
+		HoldChoice: provision.ReviewChoice(value(b.SignInHoldChoice)),
+	}, err
 }
 
 func durationOf(field string, text *string) (time.Duration, error) {

@@ -256,6 +256,27 @@ func (e BlockedBy) Valid() bool {
 	}
 }
 
+// Defines values for DirectoryKind.
+const (
+	ActiveDirectory DirectoryKind = "active_directory"
+	OpenIDConnect   DirectoryKind = "oidc"
+	PlainLDAP       DirectoryKind = "ldap"
+)
+
+// Valid indicates whether the value is a known member of the DirectoryKind enum.
+func (e DirectoryKind) Valid() bool {
+	switch e {
+	case ActiveDirectory:
+		return true
+	case OpenIDConnect:
+		return true
+	case PlainLDAP:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthChecks.
 const (
 	HealthChecksOk          HealthChecks = "ok"
@@ -553,6 +574,45 @@ func (e RowVerdict) Valid() bool {
 	}
 }
 
+// Defines values for SignInConflict.
+const (
+	HoldForReview SignInConflict = "hold_for_review"
+	KeepReserved  SignInConflict = "keep_reserved"
+	TakeSignedIn  SignInConflict = "take_signed_in"
+)
+
+// Valid indicates whether the value is a known member of the SignInConflict enum.
+func (e SignInConflict) Valid() bool {
+	switch e {
+	case HoldForReview:
+		return true
+	case KeepReserved:
+		return true
+	case TakeSignedIn:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SignInHoldChoice.
+const (
+	HoldKeepReserved SignInHoldChoice = "keep_reserved"
+	HoldTakeSignedIn SignInHoldChoice = "take_signed_in"
+)
+
+// Valid indicates whether the value is a known member of the SignInHoldChoice enum.
+func (e SignInHoldChoice) Valid() bool {
+	switch e {
+	case HoldKeepReserved:
+		return true
+	case HoldTakeSignedIn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Stage.
 const (
 	BeforeRelease Stage = "before_release"
@@ -721,6 +781,21 @@ func (e AssignDeviceParamsIfNoneMatch) Valid() bool {
 	}
 }
 
+// Defines values for PutDirectoryParamsIfNoneMatch.
+const (
+	PutDirectoryParamsIfNoneMatchAsterisk PutDirectoryParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutDirectoryParamsIfNoneMatch enum.
+func (e PutDirectoryParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutDirectoryParamsIfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PutGroupParamsIfNoneMatch.
 const (
 	PutGroupParamsIfNoneMatchAsterisk PutGroupParamsIfNoneMatch = "*"
@@ -867,7 +942,10 @@ type AbmRequestOutcome string
 // AbmServer defines model for AbmServer.
 type AbmServer struct {
 	// Account What Apple says of the account that the server token belongs to.
-	Account         *AbmAccount         `json:"account,omitempty"`
+	Account *AbmAccount `json:"account,omitempty"`
+
+	// AutoAssignUsers Whoever signs in on a device during setup is its user.
+	AutoAssignUsers bool                `json:"auto_assign_users"`
 	BusinessAccount *AbmBusinessAccount `json:"business_account,omitempty"`
 	CreatedAt       time.Time           `json:"created_at"`
 	DefaultProfile  *string             `json:"default_profile,omitempty"`
@@ -893,6 +971,16 @@ type AbmServer struct {
 
 	// Phase fetch: all devices are being listed; conclude: it is being found out which are gone; sync: what changes is asked for.
 	Phase AbmServerPhase `json:"phase"`
+
+	// SignInConflict What happens when somebody signs in on a device that is reserved for somebody else. keep_reserved: the reservation stays;
+	// take_signed_in: the device is for who signed in; hold_for_review: an operator decides.
+	SignInConflict SignInConflict `json:"sign_in_conflict"`
+
+	// SignInHold Example: 8h
+	SignInHold string `json:"sign_in_hold"`
+
+	// SignInHoldChoice What is decided when no operator did in time.
+	SignInHoldChoice SignInHoldChoice `json:"sign_in_hold_choice"`
 
 	// SyncEvery Example: 5m
 	SyncEvery string `json:"sync_every"`
@@ -924,6 +1012,9 @@ type AbmServerPhase string
 
 // AbmServerInput defines model for AbmServerInput.
 type AbmServerInput struct {
+	// AutoAssignUsers Whoever signs in on a device during setup is its user. Turned on where nobody can sign in to any directory it gives directory_required.
+	AutoAssignUsers *bool `json:"auto_assign_users,omitempty"`
+
 	// DefaultProfile The device profile of devices that have none of their own nor by a group.
 	//
 	// Example: standard
@@ -936,6 +1027,18 @@ type AbmServerInput struct {
 	//
 	// Example: 24h
 	FullEvery *string `json:"full_every,omitempty"`
+
+	// SignInConflict What happens when somebody signs in on a device that is reserved for somebody else. keep_reserved: the reservation stays;
+	// take_signed_in: the device is for who signed in; hold_for_review: an operator decides.
+	SignInConflict *SignInConflict `json:"sign_in_conflict,omitempty"`
+
+	// SignInHold How long an operator has to decide: 5m to 720h.
+	//
+	// Example: 8h
+	SignInHold *string `json:"sign_in_hold,omitempty"`
+
+	// SignInHoldChoice What is decided when no operator did in time.
+	SignInHoldChoice *SignInHoldChoice `json:"sign_in_hold_choice,omitempty"`
 
 	// SyncEvery How often what changed is asked for: 1m to 24h.
 	//
@@ -1371,6 +1474,218 @@ type DeviceSelection struct {
 	Server     *string     `json:"server,omitempty"`
 	Status     *[]Status   `json:"status,omitempty"`
 	User       *string     `json:"user,omitempty"`
+}
+
+// Directory defines model for Directory.
+type Directory struct {
+	// BaseDn LDAP: where people and groups are, at and below it.
+	//
+	// Example: dc=zylker,dc=com
+	BaseDn *string `json:"base_dn,omitempty"`
+
+	// BindTemplate LDAP: the name to sign in by, with {domain} and {user} in it. Default for Active Directory {domain}\{user}; other servers need one.
+	//
+	// Example: uid={user},ou=people,dc=zylker,dc=com
+	BindTemplate *string `json:"bind_template,omitempty"`
+
+	// Ca Certificates (PEM) of the authorities that vouch for the directory; default those of the system.
+	Ca *string `json:"ca,omitempty"`
+
+	// Claims OpenID Connect: the claims that hold what is to be known of a person.
+	Claims *DirectoryClaims `json:"claims,omitempty"`
+
+	// ClientId OpenID Connect: Muster's id at the provider.
+	ClientId  *string   `json:"client_id,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Description Shown to people as what to sign in with, if the directory has a page of its own.
+	//
+	// Example: Entra ID
+	Description string `json:"description"`
+
+	// Domain What people write before the backslash, for Active Directory its NetBIOS name. Of a provider, the domain that its people get; MDM if there is none.
+	//
+	// Example: ZYLKER
+	Domain string `json:"domain"`
+
+	// EmailAttribute LDAP: default mail.
+	EmailAttribute *string `json:"email_attribute,omitempty"`
+
+	// Groups The groups that members of the directory's groups get on devices that they sign in on. One may bring several.
+	Groups []DirectoryGroup `json:"groups"`
+
+	// HasClientSecret Whether one is stored.
+	HasClientSecret bool `json:"has_client_secret"`
+
+	// InsecurePlain Let passwords go over the network unencrypted.
+	InsecurePlain *bool `json:"insecure_plain,omitempty"`
+
+	// Issuer OpenID Connect: the provider, spelled as it spells itself.
+	//
+	// Example: https://login.zylker.com
+	Issuer *string `json:"issuer,omitempty"`
+
+	// Kind active_directory and ldap: people sign in with name and password; oidc: at the page of an OpenID Connect provider.
+	Kind DirectoryKind `json:"kind"`
+
+	// Name Example: zylker
+	Name string `json:"name"`
+
+	// NestedGroups Active Directory: count the groups, too, that a user's groups are in.
+	NestedGroups *bool `json:"nested_groups,omitempty"`
+
+	// Scopes OpenID Connect: what is asked for; default profile and email.
+	Scopes *[]string `json:"scopes,omitempty"`
+
+	// StartTls LDAP: turn on encryption after connecting by ldap://.
+	StartTls *bool `json:"start_tls,omitempty"`
+
+	// Timeout How long a server may take: by default 5s for LDAP, 10s for OpenID Connect.
+	//
+	// Example: 5s
+	Timeout *string `json:"timeout,omitempty"`
+
+	// TrustEmail OpenID Connect: take addresses of which the provider doesn't say whether it verified them.
+	TrustEmail *bool     `json:"trust_email,omitempty"`
+	UpdatedAt  time.Time `json:"updated_at"`
+
+	// Urls LDAP: the servers, each tried until one answers: ldaps://host, or ldap://host with start_tls.
+	//
+	// Example: ["ldaps://dc1.zylker.com","ldaps://dc2.zylker.com"]
+	Urls *[]string `json:"urls,omitempty"`
+
+	// UserFilter LDAP: finds the user by {user}; who isn't found may not sign in. Default by sAMAccountName or uid.
+	//
+	// Example: (&(objectClass=user)(sAMAccountName={user}))
+	UserFilter *string `json:"user_filter,omitempty"`
+	Version    int64   `json:"version"`
+}
+
+// DirectoryClaims OpenID Connect: the claims that hold what is to be known of a person.
+type DirectoryClaims struct {
+	// DisplayName Default name.
+	DisplayName *string `json:"display_name,omitempty"`
+
+	// Email Default email.
+	Email *string `json:"email,omitempty"`
+
+	// Groups Default groups.
+	Groups *string `json:"groups,omitempty"`
+
+	// Name Default preferred_username.
+	Name *string `json:"name,omitempty"`
+}
+
+// DirectoryGroup defines model for DirectoryGroup.
+type DirectoryGroup struct {
+	// DirectoryGroup The distinguished name of an LDAP group, or what the provider calls it.
+	//
+	// Example: cn=Drivers,ou=groups,dc=zylker,dc=com
+	DirectoryGroup string `json:"directory_group"`
+
+	// Group Example: zylker_drivers
+	Group string `json:"group"`
+}
+
+// DirectoryInput defines model for DirectoryInput.
+type DirectoryInput struct {
+	// BaseDn LDAP: where people and groups are, at and below it.
+	//
+	// Example: dc=zylker,dc=com
+	BaseDn *string `json:"base_dn,omitempty"`
+
+	// BindTemplate LDAP: the name to sign in by, with {domain} and {user} in it. Default for Active Directory {domain}\{user}; other servers need one.
+	//
+	// Example: uid={user},ou=people,dc=zylker,dc=com
+	BindTemplate *string `json:"bind_template,omitempty"`
+
+	// Ca Certificates (PEM) of the authorities that vouch for the directory; default those of the system.
+	Ca *string `json:"ca,omitempty"`
+
+	// Claims OpenID Connect: the claims that hold what is to be known of a person.
+	Claims *DirectoryClaims `json:"claims,omitempty"`
+
+	// ClientId OpenID Connect: Muster's id at the provider.
+	ClientId *string `json:"client_id,omitempty"`
+
+	// ClientSecret OpenID Connect: never shown. Left out, the stored one stays; empty, it is removed.
+	ClientSecret *string `json:"client_secret,omitempty"`
+
+	// Description Shown to people as what to sign in with, if the directory has a page of its own.
+	//
+	// Example: Entra ID
+	Description *string `json:"description,omitempty"`
+
+	// Domain What people write before the backslash, for Active Directory its NetBIOS name. Of a provider, the domain that its people get; MDM if there is none.
+	//
+	// Example: ZYLKER
+	Domain *string `json:"domain,omitempty"`
+
+	// EmailAttribute LDAP: default mail.
+	EmailAttribute *string `json:"email_attribute,omitempty"`
+
+	// Groups The groups that members of the directory's groups get on devices that they sign in on. One may bring several.
+	Groups *[]DirectoryGroup `json:"groups,omitempty"`
+
+	// InsecurePlain Let passwords go over the network unencrypted.
+	InsecurePlain *bool `json:"insecure_plain,omitempty"`
+
+	// Issuer OpenID Connect: the provider, spelled as it spells itself.
+	//
+	// Example: https://login.zylker.com
+	Issuer *string `json:"issuer,omitempty"`
+
+	// Kind active_directory and ldap: people sign in with name and password; oidc: at the page of an OpenID Connect provider.
+	Kind DirectoryKind `json:"kind"`
+
+	// NestedGroups Active Directory: count the groups, too, that a user's groups are in.
+	NestedGroups *bool `json:"nested_groups,omitempty"`
+
+	// Scopes OpenID Connect: what is asked for; default profile and email.
+	Scopes *[]string `json:"scopes,omitempty"`
+
+	// StartTls LDAP: turn on encryption after connecting by ldap://.
+	StartTls *bool `json:"start_tls,omitempty"`
+
+	// Timeout How long a server may take: by default 5s for LDAP, 10s for OpenID Connect.
+	//
+	// Example: 5s
+	Timeout *string `json:"timeout,omitempty"`
+
+	// TrustEmail OpenID Connect: take addresses of which the provider doesn't say whether it verified them.
+	TrustEmail *bool `json:"trust_email,omitempty"`
+
+	// Urls LDAP: the servers, each tried until one answers: ldaps://host, or ldap://host with start_tls.
+	//
+	// Example: ["ldaps://dc1.zylker.com","ldaps://dc2.zylker.com"]
+	Urls *[]string `json:"urls,omitempty"`
+
+	// UserFilter LDAP: finds the user by {user}; who isn't found may not sign in. Default by sAMAccountName or uid.
+	//
+	// Example: (&(objectClass=user)(sAMAccountName={user}))
+	UserFilter *string `json:"user_filter,omitempty"`
+}
+
+// DirectoryKind active_directory and ldap: people sign in with name and password; oidc: at the page of an OpenID Connect provider.
+type DirectoryKind string
+
+// DirectoryList defines model for DirectoryList.
+type DirectoryList struct {
+	Directories []Directory `json:"directories"`
+
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// DirectoryTest defines model for DirectoryTest.
+type DirectoryTest struct {
+	Problems []struct {
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+	} `json:"problems"`
+
+	// Works Nothing was found that keeps people from signing in.
+	Works bool `json:"works"`
 }
 
 // Explanation defines model for Explanation.
@@ -1904,6 +2219,13 @@ type RowVerdict string
 
 // Serials Example: ["C07Q853LG9RM"]
 type Serials = []string
+
+// SignInConflict What happens when somebody signs in on a device that is reserved for somebody else. keep_reserved: the reservation stays;
+// take_signed_in: the device is for who signed in; hold_for_review: an operator decides.
+type SignInConflict string
+
+// SignInHoldChoice What is decided when no operator did in time.
+type SignInHoldChoice string
 
 // SignInReview There while somebody must decide for whom the device is.
 type SignInReview struct {
@@ -2442,6 +2764,39 @@ type UnassignDevicesFromMdmParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListDirectoriesParams defines parameters for ListDirectories.
+type ListDirectoriesParams struct {
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// DeleteDirectoryParams defines parameters for DeleteDirectory.
+type DeleteDirectoryParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDirectoryParams defines parameters for PutDirectory.
+type PutDirectoryParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutDirectoryParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDirectoryParamsIfNoneMatch defines parameters for PutDirectory.
+type PutDirectoryParamsIfNoneMatch string
+
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
 	// Cursor The next_cursor of the page before.
@@ -2719,6 +3074,9 @@ type UnassignDevicesJSONRequestBody = ManyInput
 // UnassignDevicesFromMdmJSONRequestBody defines body for UnassignDevicesFromMdm for application/json ContentType.
 type UnassignDevicesFromMdmJSONRequestBody = ManyInput
 
+// PutDirectoryJSONRequestBody defines body for PutDirectory for application/json ContentType.
+type PutDirectoryJSONRequestBody = DirectoryInput
+
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupInput
 
@@ -2931,6 +3289,21 @@ type ServerInterface interface {
 	// UnassignDevicesFromMdm Take many devices off their MDM servers in Apple Business Manager
 	// (POST /v1/devices:unassign-from-mdm)
 	UnassignDevicesFromMdm(ctx echo.Context, params UnassignDevicesFromMdmParams) error
+	// ListDirectories List directories
+	// (GET /v1/directories)
+	ListDirectories(ctx echo.Context, params ListDirectoriesParams) error
+	// DeleteDirectory Delete a directory
+	// (DELETE /v1/directories/{name})
+	DeleteDirectory(ctx echo.Context, name Name, params DeleteDirectoryParams) error
+	// GetDirectory Show a directory
+	// (GET /v1/directories/{name})
+	GetDirectory(ctx echo.Context, name Name) error
+	// PutDirectory Create or edit a directory
+	// (PUT /v1/directories/{name})
+	PutDirectory(ctx echo.Context, name Name, params PutDirectoryParams) error
+	// TestDirectory Try whether people can sign in to a directory
+	// (POST /v1/directories/{name}:test)
+	TestDirectory(ctx echo.Context, name Name) error
 	// ListGroups List groups
 	// (GET /v1/groups)
 	ListGroups(ctx echo.Context, params ListGroupsParams) error
@@ -5278,6 +5651,180 @@ func (w *ServerInterfaceWrapper) UnassignDevicesFromMdm(ctx echo.Context) error 
 	return err
 }
 
+// ListDirectories converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDirectories(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDirectoriesParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDirectories(ctx, params)
+	return err
+}
+
+// DeleteDirectory converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteDirectory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteDirectoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteDirectory(ctx, name, params)
+	return err
+}
+
+// GetDirectory converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDirectory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDirectory(ctx, name)
+	return err
+}
+
+// PutDirectory converts echo context to params.
+func (w *ServerInterfaceWrapper) PutDirectory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutDirectoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch PutDirectoryParamsIfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutDirectory(ctx, name, params)
+	return err
+}
+
+// TestDirectory converts echo context to params.
+func (w *ServerInterfaceWrapper) TestDirectory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TestDirectory(ctx, name)
+	return err
+}
+
 // ListGroups converts echo context to params.
 func (w *ServerInterfaceWrapper) ListGroups(ctx echo.Context) error {
 	var err error
@@ -6447,6 +6994,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/device-profiles/:name", wrapper.DeleteDeviceProfile, options.OperationMiddlewares["deleteDeviceProfile"]...)
 	router.GET(options.BaseURL+"/v1/device-profiles/:name", wrapper.GetDeviceProfile, options.OperationMiddlewares["getDeviceProfile"]...)
 	router.PUT(options.BaseURL+"/v1/device-profiles/:name", wrapper.PutDeviceProfile, options.OperationMiddlewares["putDeviceProfile"]...)
+	router.GET(options.BaseURL+"/v1/directories", wrapper.ListDirectories, options.OperationMiddlewares["listDirectories"]...)
+	router.DELETE(options.BaseURL+"/v1/directories/:name", wrapper.DeleteDirectory, options.OperationMiddlewares["deleteDirectory"]...)
+	router.GET(options.BaseURL+"/v1/directories/:name", wrapper.GetDirectory, options.OperationMiddlewares["getDirectory"]...)
+	router.PUT(options.BaseURL+"/v1/directories/:name", wrapper.PutDirectory, options.OperationMiddlewares["putDirectory"]...)
+	router.POST(options.BaseURL+"/v1/directories/:name\\:test", wrapper.TestDirectory, options.OperationMiddlewares["testDirectory"]...)
 	router.GET(options.BaseURL+"/v1/people", wrapper.ListPeople, options.OperationMiddlewares["listPeople"]...)
 	router.POST(options.BaseURL+"/v1/people", wrapper.CreatePerson, options.OperationMiddlewares["createPerson"]...)
 	router.GET(options.BaseURL+"/v1/people/:id", wrapper.GetPerson, options.OperationMiddlewares["getPerson"]...)
@@ -6495,6 +7047,15 @@ type DeviceProfileJSONResponse struct {
 	Body DeviceProfile
 
 	Headers DeviceProfileResponseHeaders
+}
+
+type DirectoryResponseHeaders struct {
+	ETag *string
+}
+type DirectoryJSONResponse struct {
+	Body Directory
+
+	Headers DirectoryResponseHeaders
 }
 
 type GroupResponseHeaders struct {
@@ -9370,6 +9931,228 @@ func (response UnassignDevicesFromMdmdefaultApplicationProblemPlusJSONResponse) 
 	return err
 }
 
+type ListDirectoriesRequestObject struct {
+	Params ListDirectoriesParams
+}
+
+type ListDirectoriesResponseObject interface {
+	VisitListDirectoriesResponse(w http.ResponseWriter) error
+}
+
+type ListDirectories200JSONResponse DirectoryList
+
+func (response ListDirectories200JSONResponse) VisitListDirectoriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDirectoriesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListDirectoriesdefaultApplicationProblemPlusJSONResponse) VisitListDirectoriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDirectoryRequestObject struct {
+	Name   Name `json:"name"`
+	Params DeleteDirectoryParams
+}
+
+type DeleteDirectoryResponseObject interface {
+	VisitDeleteDirectoryResponse(w http.ResponseWriter) error
+}
+
+type DeleteDirectory204Response struct {
+}
+
+func (response DeleteDirectory204Response) VisitDeleteDirectoryResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteDirectorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteDirectorydefaultApplicationProblemPlusJSONResponse) VisitDeleteDirectoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDirectoryRequestObject struct {
+	Name Name `json:"name"`
+}
+
+type GetDirectoryResponseObject interface {
+	VisitGetDirectoryResponse(w http.ResponseWriter) error
+}
+
+type GetDirectory200JSONResponse struct{ DirectoryJSONResponse }
+
+func (response GetDirectory200JSONResponse) VisitGetDirectoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDirectorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetDirectorydefaultApplicationProblemPlusJSONResponse) VisitGetDirectoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDirectoryRequestObject struct {
+	Name   Name `json:"name"`
+	Params PutDirectoryParams
+	Body   *PutDirectoryJSONRequestBody
+}
+
+type PutDirectoryResponseObject interface {
+	VisitPutDirectoryResponse(w http.ResponseWriter) error
+}
+
+type PutDirectory200JSONResponse struct{ DirectoryJSONResponse }
+
+func (response PutDirectory200JSONResponse) VisitPutDirectoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDirectory201ResponseHeaders struct {
+	ETag *string
+}
+
+type PutDirectory201JSONResponse struct {
+	Body    Directory
+	Headers PutDirectory201ResponseHeaders
+}
+
+func (response PutDirectory201JSONResponse) VisitPutDirectoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDirectorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutDirectorydefaultApplicationProblemPlusJSONResponse) VisitPutDirectoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestDirectoryRequestObject struct {
+	Name Name `json:"name"`
+}
+
+type TestDirectoryResponseObject interface {
+	VisitTestDirectoryResponse(w http.ResponseWriter) error
+}
+
+type TestDirectory200JSONResponse DirectoryTest
+
+func (response TestDirectory200JSONResponse) VisitTestDirectoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestDirectorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TestDirectorydefaultApplicationProblemPlusJSONResponse) VisitTestDirectoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListGroupsRequestObject struct {
 	Params ListGroupsParams
 }
@@ -10895,6 +11678,21 @@ type StrictServerInterface interface {
 	// UnassignDevicesFromMdm Take many devices off their MDM servers in Apple Business Manager
 	// (POST /v1/devices:unassign-from-mdm)
 	UnassignDevicesFromMdm(ctx context.Context, request UnassignDevicesFromMdmRequestObject) (UnassignDevicesFromMdmResponseObject, error)
+	// ListDirectories List directories
+	// (GET /v1/directories)
+	ListDirectories(ctx context.Context, request ListDirectoriesRequestObject) (ListDirectoriesResponseObject, error)
+	// DeleteDirectory Delete a directory
+	// (DELETE /v1/directories/{name})
+	DeleteDirectory(ctx context.Context, request DeleteDirectoryRequestObject) (DeleteDirectoryResponseObject, error)
+	// GetDirectory Show a directory
+	// (GET /v1/directories/{name})
+	GetDirectory(ctx context.Context, request GetDirectoryRequestObject) (GetDirectoryResponseObject, error)
+	// PutDirectory Create or edit a directory
+	// (PUT /v1/directories/{name})
+	PutDirectory(ctx context.Context, request PutDirectoryRequestObject) (PutDirectoryResponseObject, error)
+	// TestDirectory Try whether people can sign in to a directory
+	// (POST /v1/directories/{name}:test)
+	TestDirectory(ctx context.Context, request TestDirectoryRequestObject) (TestDirectoryResponseObject, error)
 	// ListGroups List groups
 	// (GET /v1/groups)
 	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
@@ -13099,6 +13897,156 @@ func (sh *strictHandler) UnassignDevicesFromMdm(ctx echo.Context, params Unassig
 		return err
 	} else if validResponse, ok := response.(UnassignDevicesFromMdmResponseObject); ok {
 		return validResponse.VisitUnassignDevicesFromMdmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDirectories operation middleware
+func (sh *strictHandler) ListDirectories(ctx echo.Context, params ListDirectoriesParams) error {
+	var request ListDirectoriesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDirectories(ctx.Request().Context(), request.(ListDirectoriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDirectories")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDirectoriesResponseObject); ok {
+		return validResponse.VisitListDirectoriesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteDirectory operation middleware
+func (sh *strictHandler) DeleteDirectory(ctx echo.Context, name Name, params DeleteDirectoryParams) error {
+	var request DeleteDirectoryRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDirectory(ctx.Request().Context(), request.(DeleteDirectoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDirectory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteDirectoryResponseObject); ok {
+		return validResponse.VisitDeleteDirectoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDirectory operation middleware
+func (sh *strictHandler) GetDirectory(ctx echo.Context, name Name) error {
+	var request GetDirectoryRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDirectory(ctx.Request().Context(), request.(GetDirectoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDirectory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDirectoryResponseObject); ok {
+		return validResponse.VisitGetDirectoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutDirectory operation middleware
+func (sh *strictHandler) PutDirectory(ctx echo.Context, name Name, params PutDirectoryParams) error {
+	var request PutDirectoryRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body PutDirectoryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutDirectory(ctx.Request().Context(), request.(PutDirectoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutDirectory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutDirectoryResponseObject); ok {
+		return validResponse.VisitPutDirectoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TestDirectory operation middleware
+func (sh *strictHandler) TestDirectory(ctx echo.Context, name Name) error {
+	var request TestDirectoryRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestDirectory(ctx.Request().Context(), request.(TestDirectoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestDirectory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TestDirectoryResponseObject); ok {
+		return validResponse.VisitTestDirectoryResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -131,6 +131,8 @@ var meanings = map[provision.Code]meaning{
 	provision.EditionRefuses:         {http.StatusUnprocessableEntity, "Not in this edition"},
 	codeKeyReused:                    {http.StatusUnprocessableEntity, "Idempotency key used otherwise"},
 	provision.RateLimited:            {http.StatusTooManyRequests, "Too many requests"},
+	provision.SignInLocked:           {http.StatusTooManyRequests, "Too many tries to sign in"},
+	intake.DirectoryRequired:         {http.StatusUnprocessableEntity, "No directory to sign in to"},
 	provision.Internal:               {http.StatusInternalServerError, "Internal error"},
 	provision.KeyringKeyUnknown:      {http.StatusInternalServerError, "Key missing from the keyring"},
 	provision.SecretUnreadable:       {http.StatusInternalServerError, "Secret unreadable"},

@@ -99,7 +99,13 @@ var leastRole = map[string]store.Role{
 	"cancelUnassignImport":        store.Technician,
 	"undoUnassignImport":          store.Technician,
 
-	"importPeople": store.Admin,
+	"importPeople":    store.Admin,
+	"listDirectories": store.Viewer,
+	"getDirectory":    store.Viewer,
+	"testDirectory":   store.Technician,
+	"putDirectory":    store.Admin,
+	"deleteDirectory": store.Admin,
+
 	"listPeople":   store.Viewer,
 	"getPerson":    store.Viewer,
 	"createPerson": store.Admin, // it can make somebody a technician

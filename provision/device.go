@@ -143,6 +143,8 @@ func (d Device) Delivers(f Fact) bool {
 		return d.setupStuck()
 	case Settled:
 		return f.Verdict == nil || d.decides(*f.Verdict)
+	case SignInReviewed:
+		return d.InReview() // otherwise it only notes that the policy decided at once
 	case ABMAnswered:
 		return f.ABM != nil && d.request(f.ABM.Verb) != nil && d.request(f.ABM.Verb).delivers(f)
 	}

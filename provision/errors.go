@@ -90,6 +90,8 @@ const (
 	EditionRefuses       Code = "edition_refuses_directory"
 	SignInStateInvalid   Code = "sign_in_state_invalid"
 	SignInExpired        Code = "sign_in_expired"
+	// SignInLocked: too many tries failed, so nobody is asked for a while.
+	SignInLocked         Code = "sign_in_locked"
 	SignInDenied         Code = "sign_in_denied"
 	IdentityTokenRefused Code = "identity_token_refused"
 )

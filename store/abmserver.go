@@ -54,6 +54,7 @@ type ABMServer struct {
 	SyncEvery      time.Duration
 	FullEvery      time.Duration
 	Paused         bool
+	provision.SignInPolicy
 
 	// CertificatePEM is what is uploaded at Apple for the next server token.
 	CertificatePEM []byte
@@ -99,6 +100,7 @@ func (s ABMServer) Blocked() provision.BlockCause {
 
 const abmServers = `
 SELECT s.name, s.description, coalesce(s.default_profile, ''), s.sync_every, s.full_every, s.paused,
+    s.auto_assign_users, s.sign_in_conflict, s.sign_in_hold, s.sign_in_hold_choice,
     s.certificate, s.consumer_key, s.token_expires_at, s.linked_at, s.account, s.business_client, s.business_key_id,
     s.phase, s.full_started_at, s.full_done_at, s.synced_at, s.sync_note, s.sync_wanted_at,
     s.health, s.health_since, s.health_detail, s.failing_since, s.throttled, s.throttled_until,
@@ -147,22 +149,38 @@ type ABMServerInput struct {
 	DefaultProfile string
 	SyncEvery      time.Duration
 	FullEvery      time.Duration
+	// SignInPolicy has its defaults filled in.
+	provision.SignInPolicy
 }
 
 const createABMServer = `
-INSERT INTO abm_servers (name, description, default_profile, sync_every, full_every, certificate, private_key, health_since,
-    created_at, updated_at)
-VALUES ($1, $2, nullif($3, ''), $4, $5, $6, $7, $8, $8, $8)`
+INSERT INTO abm_servers (name, description, default_profile, sync_every, full_every, auto_assign_users, sign_in_conflict,
+    sign_in_hold, sign_in_hold_choice, certificate, private_key, health_since, created_at, updated_at)
+VALUES (@name, @description, nullif(@default_profile, ''), @sync_every, @full_every, @auto_assign_users, @sign_in_conflict,
+    @sign_in_hold, @sign_in_hold_choice, @certificate, @private_key, @now, @now, @now)`
 
 const updateABMServer = `
 UPDATE abm_servers
-SET description = $2,
-    default_profile = nullif($3, ''),
-    sync_every = $4,
-    full_every = $5,
+SET description = @description,
+    default_profile = nullif(@default_profile, ''),
+    sync_every = @sync_every,
+    full_every = @full_every,
+    auto_assign_users = @auto_assign_users,
+    sign_in_conflict = @sign_in_conflict,
+    sign_in_hold = @sign_in_hold,
+    sign_in_hold_choice = @sign_in_hold_choice,
     version = version + 1,
-    updated_at = $6
-WHERE name = $1`
+    updated_at = @now
+WHERE name = @name`
+
+func (in ABMServerInput) columns(now time.Time) pgx.NamedArgs {
+	p := in.WithDefaults()
+	return pgx.NamedArgs{
+		"name": in.Name, "description": in.Description, "default_profile": in.DefaultProfile, "sync_every": in.SyncEvery,
+		"full_every": in.FullEvery, "auto_assign_users": p.AutoAssign, "sign_in_conflict": p.Conflict, "sign_in_hold": p.Hold,
+		"sign_in_hold_choice": p.HoldChoice, "now": now,
+	}
+}
 
 // PutABMServer creates a server, with the key pair that makeKeys returns (certificate PEM, private key), or changes one. It
 // fails with [provision.NotFound] and the field when there is no such default profile.
@@ -182,7 +200,7 @@ func (db *DB) PutABMServer(ctx context.Context, in ABMServerInput, condition Con
 		if created {
 			err = db.createABMServer(ctx, tx, in, makeKeys)
 		} else {
-			_, err = tx.Exec(ctx, updateABMServer, in.Name, in.Description, in.DefaultProfile, in.SyncEvery, in.FullEvery, db.now())
+			_, err = tx.Exec(ctx, updateABMServer, in.columns(db.now()))
 		}
 		if err != nil {
 			return err
@@ -205,7 +223,9 @@ func (db *DB) createABMServer(ctx context.Context, tx pgx.Tx, in ABMServerInput,
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, createABMServer, in.Name, in.Description, in.DefaultProfile, in.SyncEvery, in.FullEvery, certificate, sealed, db.now())
+	columns := in.columns(db.now())
+	columns["certificate"], columns["private_key"] = certificate, sealed
+	_, err = tx.Exec(ctx, createABMServer, columns)
 	return err
 }
 

@@ -25,11 +25,14 @@ VALUES ($1, $2, $3, $4)`
 
 // AddChallenge keeps the hash of a new enrollment challenge and forgets the device's expired ones.
 func (db *DB) AddChallenge(ctx context.Context, serial string, challenge [sha256.Size]byte, valid time.Duration) error {
-	now := db.now()
 	batch := &pgx.Batch{}
+	queueChallenge(batch, serial, challenge, db.now(), valid)
+	return translate(db.pool.SendBatch(ctx, batch).Close(), "keeping an enrollment challenge")
+}
+
+func queueChallenge(batch *pgx.Batch, serial string, challenge [sha256.Size]byte, now time.Time, valid time.Duration) {
 	batch.Queue(dropChallenges, serial, now)
 	batch.Queue(addChallenge, challenge[:], serial, now, now.Add(valid))
-	return translate(db.pool.SendBatch(ctx, batch).Close(), "keeping an enrollment challenge")
 }
 
 // The device is locked, too, so that its release can't overlook a certificate that is being issued; and before the

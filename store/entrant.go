@@ -14,11 +14,14 @@ type Entrant struct {
 	Device provision.Device
 	// ActivationMode is that of the device profile that the device is to have: by_admin, by_user; "" = it is to have none.
 	ActivationMode string
+	// Department, SupportPhone and SupportEmail are whom people can ask, as the device profile says.
+	Department, SupportPhone, SupportEmail string
 }
 
 // By the same order as [sweepWanted].
 const entrant = `
-SELECT d.state, coalesce(p.activation_mode, '')
+SELECT d.state, coalesce(p.activation_mode, ''), coalesce(p.fields ->> 'department', ''),
+    coalesce(p.fields ->> 'support_phone_number', ''), coalesce(p.fields ->> 'support_email_address', '')
 FROM devices d
     LEFT JOIN abm_servers s ON s.name = d.server
     LEFT JOIN LATERAL (
@@ -34,7 +37,8 @@ WHERE d.serial = $1`
 // Entrant reads what decides whether and how a device may enroll. It fails with [provision.DeviceNotFound].
 func (db *DB) Entrant(ctx context.Context, serial string) (Entrant, error) {
 	var e Entrant
-	err := db.pool.QueryRow(ctx, entrant, serial).Scan(&e.Device, &e.ActivationMode)
+	err := db.pool.QueryRow(ctx, entrant, serial).Scan(&e.Device, &e.ActivationMode, &e.Department, &e.SupportPhone,
+		&e.SupportEmail)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return e, notKnown(serial)
 	}

@@ -34,6 +34,10 @@ var byConstraint = map[string]*provision.Error{
 	"abm_servers_consumer":        provision.Errorf(provision.AlreadyExists, "Another ABM server is linked with the same MDM server at Apple already."),
 	"abm_servers_pkey":            provision.Errorf(provision.AlreadyExists, "An ABM server of that name exists already."),
 	"abm_servers_name_form":       provision.Errorf(provision.Invalid, "The name of an ABM server is made of up to 63 lower-case letters, digits and hyphens."),
+	"directories_domain":          provision.Errorf(provision.AlreadyExists, "Another directory has this domain already; each domain has one.").At("domain"),
+	"directories_pkey":            provision.Errorf(provision.AlreadyExists, "A directory of that name exists already."),
+	"directories_name_form":       provision.Errorf(provision.Invalid, "The name of a directory is made of up to 63 lower-case letters, digits and hyphens.").At("name"),
+	"directory_groups_group":      provision.Errorf(provision.InUse, "The group does not exist, or a directory still brings it to its members."),
 	"configuration_contents_size": provision.Errorf(provision.ConfigurationBad, "The configuration is empty or larger than 5 MiB."),
 }
 

@@ -17,6 +17,8 @@ type Purged struct {
 	Keys int64
 	// Rows are those of imports and operations that are over, with what became of them.
 	Rows int64
+	// SignIns are web views of devices, and tries to sign in, that are over.
+	SignIns int64
 }
 
 // The newest of an enrollment stays: the next question is numbered by it.
@@ -86,12 +88,29 @@ WHERE (operation, line) IN (
         JOIN operation_results r ON r.operation = o.number
     WHERE o.finished_at < $1
     LIMIT $2)`
+const purgeSessions = `
+DELETE FROM sign_in_sessions
+WHERE sha256 IN (
+    SELECT sha256
+    FROM sign_in_sessions
+    WHERE expires_at < $1
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)`
+
+const purgeTries = `
+DELETE FROM sign_in_tries
+WHERE subject IN (
+    SELECT subject
+    FROM sign_in_tries
+    WHERE until < $1
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)`
 
 // purgeBatch bounds a transaction, so that nobody waits long for a row that is being deleted.
 const purgeBatch = 1000
 
 // Purge deletes what ended before a time and nothing refers to any more; idempotency keys are kept as long as their
-// answers ([KeepAnswers]). Several may purge at once, and what an interrupted one left the next takes. Facts, plans and
+// answers ([KeepAnswers]), sign-ins until they are over. Several may purge at once, and what an interrupted one left the next takes. Facts, plans and
 // installations are kept: they are the audit trail.
 func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 	var p Purged
@@ -106,9 +125,11 @@ func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 		{purgeKeys, db.now().Add(-KeepAnswers), &p.Keys},
 		{purgeResults, before, new(int64)},
 		{purgeRows, before, &p.Rows},
+		{purgeSessions, db.now(), &p.SignIns},
+		{purgeTries, db.now(), &p.SignIns},
 	} {
 		n, err := db.purge(ctx, part.sql, part.before)
-		*part.count = n
+		*part.count += n
 		if err != nil {
 			return p, translate(err, "purging")
 		}

@@ -47,6 +47,7 @@ func secretColumns() []secretColumn {
 	}
 	return []secretColumn{
 		abm("private_key"), abm("token"), abm("business_key"),
+		{table: "directories", key: "name", column: "secret", place: placeOfSecret},
 		{table: "authorities", key: "id::text", column: "private_key", place: func(string) string { return authorityPlace }, optional: true},
 	}
 }

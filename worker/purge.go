@@ -41,6 +41,7 @@ func purge(ctx context.Context, p purger, log *slog.Logger) {
 	case err != nil && ctx.Err() == nil:
 		log.WarnContext(ctx, "purge failed", "error", err)
 	case gone != store.Purged{}:
-		log.InfoContext(ctx, "purged", "queries", gone.Queries, "commands", gone.Commands, "challenges", gone.Challenges, "keys", gone.Keys, "rows", gone.Rows)
+		log.InfoContext(ctx, "purged", "queries", gone.Queries, "commands", gone.Commands, "challenges", gone.Challenges, "keys", gone.Keys,
+			"rows", gone.Rows, "sign_ins", gone.SignIns)
 	}
 }

@@ -257,6 +257,27 @@ func (e BlockedBy) Valid() bool {
 	}
 }
 
+// Defines values for DirectoryKind.
+const (
+	ActiveDirectory DirectoryKind = "active_directory"
+	OpenIDConnect   DirectoryKind = "oidc"
+	PlainLDAP       DirectoryKind = "ldap"
+)
+
+// Valid indicates whether the value is a known member of the DirectoryKind enum.
+func (e DirectoryKind) Valid() bool {
+	switch e {
+	case ActiveDirectory:
+		return true
+	case OpenIDConnect:
+		return true
+	case PlainLDAP:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthChecks.
 const (
 	HealthChecksOk          HealthChecks = "ok"
@@ -554,6 +575,45 @@ func (e RowVerdict) Valid() bool {
 	}
 }
 
+// Defines values for SignInConflict.
+const (
+	HoldForReview SignInConflict = "hold_for_review"
+	KeepReserved  SignInConflict = "keep_reserved"
+	TakeSignedIn  SignInConflict = "take_signed_in"
+)
+
+// Valid indicates whether the value is a known member of the SignInConflict enum.
+func (e SignInConflict) Valid() bool {
+	switch e {
+	case HoldForReview:
+		return true
+	case KeepReserved:
+		return true
+	case TakeSignedIn:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SignInHoldChoice.
+const (
+	HoldKeepReserved SignInHoldChoice = "keep_reserved"
+	HoldTakeSignedIn SignInHoldChoice = "take_signed_in"
+)
+
+// Valid indicates whether the value is a known member of the SignInHoldChoice enum.
+func (e SignInHoldChoice) Valid() bool {
+	switch e {
+	case HoldKeepReserved:
+		return true
+	case HoldTakeSignedIn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Stage.
 const (
 	BeforeRelease Stage = "before_release"
@@ -722,6 +782,21 @@ func (e AssignDeviceParamsIfNoneMatch) Valid() bool {
 	}
 }
 
+// Defines values for PutDirectoryParamsIfNoneMatch.
+const (
+	PutDirectoryParamsIfNoneMatchAsterisk PutDirectoryParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutDirectoryParamsIfNoneMatch enum.
+func (e PutDirectoryParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutDirectoryParamsIfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PutGroupParamsIfNoneMatch.
 const (
 	PutGroupParamsIfNoneMatchAsterisk PutGroupParamsIfNoneMatch = "*"
@@ -868,7 +943,10 @@ type AbmRequestOutcome string
 // AbmServer defines model for AbmServer.
 type AbmServer struct {
 	// Account What Apple says of the account that the server token belongs to.
-	Account         *AbmAccount         `json:"account,omitempty"`
+	Account *AbmAccount `json:"account,omitempty"`
+
+	// AutoAssignUsers Whoever signs in on a device during setup is its user.
+	AutoAssignUsers bool                `json:"auto_assign_users"`
 	BusinessAccount *AbmBusinessAccount `json:"business_account,omitempty"`
 	CreatedAt       time.Time           `json:"created_at"`
 	DefaultProfile  *string             `json:"default_profile,omitempty"`
@@ -894,6 +972,16 @@ type AbmServer struct {
 
 	// Phase fetch: all devices are being listed; conclude: it is being found out which are gone; sync: what changes is asked for.
 	Phase AbmServerPhase `json:"phase"`
+
+	// SignInConflict What happens when somebody signs in on a device that is reserved for somebody else. keep_reserved: the reservation stays;
+	// take_signed_in: the device is for who signed in; hold_for_review: an operator decides.
+	SignInConflict SignInConflict `json:"sign_in_conflict"`
+
+	// SignInHold Example: 8h
+	SignInHold string `json:"sign_in_hold"`
+
+	// SignInHoldChoice What is decided when no operator did in time.
+	SignInHoldChoice SignInHoldChoice `json:"sign_in_hold_choice"`
 
 	// SyncEvery Example: 5m
 	SyncEvery string `json:"sync_every"`
@@ -925,6 +1013,9 @@ type AbmServerPhase string
 
 // AbmServerInput defines model for AbmServerInput.
 type AbmServerInput struct {
+	// AutoAssignUsers Whoever signs in on a device during setup is its user. Turned on where nobody can sign in to any directory it gives directory_required.
+	AutoAssignUsers *bool `json:"auto_assign_users,omitempty"`
+
 	// DefaultProfile The device profile of devices that have none of their own nor by a group.
 	//
 	// Example: standard
@@ -937,6 +1028,18 @@ type AbmServerInput struct {
 	//
 	// Example: 24h
 	FullEvery *string `json:"full_every,omitempty"`
+
+	// SignInConflict What happens when somebody signs in on a device that is reserved for somebody else. keep_reserved: the reservation stays;
+	// take_signed_in: the device is for who signed in; hold_for_review: an operator decides.
+	SignInConflict *SignInConflict `json:"sign_in_conflict,omitempty"`
+
+	// SignInHold How long an operator has to decide: 5m to 720h.
+	//
+	// Example: 8h
+	SignInHold *string `json:"sign_in_hold,omitempty"`
+
+	// SignInHoldChoice What is decided when no operator did in time.
+	SignInHoldChoice *SignInHoldChoice `json:"sign_in_hold_choice,omitempty"`
 
 	// SyncEvery How often what changed is asked for: 1m to 24h.
 	//
@@ -1372,6 +1475,218 @@ type DeviceSelection struct {
 	Server     *string     `json:"server,omitempty"`
 	Status     *[]Status   `json:"status,omitempty"`
 	User       *string     `json:"user,omitempty"`
+}
+
+// Directory defines model for Directory.
+type Directory struct {
+	// BaseDn LDAP: where people and groups are, at and below it.
+	//
+	// Example: dc=zylker,dc=com
+	BaseDn *string `json:"base_dn,omitempty"`
+
+	// BindTemplate LDAP: the name to sign in by, with {domain} and {user} in it. Default for Active Directory {domain}\{user}; other servers need one.
+	//
+	// Example: uid={user},ou=people,dc=zylker,dc=com
+	BindTemplate *string `json:"bind_template,omitempty"`
+
+	// Ca Certificates (PEM) of the authorities that vouch for the directory; default those of the system.
+	Ca *string `json:"ca,omitempty"`
+
+	// Claims OpenID Connect: the claims that hold what is to be known of a person.
+	Claims *DirectoryClaims `json:"claims,omitempty"`
+
+	// ClientId OpenID Connect: Muster's id at the provider.
+	ClientId  *string   `json:"client_id,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Description Shown to people as what to sign in with, if the directory has a page of its own.
+	//
+	// Example: Entra ID
+	Description string `json:"description"`
+
+	// Domain What people write before the backslash, for Active Directory its NetBIOS name. Of a provider, the domain that its people get; MDM if there is none.
+	//
+	// Example: ZYLKER
+	Domain string `json:"domain"`
+
+	// EmailAttribute LDAP: default mail.
+	EmailAttribute *string `json:"email_attribute,omitempty"`
+
+	// Groups The groups that members of the directory's groups get on devices that they sign in on. One may bring several.
+	Groups []DirectoryGroup `json:"groups"`
+
+	// HasClientSecret Whether one is stored.
+	HasClientSecret bool `json:"has_client_secret"`
+
+	// InsecurePlain Let passwords go over the network unencrypted.
+	InsecurePlain *bool `json:"insecure_plain,omitempty"`
+
+	// Issuer OpenID Connect: the provider, spelled as it spells itself.
+	//
+	// Example: https://login.zylker.com
+	Issuer *string `json:"issuer,omitempty"`
+
+	// Kind active_directory and ldap: people sign in with name and password; oidc: at the page of an OpenID Connect provider.
+	Kind DirectoryKind `json:"kind"`
+
+	// Name Example: zylker
+	Name string `json:"name"`
+
+	// NestedGroups Active Directory: count the groups, too, that a user's groups are in.
+	NestedGroups *bool `json:"nested_groups,omitempty"`
+
+	// Scopes OpenID Connect: what is asked for; default profile and email.
+	Scopes *[]string `json:"scopes,omitempty"`
+
+	// StartTls LDAP: turn on encryption after connecting by ldap://.
+	StartTls *bool `json:"start_tls,omitempty"`
+
+	// Timeout How long a server may take: by default 5s for LDAP, 10s for OpenID Connect.
+	//
+	// Example: 5s
+	Timeout *string `json:"timeout,omitempty"`
+
+	// TrustEmail OpenID Connect: take addresses of which the provider doesn't say whether it verified them.
+	TrustEmail *bool     `json:"trust_email,omitempty"`
+	UpdatedAt  time.Time `json:"updated_at"`
+
+	// Urls LDAP: the servers, each tried until one answers: ldaps://host, or ldap://host with start_tls.
+	//
+	// Example: ["ldaps://dc1.zylker.com","ldaps://dc2.zylker.com"]
+	Urls *[]string `json:"urls,omitempty"`
+
+	// UserFilter LDAP: finds the user by {user}; who isn't found may not sign in. Default by sAMAccountName or uid.
+	//
+	// Example: (&(objectClass=user)(sAMAccountName={user}))
+	UserFilter *string `json:"user_filter,omitempty"`
+	Version    int64   `json:"version"`
+}
+
+// DirectoryClaims OpenID Connect: the claims that hold what is to be known of a person.
+type DirectoryClaims struct {
+	// DisplayName Default name.
+	DisplayName *string `json:"display_name,omitempty"`
+
+	// Email Default email.
+	Email *string `json:"email,omitempty"`
+
+	// Groups Default groups.
+	Groups *string `json:"groups,omitempty"`
+
+	// Name Default preferred_username.
+	Name *string `json:"name,omitempty"`
+}
+
+// DirectoryGroup defines model for DirectoryGroup.
+type DirectoryGroup struct {
+	// DirectoryGroup The distinguished name of an LDAP group, or what the provider calls it.
+	//
+	// Example: cn=Drivers,ou=groups,dc=zylker,dc=com
+	DirectoryGroup string `json:"directory_group"`
+
+	// Group Example: zylker_drivers
+	Group string `json:"group"`
+}
+
+// DirectoryInput defines model for DirectoryInput.
+type DirectoryInput struct {
+	// BaseDn LDAP: where people and groups are, at and below it.
+	//
+	// Example: dc=zylker,dc=com
+	BaseDn *string `json:"base_dn,omitempty"`
+
+	// BindTemplate LDAP: the name to sign in by, with {domain} and {user} in it. Default for Active Directory {domain}\{user}; other servers need one.
+	//
+	// Example: uid={user},ou=people,dc=zylker,dc=com
+	BindTemplate *string `json:"bind_template,omitempty"`
+
+	// Ca Certificates (PEM) of the authorities that vouch for the directory; default those of the system.
+	Ca *string `json:"ca,omitempty"`
+
+	// Claims OpenID Connect: the claims that hold what is to be known of a person.
+	Claims *DirectoryClaims `json:"claims,omitempty"`
+
+	// ClientId OpenID Connect: Muster's id at the provider.
+	ClientId *string `json:"client_id,omitempty"`
+
+	// ClientSecret OpenID Connect: never shown. Left out, the stored one stays; empty, it is removed.
+	ClientSecret *string `json:"client_secret,omitempty"`
+
+	// Description Shown to people as what to sign in with, if the directory has a page of its own.
+	//
+	// Example: Entra ID
+	Description *string `json:"description,omitempty"`
+
+	// Domain What people write before the backslash, for Active Directory its NetBIOS name. Of a provider, the domain that its people get; MDM if there is none.
+	//
+	// Example: ZYLKER
+	Domain *string `json:"domain,omitempty"`
+
+	// EmailAttribute LDAP: default mail.
+	EmailAttribute *string `json:"email_attribute,omitempty"`
+
+	// Groups The groups that members of the directory's groups get on devices that they sign in on. One may bring several.
+	Groups *[]DirectoryGroup `json:"groups,omitempty"`
+
+	// InsecurePlain Let passwords go over the network unencrypted.
+	InsecurePlain *bool `json:"insecure_plain,omitempty"`
+
+	// Issuer OpenID Connect: the provider, spelled as it spells itself.
+	//
+	// Example: https://login.zylker.com
+	Issuer *string `json:"issuer,omitempty"`
+
+	// Kind active_directory and ldap: people sign in with name and password; oidc: at the page of an OpenID Connect provider.
+	Kind DirectoryKind `json:"kind"`
+
+	// NestedGroups Active Directory: count the groups, too, that a user's groups are in.
+	NestedGroups *bool `json:"nested_groups,omitempty"`
+
+	// Scopes OpenID Connect: what is asked for; default profile and email.
+	Scopes *[]string `json:"scopes,omitempty"`
+
+	// StartTls LDAP: turn on encryption after connecting by ldap://.
+	StartTls *bool `json:"start_tls,omitempty"`
+
+	// Timeout How long a server may take: by default 5s for LDAP, 10s for OpenID Connect.
+	//
+	// Example: 5s
+	Timeout *string `json:"timeout,omitempty"`
+
+	// TrustEmail OpenID Connect: take addresses of which the provider doesn't say whether it verified them.
+	TrustEmail *bool `json:"trust_email,omitempty"`
+
+	// Urls LDAP: the servers, each tried until one answers: ldaps://host, or ldap://host with start_tls.
+	//
+	// Example: ["ldaps://dc1.zylker.com","ldaps://dc2.zylker.com"]
+	Urls *[]string `json:"urls,omitempty"`
+
+	// UserFilter LDAP: finds the user by {user}; who isn't found may not sign in. Default by sAMAccountName or uid.
+	//
+	// Example: (&(objectClass=user)(sAMAccountName={user}))
+	UserFilter *string `json:"user_filter,omitempty"`
+}
+
+// DirectoryKind active_directory and ldap: people sign in with name and password; oidc: at the page of an OpenID Connect provider.
+type DirectoryKind string
+
+// DirectoryList defines model for DirectoryList.
+type DirectoryList struct {
+	Directories []Directory `json:"directories"`
+
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// DirectoryTest defines model for DirectoryTest.
+type DirectoryTest struct {
+	Problems []struct {
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+	} `json:"problems"`
+
+	// Works Nothing was found that keeps people from signing in.
+	Works bool `json:"works"`
 }
 
 // Explanation defines model for Explanation.
@@ -1905,6 +2220,13 @@ type RowVerdict string
 
 // Serials Example: ["C07Q853LG9RM"]
 type Serials = []string
+
+// SignInConflict What happens when somebody signs in on a device that is reserved for somebody else. keep_reserved: the reservation stays;
+// take_signed_in: the device is for who signed in; hold_for_review: an operator decides.
+type SignInConflict string
+
+// SignInHoldChoice What is decided when no operator did in time.
+type SignInHoldChoice string
 
 // SignInReview There while somebody must decide for whom the device is.
 type SignInReview struct {
@@ -2443,6 +2765,39 @@ type UnassignDevicesFromMdmParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListDirectoriesParams defines parameters for ListDirectories.
+type ListDirectoriesParams struct {
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// DeleteDirectoryParams defines parameters for DeleteDirectory.
+type DeleteDirectoryParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDirectoryParams defines parameters for PutDirectory.
+type PutDirectoryParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutDirectoryParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDirectoryParamsIfNoneMatch defines parameters for PutDirectory.
+type PutDirectoryParamsIfNoneMatch string
+
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
 	// Cursor The next_cursor of the page before.
@@ -2719,6 +3074,9 @@ type UnassignDevicesJSONRequestBody = ManyInput
 
 // UnassignDevicesFromMdmJSONRequestBody defines body for UnassignDevicesFromMdm for application/json ContentType.
 type UnassignDevicesFromMdmJSONRequestBody = ManyInput
+
+// PutDirectoryJSONRequestBody defines body for PutDirectory for application/json ContentType.
+type PutDirectoryJSONRequestBody = DirectoryInput
 
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupInput
@@ -3532,6 +3890,55 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
 	UnassignDevicesFromMdm(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDirectories List directories
+	//
+	// Corresponds with GET /v1/directories (the `ListDirectories` operationId).
+	ListDirectories(ctx context.Context, params *ListDirectoriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteDirectory Delete a directory
+	//
+	// The last one gives `in_use` while an Apple Business Manager server assigns users by signing in.
+	//
+	// Corresponds with DELETE /v1/directories/{name} (the `DeleteDirectory` operationId).
+	DeleteDirectory(ctx context.Context, name Name, params *DeleteDirectoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDirectory Show a directory
+	//
+	// Its settings; secrets are never shown.
+	//
+	// Corresponds with GET /v1/directories/{name} (the `GetDirectory` operationId).
+	GetDirectory(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutDirectoryWithBody Create or edit a directory
+	//
+	// Settings that can't work are refused with `directory_invalid`, every problem with its field; the directory itself isn't
+	// asked, which `:test` does. The name is made of lower-case letters, digits and hyphens. A kind that the edition doesn't have
+	// gives `edition_refuses_directory`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
+	PutDirectoryWithBody(ctx context.Context, name Name, params *PutDirectoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutDirectory Create or edit a directory
+	//
+	// Settings that can't work are refused with `directory_invalid`, every problem with its field; the directory itself isn't
+	// asked, which `:test` does. The name is made of lower-case letters, digits and hyphens. A kind that the edition doesn't have
+	// gives `edition_refuses_directory`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
+	PutDirectory(ctx context.Context, name Name, params *PutDirectoryParams, body PutDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestDirectory Try whether people can sign in to a directory
+	//
+	// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
+	// and holds the base DN; of an OpenID Connect provider its published settings.
+	//
+	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
+	TestDirectory(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups List groups
 	//
@@ -5386,6 +5793,115 @@ func (c *Client) UnassignDevicesFromMdmWithBody(ctx context.Context, params *Una
 // Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
 func (c *Client) UnassignDevicesFromMdm(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnassignDevicesFromMdmRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDirectories List directories
+//
+// Corresponds with GET /v1/directories (the `ListDirectories` operationId).
+func (c *Client) ListDirectories(ctx context.Context, params *ListDirectoriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDirectoriesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteDirectory Delete a directory
+//
+// The last one gives `in_use` while an Apple Business Manager server assigns users by signing in.
+//
+// Corresponds with DELETE /v1/directories/{name} (the `DeleteDirectory` operationId).
+func (c *Client) DeleteDirectory(ctx context.Context, name Name, params *DeleteDirectoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteDirectoryRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDirectory Show a directory
+//
+// Its settings; secrets are never shown.
+//
+// Corresponds with GET /v1/directories/{name} (the `GetDirectory` operationId).
+func (c *Client) GetDirectory(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDirectoryRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutDirectoryWithBody Create or edit a directory
+//
+// Settings that can't work are refused with `directory_invalid`, every problem with its field; the directory itself isn't
+// asked, which `:test` does. The name is made of lower-case letters, digits and hyphens. A kind that the edition doesn't have
+// gives `edition_refuses_directory`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
+func (c *Client) PutDirectoryWithBody(ctx context.Context, name Name, params *PutDirectoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutDirectoryRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutDirectory Create or edit a directory
+//
+// Settings that can't work are refused with `directory_invalid`, every problem with its field; the directory itself isn't
+// asked, which `:test` does. The name is made of lower-case letters, digits and hyphens. A kind that the edition doesn't have
+// gives `edition_refuses_directory`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
+func (c *Client) PutDirectory(ctx context.Context, name Name, params *PutDirectoryParams, body PutDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutDirectoryRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestDirectory Try whether people can sign in to a directory
+//
+// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
+// and holds the base DN; of an OpenID Connect provider its published settings.
+//
+// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
+func (c *Client) TestDirectory(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestDirectoryRequest(c.Server, name)
 	if err != nil {
 		return nil, err
 	}
@@ -9877,6 +10393,284 @@ func NewUnassignDevicesFromMdmRequestWithBody(server string, params *UnassignDev
 	return req, nil
 }
 
+// NewListDirectoriesRequest constructs an http.Request for the ListDirectories method
+func NewListDirectoriesRequest(server string, params *ListDirectoriesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/directories")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteDirectoryRequest constructs an http.Request for the DeleteDirectory method
+func NewDeleteDirectoryRequest(server string, name Name, params *DeleteDirectoryParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/directories/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetDirectoryRequest constructs an http.Request for the GetDirectory method
+func NewGetDirectoryRequest(server string, name Name) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/directories/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutDirectoryRequest calls the generic PutDirectory builder with application/json body
+func NewPutDirectoryRequest(server string, name Name, params *PutDirectoryParams, body PutDirectoryJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutDirectoryRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewPutDirectoryRequestWithBody constructs an http.Request for the PutDirectory method, with any body, and a specified content type
+func NewPutDirectoryRequestWithBody(server string, name Name, params *PutDirectoryParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/directories/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewTestDirectoryRequest constructs an http.Request for the TestDirectory method
+func NewTestDirectoryRequest(server string, name Name) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/directories/%s:test", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListGroupsRequest constructs an http.Request for the ListGroups method
 func NewListGroupsRequest(server string, params *ListGroupsParams) (*http.Request, error) {
 	var err error
@@ -12615,6 +13409,63 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
 	UnassignDevicesFromMdmWithResponse(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnassignDevicesFromMdmResponse, error)
+
+	// ListDirectoriesWithResponse List directories
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/directories (the `ListDirectories` operationId).
+	ListDirectoriesWithResponse(ctx context.Context, params *ListDirectoriesParams, reqEditors ...RequestEditorFn) (*ListDirectoriesResponse, error)
+
+	// DeleteDirectoryWithResponse Delete a directory
+	//
+	// The last one gives `in_use` while an Apple Business Manager server assigns users by signing in.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/directories/{name} (the `DeleteDirectory` operationId).
+	DeleteDirectoryWithResponse(ctx context.Context, name Name, params *DeleteDirectoryParams, reqEditors ...RequestEditorFn) (*DeleteDirectoryResponse, error)
+
+	// GetDirectoryWithResponse Show a directory
+	//
+	// Its settings; secrets are never shown.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/directories/{name} (the `GetDirectory` operationId).
+	GetDirectoryWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetDirectoryResponse, error)
+
+	// PutDirectoryWithBodyWithResponse Create or edit a directory
+	//
+	// Settings that can't work are refused with `directory_invalid`, every problem with its field; the directory itself isn't
+	// asked, which `:test` does. The name is made of lower-case letters, digits and hyphens. A kind that the edition doesn't have
+	// gives `edition_refuses_directory`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
+	PutDirectoryWithBodyWithResponse(ctx context.Context, name Name, params *PutDirectoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDirectoryResponse, error)
+
+	// PutDirectoryWithResponse Create or edit a directory
+	//
+	// Settings that can't work are refused with `directory_invalid`, every problem with its field; the directory itself isn't
+	// asked, which `:test` does. The name is made of lower-case letters, digits and hyphens. A kind that the edition doesn't have
+	// gives `edition_refuses_directory`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
+	PutDirectoryWithResponse(ctx context.Context, name Name, params *PutDirectoryParams, body PutDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*PutDirectoryResponse, error)
+
+	// TestDirectoryWithResponse Try whether people can sign in to a directory
+	//
+	// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
+	// and holds the base DN; of an OpenID Connect provider its published settings.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
+	TestDirectoryWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error)
 
 	// ListGroupsWithResponse List groups
 	//
@@ -16426,6 +17277,267 @@ func (r UnassignDevicesFromMdmResponse) ContentType() string {
 	return ""
 }
 
+type ListDirectoriesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DirectoryList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDirectoriesResponse) GetJSON200() *DirectoryList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDirectoriesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDirectoriesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDirectoriesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDirectoriesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDirectoriesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteDirectoryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteDirectoryResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteDirectoryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteDirectoryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteDirectoryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteDirectoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDirectoryResponse200Headers the declared response headers of an HTTP 200 response for GetDirectory
+type GetDirectoryResponse200Headers struct {
+	ETag *string
+}
+
+type GetDirectoryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Directory
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDirectoryResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetDirectoryResponse) GetJSON200() *Directory {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDirectoryResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDirectoryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDirectoryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDirectoryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDirectoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutDirectoryResponse200Headers the declared response headers of an HTTP 200 response for PutDirectory
+type PutDirectoryResponse200Headers struct {
+	ETag *string
+}
+
+// PutDirectoryResponse201Headers the declared response headers of an HTTP 201 response for PutDirectory
+type PutDirectoryResponse201Headers struct {
+	ETag *string
+}
+
+type PutDirectoryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Directory
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Directory
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PutDirectoryResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *PutDirectoryResponse201Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutDirectoryResponse) GetJSON200() *Directory {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PutDirectoryResponse) GetJSON201() *Directory {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutDirectoryResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutDirectoryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutDirectoryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutDirectoryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutDirectoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type TestDirectoryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DirectoryTest
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r TestDirectoryResponse) GetJSON200() *DirectoryTest {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TestDirectoryResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TestDirectoryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TestDirectoryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TestDirectoryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TestDirectoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListGroupsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19327,6 +20439,99 @@ func (c *ClientWithResponses) UnassignDevicesFromMdmWithResponse(ctx context.Con
 		return nil, err
 	}
 	return ParseUnassignDevicesFromMdmResponse(rsp)
+}
+
+// ListDirectoriesWithResponse List directories
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/directories (the `ListDirectories` operationId).
+func (c *ClientWithResponses) ListDirectoriesWithResponse(ctx context.Context, params *ListDirectoriesParams, reqEditors ...RequestEditorFn) (*ListDirectoriesResponse, error) {
+	rsp, err := c.ListDirectories(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDirectoriesResponse(rsp)
+}
+
+// DeleteDirectoryWithResponse Delete a directory
+//
+// The last one gives `in_use` while an Apple Business Manager server assigns users by signing in.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/directories/{name} (the `DeleteDirectory` operationId).
+func (c *ClientWithResponses) DeleteDirectoryWithResponse(ctx context.Context, name Name, params *DeleteDirectoryParams, reqEditors ...RequestEditorFn) (*DeleteDirectoryResponse, error) {
+	rsp, err := c.DeleteDirectory(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteDirectoryResponse(rsp)
+}
+
+// GetDirectoryWithResponse Show a directory
+//
+// Its settings; secrets are never shown.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/directories/{name} (the `GetDirectory` operationId).
+func (c *ClientWithResponses) GetDirectoryWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetDirectoryResponse, error) {
+	rsp, err := c.GetDirectory(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDirectoryResponse(rsp)
+}
+
+// PutDirectoryWithBodyWithResponse Create or edit a directory
+//
+// Settings that can't work are refused with `directory_invalid`, every problem with its field; the directory itself isn't
+// asked, which `:test` does. The name is made of lower-case letters, digits and hyphens. A kind that the edition doesn't have
+// gives `edition_refuses_directory`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
+func (c *ClientWithResponses) PutDirectoryWithBodyWithResponse(ctx context.Context, name Name, params *PutDirectoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDirectoryResponse, error) {
+	rsp, err := c.PutDirectoryWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutDirectoryResponse(rsp)
+}
+
+// PutDirectoryWithResponse Create or edit a directory
+//
+// Settings that can't work are refused with `directory_invalid`, every problem with its field; the directory itself isn't
+// asked, which `:test` does. The name is made of lower-case letters, digits and hyphens. A kind that the edition doesn't have
+// gives `edition_refuses_directory`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
+func (c *ClientWithResponses) PutDirectoryWithResponse(ctx context.Context, name Name, params *PutDirectoryParams, body PutDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*PutDirectoryResponse, error) {
+	rsp, err := c.PutDirectory(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutDirectoryResponse(rsp)
+}
+
+// TestDirectoryWithResponse Try whether people can sign in to a directory
+//
+// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
+// and holds the base DN; of an OpenID Connect provider its published settings.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
+func (c *ClientWithResponses) TestDirectoryWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error) {
+	rsp, err := c.TestDirectory(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTestDirectoryResponse(rsp)
 }
 
 // ListGroupsWithResponse List groups
@@ -22515,6 +23720,210 @@ func ParseUnassignDevicesFromMdmResponse(rsp *http.Response) (*UnassignDevicesFr
 			headers.Location = &value
 		}
 		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListDirectoriesResponse parses an HTTP response from a ListDirectoriesWithResponse call
+func ParseListDirectoriesResponse(rsp *http.Response) (*ListDirectoriesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDirectoriesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DirectoryList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteDirectoryResponse parses an HTTP response from a DeleteDirectoryWithResponse call
+func ParseDeleteDirectoryResponse(rsp *http.Response) (*DeleteDirectoryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteDirectoryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetDirectoryResponse parses an HTTP response from a GetDirectoryWithResponse call
+func ParseGetDirectoryResponse(rsp *http.Response) (*GetDirectoryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDirectoryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Directory
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDirectoryResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutDirectoryResponse parses an HTTP response from a PutDirectoryWithResponse call
+func ParsePutDirectoryResponse(rsp *http.Response) (*PutDirectoryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutDirectoryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Directory
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Directory
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PutDirectoryResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers PutDirectoryResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseTestDirectoryResponse parses an HTTP response from a TestDirectoryWithResponse call
+func ParseTestDirectoryResponse(rsp *http.Response) (*TestDirectoryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TestDirectoryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DirectoryTest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

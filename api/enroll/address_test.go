@@ -3,6 +3,7 @@ package enroll
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -32,6 +33,26 @@ func TestAddressOf(t *testing.T) {
 		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "::ffff:192.0.2.1", "[fe80::1%eth0]:5": "fe80::/64", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64",
 		"a socket": "a socket", "host:5": "host",
 	} {
-		require.Equal(t, want, addressOf(&http.Request{RemoteAddr: from}), from)
+		require.Equal(t, want, (&Door{}).addressOf(&http.Request{RemoteAddr: from}), from)
+	}
+}
+
+func TestAddressBehindProxies(t *testing.T) {
+	d := &Door{config: DoorConfig{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}}
+	for _, c := range []struct{ from, said, want string }{
+		{"10.0.0.1:5", "192.0.2.1", "192.0.2.1"},
+		{"10.0.0.1:5", "203.0.113.9, 192.0.2.1", "192.0.2.1"},
+		{"10.0.0.1:5", "203.0.113.9, 192.0.2.1, 10.0.0.2", "192.0.2.1"},
+		{"10.0.0.1:5", "192.0.2.1, nonsense", "nonsense"},
+		{"[::ffff:10.0.0.1]:5", "192.0.2.1", "192.0.2.1"},
+		{"[fd00::1]:5", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"},
+		{"10.0.0.1:5", "", "10.0.0.1"},
+		{"192.0.2.7:5", "192.0.2.1", "192.0.2.7"},
+	} {
+		r := &http.Request{RemoteAddr: c.from, Header: http.Header{}}
+		if c.said != "" {
+			r.Header.Set("X-Forwarded-For", c.said)
+		}
+		require.Equal(t, c.want, d.addressOf(r), "%s for %s", c.from, c.said)
 	}
 }

@@ -12,43 +12,16 @@ import (
 // byUser is the activation mode of a device whose user signs in on it.
 const byUser = "by_user"
 
-// admit gives a device its profile without a page: one that its user activates must have been signed in on.
+// admit gives a device its profile without a page. One that its user activates has a page, where it is given: see [Web].
 func (d *Door) admit(r *http.Request, m identity.MachineInfo) ([]byte, error) {
 	e, err := d.entrant(r.Context(), m)
 	if err != nil {
 		return nil, err
 	}
 	if e.ActivationMode == byUser {
-		if err := d.signedIn(r, m); err != nil {
-			return nil, err
-		}
+		return nil, provision.Errorf(provision.SignInRequired, "Device %s is activated by its user, who must sign in on it first.", m.Serial)
 	}
 	return d.enroller.profileFor(r.Context(), m.Serial)
-}
-
-func (d *Door) signedIn(r *http.Request, m identity.MachineInfo) error {
-	signedIn := false
-	if d.config.SignIn != nil {
-		var err error
-		if signedIn, err = d.config.SignIn.SignedIn(r, m); err != nil {
-			return err
-		}
-	}
-	if !signedIn {
-		return provision.Errorf(provision.SignInRequired, "Device %s is activated by its user, who must sign in on it first.", m.Serial)
-	}
-	return nil
-}
-
-// ProfileFor makes the profile by which a verified device enrolls once. Whoever calls it for a device that its user activates
-// has had them sign in. It fails with [provision.DeviceNotFound], [provision.DeviceReleased], [provision.DeviceOffABM],
-// [provision.DeviceInConflict], [provision.DeviceOnHold], [provision.OSTooOld], [provision.IdentityRefused] and
-// [provision.PushCertificateMissing]; the device may try again when that has changed.
-func (d *Door) ProfileFor(ctx context.Context, m identity.MachineInfo) ([]byte, error) {
-	if _, err := d.entrant(ctx, m); err != nil {
-		return nil, err
-	}
-	return d.enroller.profileFor(ctx, m.Serial)
 }
 
 // entrant finds a verified device that may enroll.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 
@@ -26,20 +25,14 @@ type Entrants interface {
 	EnrolledUnder(ctx context.Context, udid string) (string, error)
 }
 
-// SignIn knows who signed in on a device that its user activates.
-type SignIn interface {
-	// SignedIn reports whether a person has signed in for the device that sends the request.
-	SignedIn(r *http.Request, m identity.MachineInfo) (bool, error)
-}
-
 // DoorConfig holds the settings of a [Door].
 type DoorConfig struct {
 	// Machines tell Apple's devices from anybody else; nil = nothing can, and all are refused.
 	Machines *identity.Machines
 	// MinimumOS that devices must have.
 	MinimumOS MinimumOS
-	// SignIn lets in who signed in; nil = nobody can, so devices that their users activate are refused.
-	SignIn SignIn
+	// TrustedProxies say in X-Forwarded-For for whom they speak.
+	TrustedProxies []netip.Prefix
 	// Title is what problems with a code are headed with: the REST interface's table.
 	Title func(provision.Code) string
 	// Log and Metrics may be nil.
@@ -125,6 +118,9 @@ const maxMachineInfo = 64 << 10
 
 // machine finds out which device sends a request.
 func (d *Door) machine(w http.ResponseWriter, r *http.Request) (identity.MachineInfo, error) {
+	if wait := d.addresses.Wait(d.addressOf(r)); wait > 0 {
+		return identity.MachineInfo{}, tooOftenError{wait}
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMachineInfo))
 	var large *http.MaxBytesError
 	switch {
@@ -133,44 +129,33 @@ func (d *Door) machine(w http.ResponseWriter, r *http.Request) (identity.Machine
 	case err != nil:
 		return identity.MachineInfo{}, provision.Errorf(provision.MachineInfoRefused, "The request can't be read to its end.")
 	}
-	return d.open(r, func(m *identity.Machines) (identity.MachineInfo, error) { return m.Open(body) })
+	return d.Open(r, body)
 }
 
-// OpenHeader finds out which device a web view is in, by its first request. It fails with [provision.MachineInfoRefused],
-// [provision.AnchorsMissing], and when the device asks too often; [Door.Refuse] knows what to say.
-func (d *Door) OpenHeader(r *http.Request) (identity.MachineInfo, error) {
-	return d.open(r, func(m *identity.Machines) (identity.MachineInfo, error) {
-		return m.OpenHeader(r.Header.Get("x-apple-aspen-deviceinfo"))
-	})
-}
-
-// addressOf is what of a caller's address counts: an IPv6 network is one caller.
-func addressOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil || addr.Unmap().Is4() {
-		return host
-	}
-	const network = 64
-	prefix, err := addr.WithZone("").Prefix(network)
-	if err != nil {
-		return host
-	}
-	return prefix.String()
-}
-
-// open reads a signed MachineInfo, unless the caller, or then the device, asks too often.
-func (d *Door) open(r *http.Request, read func(*identity.Machines) (identity.MachineInfo, error)) (identity.MachineInfo, error) {
-	if wait := d.addresses.Wait(addressOf(r)); wait > 0 {
-		return identity.MachineInfo{}, tooOftenError{wait}
-	}
+// Open reads a signed MachineInfo. It fails with [provision.MachineInfoRefused], [provision.AnchorsMissing], and when a
+// device asks too often.
+func (d *Door) Open(r *http.Request, message []byte) (identity.MachineInfo, error) {
 	if d.config.Machines == nil {
-		return identity.MachineInfo{}, provision.Errorf(provision.AnchorsMissing, "This server can't tell Apple's devices from others: MUSTER_ENROLL_ANCHORS_FILE isn't set.")
+		return identity.MachineInfo{}, noAnchors()
 	}
-	m, err := read(d.config.Machines)
+	m, err := d.config.Machines.Open(message)
+	return d.opened(r, m, err)
+}
+
+// openHeader is [Door.Open] for the header of a web view's first request.
+func (d *Door) openHeader(r *http.Request, value string) (identity.MachineInfo, error) {
+	if d.config.Machines == nil {
+		return identity.MachineInfo{}, noAnchors()
+	}
+	m, err := d.config.Machines.OpenHeader(value)
+	return d.opened(r, m, err)
+}
+
+func noAnchors() error {
+	return provision.Errorf(provision.AnchorsMissing, "This server can't tell Apple's devices from others: MUSTER_ENROLL_ANCHORS_FILE isn't set.")
+}
+
+func (d *Door) opened(r *http.Request, m identity.MachineInfo, err error) (identity.MachineInfo, error) {
 	if err != nil {
 		return m, err
 	}

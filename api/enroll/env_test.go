@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -26,13 +27,15 @@ import (
 	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/apple/mdm"
+	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/sim"
 	"github.com/muster-mdm/muster/store"
+	"github.com/muster-mdm/muster/store/keyring"
 )
 
-func TestMain(m *testing.M) { stacktest.Main(m) }
+func TestMain(m *testing.M) { os.Exit(stacktest.Runner{M: directorytest.Runner{M: m}}.Run()) }
 
 const (
 	topic    = "com.apple.mgmt.External.6c3f1b0a-7f0a-4a52-9d5c-3b1f6e0a0001"
@@ -102,6 +105,7 @@ type house struct {
 	pusher   *mdm.Pusher
 	enroller *enroll.Enroller
 	door     *enroll.Door
+	cases    *intake.Intake
 	server   *httptest.Server
 	log      *logbook
 	metrics  *prometheus.Registry
@@ -133,8 +137,9 @@ func build(t testing.TB, change ...func(*choices)) *house {
 func (h *house) furnish(c choices) {
 	h.t.Helper()
 	url := stacktest.Database(h.t, "muster", migrate)
-	var err error
-	h.db, err = store.Open(h.t.Context(), store.Config{URL: url, MaxConns: 6}, store.WithEncoder(mdm.Encode), store.WithRenewal(c.renewal))
+	keys, err := keyring.Parse(keyring.NewKey())
+	require.NoError(h.t, err)
+	h.db, err = store.Open(h.t.Context(), store.Config{URL: url, MaxConns: 6}, store.WithEncoder(mdm.Encode), store.WithRenewal(c.renewal), store.WithSealer(keys))
 	require.NoError(h.t, err)
 	h.t.Cleanup(h.db.Close)
 	h.sql, err = pgx.Connect(h.t.Context(), url)
@@ -162,19 +167,20 @@ func (h *house) serve(c choices) {
 	h.t.Helper()
 	authority, err := identity.LoadAuthority(h.t.Context(), &authorities, identity.AuthorityConfig{KeyBits: 2048})
 	require.NoError(h.t, err)
-	cases, err := intake.New(h.db, c.intake)
-	require.NoError(h.t, err)
-	checkins, err := checkin.New(
-		checkin.Parts{Store: h.db, Storage: h.storage, Authority: authority, Foreign: c.foreign, Facts: cases, Title: api.Title},
-		checkin.Config{Log: c.door.Log})
-	require.NoError(h.t, err)
 	mux := http.NewServeMux()
-	mux.Handle("/mdm", h.tape.record(checkins))
-	mux.Handle("/scep", identity.NewSCEP(authority, h.db, slog.New(slog.DiscardHandler)))
 	h.server = httptest.NewUnstartedServer(mux)
 	h.server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	h.server.StartTLS()
 	h.t.Cleanup(h.server.Close)
+	c.intake.SignInReturn = h.server.URL + enroll.ReturnPath
+	h.cases, err = intake.New(h.db, c.intake)
+	require.NoError(h.t, err)
+	checkins, err := checkin.New(
+		checkin.Parts{Store: h.db, Storage: h.storage, Authority: authority, Foreign: c.foreign, Facts: h.cases, Title: api.Title},
+		checkin.Config{Log: c.door.Log})
+	require.NoError(h.t, err)
+	mux.Handle("/mdm", h.tape.record(checkins))
+	mux.Handle("/scep", identity.NewSCEP(authority, h.db, slog.New(slog.DiscardHandler)))
 	c.enroller.ServerURL, c.enroller.Organization = h.server.URL+"/mdm", "Zylker"
 	if c.enroller.SCEPURL == "" {
 		c.enroller.SCEPURL = h.server.URL + "/scep"
@@ -183,7 +189,10 @@ func (h *house) serve(c choices) {
 	require.NoError(h.t, err)
 	h.door, err = enroll.NewDoor(h.enroller, h.db, c.door)
 	require.NoError(h.t, err)
+	web, err := enroll.NewWeb(h.door, h.cases, h.db, h.server.URL)
+	require.NoError(h.t, err)
 	mux.Handle("/enroll", h.door)
+	mux.Handle("/enroll/", web)
 }
 
 // tape keeps what devices said, as it came.

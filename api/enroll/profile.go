@@ -96,9 +96,15 @@ func (e *Enroller) profileFor(ctx context.Context, serial string) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
+	return e.profileBy(ctx, e.devices, serial, topic)
+}
+
+// profileBy makes the profile with a challenge that is kept where the caller says.
+func (e *Enroller) profileBy(ctx context.Context, keep identity.Challenges, serial, topic string) ([]byte, error) {
 	challenge := e.config.StaticChallenge
 	if challenge == "" {
-		if challenge, err = identity.NewChallenge(ctx, e.devices, serial, e.config.ChallengeValidity); err != nil {
+		var err error
+		if challenge, err = identity.NewChallenge(ctx, keep, serial, e.config.ChallengeValidity); err != nil {
 			return nil, err
 		}
 	}

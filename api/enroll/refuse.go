@@ -20,6 +20,8 @@ var statuses = map[provision.Code]int{
 	provision.IdentityRefused:        http.StatusForbidden,
 	provision.OSTooOld:               http.StatusForbidden,
 	provision.SignInRequired:         http.StatusForbidden,
+	provision.SignInStateInvalid:     http.StatusForbidden,
+	provision.SignInExpired:          http.StatusForbidden,
 	provision.DeviceNotFound:         http.StatusForbidden,
 	provision.MethodNotAllowed:       http.StatusMethodNotAllowed,
 	provision.DeviceReleased:         http.StatusConflict,

@@ -49,6 +49,9 @@ func (i *Intake) PutABMServer(ctx context.Context, in store.ABMServerInput, cond
 	if in.FullEvery, err = bounded("full_every", in.FullEvery, DefaultFullEvery, shortestFull, longestFull); err != nil {
 		return saved, false, err
 	}
+	if err := i.checkSignIns(ctx, in); err != nil {
+		return saved, false, err
+	}
 	return i.db.PutABMServer(ctx, in, condition, i.newABMKeys)
 }
 

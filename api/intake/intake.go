@@ -5,6 +5,7 @@ package intake
 import (
 	"fmt"
 
+	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 )
@@ -18,13 +19,18 @@ type Settings struct {
 	UnassignAtReenrollment bool
 	// Organization is the name in the certificates that are uploaded at Apple; "" = Muster.
 	Organization string
+	// Edition of Muster that runs; "" = [directory.OnPremises].
+	Edition directory.Edition
+	// SignInReturn is where OpenID Connect providers send browsers back to.
+	SignInReturn string
 }
 
 // Intake carries out use cases. Its methods are safe for concurrent use; their errors are [provision.Error] where people
 // can do something about them.
 type Intake struct {
-	db       *store.DB
-	settings Settings
+	db        *store.DB
+	settings  Settings
+	providers providers
 }
 
 // New returns an intake on the store. It fails when a setting has no known value.
@@ -36,6 +42,12 @@ func New(db *store.DB, s Settings) (*Intake, error) {
 	default:
 		return nil, fmt.Errorf("assignment_requirement %q is neither %s nor %s", s.AssignmentRequirement,
 			provision.RequireUser, provision.RequireUserOrG)
+	}
+	if s.Edition == "" {
+		s.Edition = directory.OnPremises
+	}
+	if err := directory.Permits(s.Edition, directory.OpenIDConnect); err != nil {
+		return nil, err
 	}
 	return &Intake{db: db, settings: s}, nil
 }

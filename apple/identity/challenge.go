@@ -14,10 +14,15 @@ type ChallengeHash = [sha256.Size]byte
 // KeyHash is the SHA-256 of a public key's SubjectPublicKeyInfo.
 type KeyHash = [sha256.Size]byte
 
-// Ledger keeps challenges and what was issued for them.
-type Ledger interface {
+// Challenges keeps challenges.
+type Challenges interface {
 	// AddChallenge keeps a new challenge of a device.
 	AddChallenge(ctx context.Context, serial string, challenge ChallengeHash, valid time.Duration) error
+}
+
+// Ledger keeps challenges and what was issued for them.
+type Ledger interface {
+	Challenges
 	// Redeem uses a challenge up and records the certificate that issue makes for the device, in one transaction. The same
 	// challenge with the same key gives the same certificate again. It fails with provision.ChallengeRefused.
 	Redeem(ctx context.Context, challenge ChallengeHash, key KeyHash, issue func(serial string) (certificate []byte, err error)) (certificate []byte, err error)
@@ -27,7 +32,7 @@ type Ledger interface {
 const DefaultChallengeValidity = 24 * time.Hour
 
 // NewChallenge makes a challenge for one certificate of a device. It is known to nobody else: only its hash is kept.
-func NewChallenge(ctx context.Context, l Ledger, serial string, valid time.Duration) (string, error) {
+func NewChallenge(ctx context.Context, l Challenges, serial string, valid time.Duration) (string, error) {
 	if valid == 0 {
 		valid = DefaultChallengeValidity
 	}

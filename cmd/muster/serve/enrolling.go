@@ -7,6 +7,7 @@ import (
 
 	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/enroll"
+	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
@@ -57,8 +58,23 @@ func loadSigner(certFile, keyFile string) (*identity.Signer, error) {
 	return identity.LoadSigner(cert, key)
 }
 
-// door is where devices that are switched on come.
-func (svc *Service) door() (http.Handler, error) {
+// doors are where devices that are switched on come, and the pages beside it.
+func (svc *Service) doors(cases *intake.Intake) (http.Handler, error) {
+	door, err := svc.door()
+	if err != nil {
+		return nil, err
+	}
+	web, err := enroll.NewWeb(door, cases, svc.db, svc.url)
+	if err != nil {
+		return nil, err
+	}
+	both := http.NewServeMux()
+	both.Handle(enrollPath, door)
+	both.Handle(enrollPath+"/", web)
+	return both, nil
+}
+
+func (svc *Service) door() (*enroll.Door, error) {
 	s := svc.settings
 	machines, err := Machines(s.Enrolling)
 	if err != nil {
@@ -68,8 +84,12 @@ func (svc *Service) door() (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%sENROLL_MINIMUM_OS: %w", settings.Prefix, err)
 	}
+	proxies, err := prefixes(s.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
 	return enroll.NewDoor(svc.enroller, svc.db, enroll.DoorConfig{
-		Machines: machines, MinimumOS: oldest, Title: api.Title, Log: svc.log, Metrics: svc.metrics,
+		Machines: machines, MinimumOS: oldest, TrustedProxies: proxies, Title: api.Title, Log: svc.log, Metrics: svc.metrics,
 	})
 }
 

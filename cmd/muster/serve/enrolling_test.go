@@ -27,13 +27,14 @@ import (
 
 	"github.com/muster-mdm/muster/cmd/muster/serve"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
+	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/sim"
 	"github.com/muster-mdm/muster/store"
 )
 
-func TestMain(m *testing.M) { stacktest.Main(m) }
+func TestMain(m *testing.M) { os.Exit(stacktest.Runner{M: directorytest.Runner{M: m}}.Run()) }
 
 const serial = "C07Q853LG9RM"
 

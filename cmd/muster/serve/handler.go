@@ -11,9 +11,11 @@ import (
 
 	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/checkin"
+	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
+	"github.com/muster-mdm/muster/directory"
 )
 
 // Paths of the endpoints that devices use; enrollment profiles hold them for years, so they never change.
@@ -56,7 +58,7 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 	}
 	cases, err := intake.New(svc.db, intake.Settings{
 		AssignmentRequirement: svc.settings.AssignmentRequirement, UnassignAtReenrollment: !svc.settings.ReenrollKeepsAssignment,
-		Organization: svc.settings.Organization,
+		Organization: svc.settings.Organization, Edition: directory.Edition(svc.settings.Edition), SignInReturn: svc.url + enroll.ReturnPath,
 	})
 	if err != nil {
 		return nil, err
@@ -73,7 +75,7 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 			return nil, err
 		}
 		config.SCEP = identity.NewSCEP(authority, svc.db, svc.log)
-		if config.Enroll, err = svc.door(); err != nil {
+		if config.Enroll, err = svc.doors(cases); err != nil {
 			return nil, err
 		}
 	}

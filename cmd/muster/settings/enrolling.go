@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/muster-mdm/muster/api/enroll"
+	"github.com/muster-mdm/muster/directory"
 )
 
 // Enrolling are the settings of what a device meets between its power-on and its first check-in, and of its certificate.
@@ -22,6 +23,8 @@ type Enrolling struct {
 	SCEPChallenge       string        `env:"SCEP_CHALLENGE" secret:"true" help:"challenge of that SCEP service"`
 	SCEPCAFile          string        `env:"SCEP_CA_FILE" help:"CA certificates (PEM) of that SCEP service"`
 
+	Edition string `env:"EDITION" envDefault:"on_premises" help:"on_premises, cloud, on_premises_msp or cloud_msp, which has no Active Directory"`
+
 	ReenrollKeepsAssignment bool `env:"REENROLL_KEEPS_ASSIGNMENT" envDefault:"true" help:"whether a device that enrolls anew keeps its user and groups"`
 }
 
@@ -35,6 +38,9 @@ func (e Enrolling) Check() error {
 	}
 	if _, err := enroll.ParseMinimumOS(e.EnrollMinimumOS); err != nil {
 		return fmt.Errorf("%sENROLL_MINIMUM_OS: %w", Prefix, err)
+	}
+	if err := directory.Permits(directory.Edition(e.Edition), directory.OpenIDConnect); err != nil {
+		return fmt.Errorf("%sEDITION: %w", Prefix, err)
 	}
 	if e.IdentityRenewBefore < 0 {
 		return fmt.Errorf("%sIDENTITY_RENEW_BEFORE is %s; it can't be negative", Prefix, e.IdentityRenewBefore)

@@ -76,7 +76,7 @@ type Serve struct {
 	TLSCertFile     string   `env:"TLS_CERT_FILE" help:"server certificate chain (PEM); empty = plain HTTP, behind a proxy"`
 	TLSKeyFile      string   `env:"TLS_KEY_FILE" help:"key of the server certificate (PEM)"`
 	ProxyCertHeader string   `env:"PROXY_CERT_HEADER" help:"header in which a trusted proxy passes the device's certificate"`
-	TrustedProxies  []string `env:"TRUSTED_PROXIES" help:"addresses or CIDRs of proxies whose certificate header counts"`
+	TrustedProxies  []string `env:"TRUSTED_PROXIES" help:"addresses or CIDRs of proxies whose certificate header and X-Forwarded-For count"`
 
 	APNsURL      string `env:"APNS_URL" help:"another push service than Apple's, for rehearsals"`
 	APNsCAFile   string `env:"APNS_CA_FILE" help:"CA certificates (PEM) of that push service"`

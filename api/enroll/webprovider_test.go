@@ -1,0 +1,213 @@
+package enroll_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/oauth2-proxy/mockoidc"
+	"github.com/stretchr/testify/require"
+
+	"github.com/muster-mdm/muster/api/enroll"
+	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/devstack/directorytest"
+	"github.com/muster-mdm/muster/directory"
+	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/sim"
+	"github.com/muster-mdm/muster/store"
+)
+
+// idp is a provider that signs in whom a test says, without asking them.
+func (s *school) idp() *mockoidc.MockOIDC {
+	s.t.Helper()
+	m, err := mockoidc.Run()
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { require.NoError(s.t, m.Shutdown()) })
+	s.putDirectory(provider(m, &m.ClientSecret))
+	return m
+}
+
+func provider(m *mockoidc.MockOIDC, secret *string) intake.DirectoryWish {
+	return intake.DirectoryWish{
+		Name: "entra", Description: "Entra ID", Kind: directory.OpenIDConnect, Domain: "CLOUD", Secret: secret,
+		Settings: intake.DirectorySettings{
+			Issuer: m.Issuer(), ClientID: m.ClientID, Scopes: []string{"profile", "email", "groups"}, InsecurePlain: true,
+		},
+		Groups: []store.DirectoryGroup{{DirectoryGroup: "Drivers", Group: "zylker_drivers"}},
+	}
+}
+
+func clouded(verified bool) *mockoidc.MockUser {
+	return &mockoidc.MockUser{
+		Subject: "00u1", PreferredUsername: "andrew", Email: "andrew@zylker.com", EmailVerified: verified, Groups: []string{"Drivers", "drivers"},
+	}
+}
+
+// follower follows the first link that leads to a provider, until a page has none or says what is wrong.
+type follower struct{ page sim.Page }
+
+func (f *follower) Use(_ context.Context, p sim.Page) (sim.Move, error) {
+	f.page = p
+	if len(p.Links) == 0 || strings.Contains(p.URL, enroll.ReturnPath) {
+		return sim.Move{}, errGaveUp
+	}
+	return sim.Move{Link: p.Links[0].URL}, nil
+}
+
+func TestSigningInAtAProvider(t *testing.T) {
+	s := buildSchool(t, assigning())
+	s.idp().QueueUser(clouded(true))
+	s.listed(serial)
+	f := &follower{}
+	require.NoError(t, s.used(serial, f).PowerOn(t.Context(), s))
+	require.Equal(t, "Sign in with Entra ID", f.page.Links[0].Text)
+	require.Len(t, f.page.Forms, 1, "name and password are offered, too")
+	require.Equal(t, "CLOUD andrew andrew@zylker.com", s.userOf(serial))
+	require.Equal(t, []string{"zylker_drivers"}, s.device(serial).Assignment.Groups)
+	require.Contains(t, s.log.read(), "directory=entra fact=assigned")
+}
+
+func TestProviderThatDoesNotLetIn(t *testing.T) {
+	s := buildSchool(t, assigning())
+	m := s.idp()
+	s.listed(serial)
+	before := s.untouched()
+	v := s.view()
+	v.open(s.virtual(serial)).says(t, 200, "Sign in with Entra ID")
+
+	m.QueueUser(clouded(false))
+	v.atProvider(t).says(t, 200, "e-mail address")
+	m.QueueUser(clouded(true))
+	back := v.leave(t)
+	v.do(http.MethodGet, withQuery(back, "state", "another"), "").says(t, 200, "Sign in again")
+	v.do(http.MethodGet, back, "").says(t, 200, "This sign-in is over") // what was begun is used once, even by a wrong answer
+	back = v.leave(t)
+	v.do(http.MethodGet, withQuery(withQuery(back, "code", ""), "error", "access_denied"), "").says(t, 200, "did not let you in")
+	require.Equal(t, before, s.untouched())
+
+	m.QueueUser(clouded(true))
+	require.True(t, v.atProvider(t).isProfile())
+	require.Equal(t, "CLOUD andrew andrew@zylker.com", s.userOf(serial))
+}
+
+// An answer that was meant for one web view is of no use in another.
+func TestProviderAnswerBelongsToItsVisit(t *testing.T) {
+	s := buildSchool(t, assigning())
+	m := s.idp()
+	s.listed(serial)
+	s.listed(other)
+	mine, theirs := s.view(), s.view()
+	mine.open(s.virtual(serial))
+	theirs.open(s.virtual(other, func(c *sim.Config) { c.Seed = 8 }))
+	m.QueueUser(clouded(true))
+	back := mine.leave(t)
+	theirs.do(http.MethodGet, back, "").says(t, 200, "This sign-in is over")
+	theirs.leave(t)
+	theirs.do(http.MethodGet, back, "").says(t, 200, "doesn&#39;t belong to a sign-in")
+	require.Nil(t, s.device(other).Assignment)
+	require.True(t, mine.do(http.MethodGet, back, "").isProfile())
+}
+
+func TestProviderThatIsDown(t *testing.T) {
+	s := buildSchool(t, assigning())
+	m := s.idp()
+	s.listed(serial)
+	gone := provider(m, &m.ClientSecret)
+	gone.Settings.Issuer = "http://127.0.0.1:1"
+	s.putDirectory(gone)
+	v := s.view()
+	v.open(s.virtual(serial))
+	v.do(http.MethodGet, enroll.SignInPath+"/with?directory=entra", "").says(t, 200, "The identity provider can&#39;t be reached at the moment.")
+	v.do(http.MethodGet, enroll.SignInPath+"/with?directory=zylker", "").says(t, 200, "Signing in doesn&#39;t work here")
+	v.do(http.MethodGet, enroll.SignInPath+"/with?directory=none", "").says(t, 200, "Signing in doesn&#39;t work here")
+	require.True(t, v.submit(andrewAccount, s.slapd.Password).isProfile(), "there is another way")
+}
+
+// The secret is never handed to another provider than it is of.
+func TestSecretOfAProviderStaysItsOwn(t *testing.T) {
+	s := buildSchool(t, assigning())
+	m := s.idp()
+	stored := s.text(`SELECT encode(secret, 'escape') FROM directories WHERE name = 'entra'`)
+	require.NotContains(t, stored, m.ClientSecret)
+	s.putDirectory(provider(m, nil))
+	require.Equal(t, stored, s.text(`SELECT encode(secret, 'escape') FROM directories WHERE name = 'entra'`))
+
+	another := provider(m, nil)
+	another.Settings.Issuer = "http://127.0.0.1:1"
+	_, _, err := s.cases.PutDirectory(t.Context(), another, store.Condition{})
+	require.Equal(t, provision.DirectoryInvalid, provision.CodeOf(err))
+	require.ErrorContains(t, err, "client secret")
+}
+
+// R51, R52.
+func TestEditionDecidesWhereToSignIn(t *testing.T) {
+	s := buildSchool(t, provision.SignInPolicy{}, func(c *choices) { c.intake.Edition = directory.CloudMSP })
+	wish := s.ldap()
+	wish.Kind = directory.ActiveDirectory
+	_, _, err := s.cases.PutDirectory(t.Context(), wish, store.Condition{})
+	require.Equal(t, provision.EditionRefuses, provision.CodeOf(err))
+	s.exec(`UPDATE directories SET kind = 'active_directory'`) // of another edition that ran before
+	s.listed(serial)
+	s.view().open(s.virtual(serial)).says(t, 200, "Nobody can sign in here yet.")
+	problems, err := s.cases.TestDirectory(t.Context(), "zylker")
+	require.NoError(t, err)
+	require.Equal(t, provision.EditionRefuses, problems[0].Code)
+}
+
+// R49 with a real Active Directory.
+func TestSigningInByActiveDirectory(t *testing.T) {
+	s := buildSchool(t, assigning())
+	ad := directorytest.ActiveDirectory(t)
+	wish := intake.DirectoryWish{
+		Name: "zylker", Kind: directory.ActiveDirectory, Domain: directorytest.Domain,
+		Settings: intake.DirectorySettings{URLs: []string{ad.URL}, CA: ad.CA, BaseDN: directorytest.BaseDN, NestedGroups: true},
+		Groups:   []store.DirectoryGroup{{DirectoryGroup: "cn=staff,cn=users,dc=zylker,dc=example", Group: "zylker_all"}},
+	}
+	s.putDirectory(wish)
+	s.listed(serial)
+	v := s.view()
+	v.open(s.virtual(serial))
+	before := s.untouched()
+	v.submit(andrewAccount, "wrong").says(t, 200, "The user name or the password is wrong.")
+	v.submit(`ZYLKER\`+directorytest.Disabled, ad.Password).says(t, 200, "is disabled")
+	v.submit(`ZYLKER\`+directorytest.MustChange, ad.Password).says(t, 200, "must be changed first")
+	v.submit(`ZYLKER\`+directorytest.Nohours, ad.Password).says(t, 200, "may not sign in at this time")
+	require.Equal(t, before, s.untouched())
+	require.NoError(t, s.used(serial, &sim.Credentials{Account: andrewAccount, Password: ad.Password}).PowerOn(t.Context(), s))
+	require.Equal(t, "ZYLKER andrew andrew@zylker.com", s.userOf(serial))
+	require.Equal(t, []string{"zylker_all"}, s.device(serial).Assignment.Groups, "by a group of a group")
+}
+
+// leave goes to the provider's page and returns where that leads back to.
+func (v *view) leave(t *testing.T) string {
+	t.Helper()
+	to := v.do(http.MethodGet, enroll.SignInPath+"/with?directory=entra", "")
+	require.Equal(t, http.StatusSeeOther, to.status)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, to.header.Get("Location"), http.NoBody)
+	require.NoError(t, err)
+	resp, err := v.client.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	back, err := resp.Location()
+	require.NoError(t, err)
+	require.Equal(t, v.s.server.URL+enroll.ReturnPath, back.Scheme+"://"+back.Host+back.Path)
+	return back.RequestURI()
+}
+
+func (v *view) atProvider(t *testing.T) reply {
+	t.Helper()
+	return v.do(http.MethodGet, v.leave(t), "")
+}
+
+func withQuery(uri, name, value string) string {
+	u, err := url.Parse(uri)
+	if err != nil {
+		panic(err)
+	}
+	q := u.Query()
+	q.Set(name, value)
+	u.RawQuery = q.Encode()
+	return u.RequestURI()
+}
