@@ -64,6 +64,9 @@ var expected = map[string]store.Role{
 	"cancelUnassignImport":        store.Technician,
 	"undoUnassignImport":          store.Technician,
 
+	"listDirectories": store.Viewer, "getDirectory": store.Viewer, "testDirectory": store.Technician,
+	"putDirectory": store.Admin, "deleteDirectory": store.Admin,
+
 	"releaseDevice": store.Admin, "putGroup": store.Admin, "deleteGroup": store.Admin, "putConfiguration": store.Admin,
 	"deleteConfiguration": store.Admin, "getConfigurationContent": store.Admin, "putApp": store.Admin,
 	"deleteApp": store.Admin, "createPerson": store.Admin, "putPerson": store.Admin, "listTokens": store.Admin,
