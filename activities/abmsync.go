@@ -138,6 +138,10 @@ func (a *apple) syncPage(ctx context.Context, in SyncInput, task store.ABMTask, 
 		return out, err
 	}
 	taken, err := a.List.TakeABMPage(ctx, store.ABMPage{Task: task, Next: page.Cursor, More: page.More, Records: recordsOf(page.Devices)})
+	if provision.CodeOf(err) == provision.NotFound {
+		out.Idle = ABMDeleted // meanwhile
+		return out, nil
+	}
 	if err != nil {
 		return out, told(ctx, err)
 	}
