@@ -70,9 +70,15 @@ type ABMWhereabouts interface {
 type ABMDutyBook interface {
 	ClaimABMDuties(ctx context.Context, server string, limit int) ([]store.ABMDuty, error)
 	AnswerABMDuties(ctx context.Context, answers []store.ABMAnswer) error
-	PostponeABMDuties(ctx context.Context, duties []store.ABMDuty, pause time.Duration) error
-	NoteABMActivity(ctx context.Context, duties []store.ABMDuty, activity string, look time.Duration) error
+	ABMDutyDelay
 	NextABMDuties(ctx context.Context) (map[string]time.Time, error)
+}
+
+// ABMDutyDelay gives claimed duties back for later.
+type ABMDutyDelay interface {
+	PostponeABMDuties(ctx context.Context, duties []store.ABMDuty, pause time.Duration) error
+	BlockABMDuties(ctx context.Context, duties []store.ABMDuty, pause time.Duration) error
+	NoteABMActivity(ctx context.Context, duties []store.ABMDuty, activity string, look time.Duration) error
 }
 
 // ABMProfiles keeps device profiles and where they are defined.

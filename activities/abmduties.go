@@ -47,6 +47,7 @@ type DutyResult struct {
 // Apple; of what is gone already it says so, and then the device itself is looked at; and what Apple was asked and its
 // list confirmed meanwhile is no duty any more.
 func (a *ABM) RunDuties(ctx context.Context, in DutyInput) (DutyResult, error) {
+	defer beating(ctx)()
 	c, halt, err := a.reach(ctx, in.Server)
 	if err != nil || halt.set() {
 		return DutyResult{ABMHalt: halt, More: halt.Wait > 0}, err
@@ -62,7 +63,7 @@ func (a *ABM) RunDuties(ctx context.Context, in DutyInput) (DutyResult, error) {
 		return c.resting(ctx)
 	}
 	if halt.set() {
-		return DutyResult{ABMHalt: halt, Verb: duties[0].Verb}, told(ctx, a.Duties.PostponeABMDuties(ctx, duties, blockedPause))
+		return DutyResult{ABMHalt: halt, Verb: duties[0].Verb}, told(ctx, a.Duties.BlockABMDuties(ctx, duties, blockedPause))
 	}
 	out, err := c.carry(ctx, duties)
 	out.Verb, out.Asked = duties[0].Verb, len(duties)
@@ -152,7 +153,7 @@ func (a *apple) failed(ctx context.Context, duties []store.ABMDuty, err error) (
 	if err != nil {
 		return DutyResult{}, err
 	}
-	return a.putOff(ctx, duties, blockedPause, halt)
+	return DutyResult{ABMHalt: halt}, told(ctx, a.Duties.BlockABMDuties(ctx, duties, blockedPause))
 }
 
 func (a *apple) outage() time.Duration {

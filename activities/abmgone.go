@@ -40,6 +40,7 @@ type SettleResult struct {
 // Business API; without an account, or while that can't be used, a device that stays away for long counts as unassigned.
 // A retry does no harm: a device is settled once, and one that is listed again meanwhile is left alone.
 func (a *ABM) SettleGone(ctx context.Context, in SettleInput) (SettleResult, error) {
+	defer beating(ctx)()
 	c, halt, err := a.reach(ctx, in.Server)
 	if err != nil || halt.set() {
 		return SettleResult{ABMHalt: halt, More: halt.Wait > 0, Skip: in.Skip}, err
@@ -79,8 +80,7 @@ func (a *apple) settleByAsking(ctx context.Context, in SettleInput) (SettleResul
 	}
 	meanings := map[string]provision.ABMState{}
 	var trouble error
-	for i, serial := range serials {
-		activity.RecordHeartbeat(ctx, i)
+	for _, serial := range serials {
 		meaning, err := a.meaning(ctx, serial)
 		if trouble = err; err != nil {
 			break

@@ -65,6 +65,29 @@ func TestVanishedDevicesWithoutABusinessAccount(t *testing.T) {
 	require.Equal(t, []provision.ABMState{"unassigned", "present"}, w.states(all[:2]...))
 }
 
+// A list that lacks most devices isn't believed before it says so twice.
+func TestListThatIsHardToBelieve(t *testing.T) {
+	w := newWorld(t, sim.Config{})
+	w.server(school)
+	w.abm.Config.PageSize = 1000
+	all := w.addNew(school, 80)
+	w.sync(school)
+	require.NoError(t, w.org.Vanish(all[:60]...))
+	w.pass(24 * time.Hour)
+	w.sync(school)
+	s, err := w.ABMServer(t.Context(), school)
+	require.NoError(t, err)
+	require.Contains(t, s.SyncNote, "listed only 20 of 80 devices")
+	require.Equal(t, []provision.ABMState{"present", "present"}, w.states(all[0], all[79]))
+	w.pass(59 * time.Minute)
+	w.sync(school)
+	require.Equal(t, provision.ABMPresent, w.device(all[0]).ABM.State)
+	w.pass(2 * time.Minute)
+	w.sync(school)
+	require.Equal(t, []provision.ABMState{"missing", "present"}, w.states(all[0], all[79]))
+	w.agrees(school)
+}
+
 // A device that Apple says this server has although its list lacks it is neither released nor unassigned.
 func TestDeviceThatTheListLacksOnly(t *testing.T) {
 	w := newWorld(t, sim.Config{})

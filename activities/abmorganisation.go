@@ -29,6 +29,7 @@ type OrganisationResult struct {
 // Apple Configurator may leave management for 30 days (R83). Only the Business API knows, so a server without an account
 // has nothing to read. A retry reads the same page again.
 func (a *ABM) ReadOrganisation(ctx context.Context, in OrganisationInput) (OrganisationResult, error) {
+	defer beating(ctx)()
 	c, halt, err := a.reach(ctx, in.Server)
 	if err != nil || halt.set() {
 		return OrganisationResult{ABMHalt: halt, More: halt.Wait > 0, Cursor: in.Cursor}, err

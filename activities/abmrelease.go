@@ -74,7 +74,6 @@ func (a *apple) conclude(ctx context.Context, duties []store.ABMDuty, state abm.
 	answers := map[string]store.ABMAnswer{}
 	answered := func(d store.ABMDuty) store.ABMAnswer { return answers[d.Serial] }
 	for i, d := range duties {
-		activity.RecordHeartbeat(ctx, i)
 		answer, err := a.concluded(ctx, d, state)
 		if err != nil {
 			// What is known is kept; for the rest the activity is looked at again.

@@ -54,6 +54,7 @@ type SyncResult struct {
 // in one transaction, which checks under the server's lock that the page was asked for with the cursor that still stands.
 // A retry asks for the same page again, or for the next when the page was written.
 func (a *ABM) SyncPage(ctx context.Context, in SyncInput) (SyncResult, error) {
+	defer beating(ctx)()
 	out := SyncResult{Restarts: in.Restarts}
 	task, err := a.List.NextABMTask(ctx, in.Server)
 	switch {
@@ -137,6 +138,10 @@ func (a *apple) syncPage(ctx context.Context, in SyncInput, task store.ABMTask, 
 		return out, err
 	}
 	taken, err := a.List.TakeABMPage(ctx, store.ABMPage{Task: task, Next: page.Cursor, More: page.More, Records: recordsOf(page.Devices)})
+	if provision.CodeOf(err) == provision.NotFound {
+		out.Idle = ABMDeleted // meanwhile
+		return out, nil
+	}
 	if err != nil {
 		return out, told(ctx, err)
 	}

@@ -202,6 +202,26 @@ func TestListThatNeverEndsIsGivenUpForNow(t *testing.T) {
 	w.agrees(school)
 }
 
+// doomed is a store in which the server is deleted while Apple is asked.
+type doomed struct{ *store.DB }
+
+func (d doomed) TakeABMPage(ctx context.Context, p store.ABMPage) (store.ABMTaken, error) {
+	if err := d.DeleteABMServer(ctx, p.Task.Server, store.Condition{}); err != nil {
+		return store.ABMTaken{}, err
+	}
+	return d.DB.TakeABMPage(ctx, p)
+}
+
+func TestServerThatIsDeletedWhileAppleIsAsked(t *testing.T) {
+	w := newWorld(t, sim.Config{})
+	w.server(school)
+	w.addNew(school, 1)
+	w.abm.List = doomed{w.DB}
+	last, _ := w.sync(school)
+	require.Equal(t, activities.ABMDeleted, last.Idle)
+	require.Zero(t, w.count(`devices`))
+}
+
 func TestServersThatAreNotToBeAsked(t *testing.T) {
 	w := newWorld(t, sim.Config{})
 	w.server(school)

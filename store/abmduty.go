@@ -175,6 +175,34 @@ func (db *DB) PostponeABMDuties(ctx context.Context, duties []ABMDuty, pause tim
 	return translate(err, "putting off what Apple is to be asked")
 }
 
+const healthShared = `
+SELECT health
+FROM abm_servers
+WHERE name = $1
+FOR SHARE`
+
+// BlockABMDuties gives claimed duties of a server back that can't be used. They come up when it is mended, and for a look
+// after the pause; at once, if it was mended since they were claimed.
+func (db *DB) BlockABMDuties(ctx context.Context, duties []ABMDuty, pause time.Duration) error {
+	if len(duties) == 0 {
+		return nil
+	}
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		var health string
+		// The lock makes whoever mends the server see what is put off here, or be seen.
+		if err := tx.QueryRow(ctx, healthShared, duties[0].Server).Scan(&health); err != nil {
+			return ignoreNoRows(err)
+		}
+		due := db.now()
+		if health != Healthy {
+			due = due.Add(pause)
+		}
+		_, err := tx.Exec(ctx, postponeDuties, serialsOf(duties), duties[0].Verb, due)
+		return err
+	})
+	return translate(err, "putting off what a blocked server is to be asked")
+}
+
 // ABMAnswer is what became of a duty.
 type ABMAnswer struct {
 	Duty    ABMDuty

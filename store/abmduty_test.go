@@ -201,3 +201,24 @@ func TestDutiesThatFailDoNotKeepNewOnesWaiting(t *testing.T) {
 	require.Equal(t, "C0000007", list[0].Serial, "it is due the longest")
 	require.False(t, slices.ContainsFunc(list, func(d store.ABMDuty) bool { return d.Tries > 0 }))
 }
+
+// Whoever mends a server while its duties are being put off has them go on at once.
+func TestDutiesOfABlockedServer(t *testing.T) {
+	f := newFleet(t)
+	f.linked(school)
+	f.profile("kiosk", "IT")
+	f.server(school, "kiosk")
+	f.fetched(school, serials(2)...)
+	list := f.claim(school)
+	f.fails(provision.BlockedTerms, "x")
+	require.NoError(t, f.BlockABMDuties(t.Context(), list, time.Hour))
+	require.Empty(t, f.claim(school))
+	f.works()
+	list = f.claim(school)
+	require.Len(t, list, 2, "they go on when it is mended")
+	f.fails(provision.BlockedTerms, "x")
+	f.works() // before they are put off
+	require.NoError(t, f.BlockABMDuties(t.Context(), list, time.Hour))
+	require.Len(t, f.claim(school), 2, "it is mended already")
+	require.NoError(t, f.BlockABMDuties(t.Context(), nil, time.Hour))
+}

@@ -31,17 +31,19 @@ FROM abm_devices
 WHERE server = $1 AND listed`
 
 const markMissing = `
-UPDATE abm_devices
+UPDATE abm_devices a
 SET listed = false,
     gone_at = $3,
     profile_uuid = '',
     profile_status = '',
     settled = false
-WHERE server = $1 AND serial = ANY ($2)`
+FROM unnest($2::text[]) AS gone (serial)
+WHERE a.server = $1 AND a.serial = gone.serial`
 
 const voidDutiesOf = `
-DELETE FROM abm_duties
-WHERE server = $1 AND serial = ANY ($2)`
+DELETE FROM abm_duties t
+USING unnest($2::text[]) AS gone (serial)
+WHERE t.server = $1 AND t.serial = gone.serial`
 
 const fetchDone = `
 UPDATE abm_servers
@@ -143,10 +145,11 @@ func (m *Many) goneFrom(ctx context.Context, server string, as provision.ABMStat
 }
 
 const listingElsewhere = `
-SELECT serial, server
-FROM abm_devices
-WHERE serial = ANY ($1) AND server <> $2 AND listed
-ORDER BY server`
+SELECT a.serial, a.server
+FROM unnest($1::text[]) AS gone (serial)
+    JOIN abm_devices a ON a.serial = gone.serial
+WHERE a.server <> $2 AND a.listed
+ORDER BY a.server`
 
 func (m *Many) othersListing(ctx context.Context, server string) (map[string][]string, error) {
 	rows, err := m.tx.Query(ctx, listingElsewhere, m.Serials(), server)
@@ -182,9 +185,10 @@ func (db *DB) UnsettledABM(ctx context.Context, server string, before time.Time,
 }
 
 const settleABM = `
-UPDATE abm_devices
+UPDATE abm_devices a
 SET settled = true
-WHERE server = $1 AND serial = ANY ($2) AND NOT listed`
+FROM unnest($2::text[]) AS gone (serial)
+WHERE a.server = $1 AND a.serial = gone.serial AND NOT a.listed`
 
 // SettleABM records what the absence of devices means: [provision.ABMUnassigned] or [provision.ABMReleased]. Devices that
 // are listed again meanwhile are left alone.
@@ -224,9 +228,10 @@ func (c *Change) settleGone(ctx context.Context, server string, as provision.ABM
 }
 
 const listedBy = `
-SELECT serial
-FROM abm_devices
-WHERE serial = ANY ($1) AND server = $2 AND listed`
+SELECT a.serial
+FROM unnest($1::text[]) AS page (serial)
+    JOIN abm_devices a ON a.serial = page.serial
+WHERE a.server = $2 AND a.listed`
 
 func (m *Many) listed(ctx context.Context, server string) (map[string]bool, error) {
 	rows, err := m.tx.Query(ctx, listedBy, m.Serials(), server)

@@ -135,6 +135,8 @@ type taking struct {
 	records []ABMRecord
 	known   map[string]knownDevice
 	others  map[string][]string
+	// What is to be written: devices that are listed, that are gone, and whose model is told.
+	listed, gone, models []ABMRecord
 }
 
 // knownDevice is what a server said of a device so far.
@@ -170,6 +172,9 @@ func (t *taking) run(ctx context.Context) error {
 	}
 	t.taken.Next = t.following(now)
 	if err := t.save(ctx); err != nil {
+		return err
+	}
+	if err := t.write(ctx); err != nil {
 		return err
 	}
 	return t.finish(ctx)
@@ -239,10 +244,12 @@ func (t *taking) lockAll(ctx context.Context) error {
 	return t.lock(ctx, append(listed, deleted...), false)
 }
 
+// A join with the serials, because of ANY with so many the planner makes a look at every device of the server for each.
 const knownDevices = `
-SELECT serial, server, listed, coalesce(op_date, 'epoch')
-FROM abm_devices
-WHERE serial = ANY ($1) AND (server = $2 OR listed)`
+SELECT a.serial, a.server, a.listed, coalesce(a.op_date, 'epoch')
+FROM unnest($1::text[]) AS page (serial)
+    JOIN abm_devices a ON a.serial = page.serial
+WHERE a.server = $2 OR a.listed`
 
 func (t *taking) readKnown(ctx context.Context) error {
 	t.known, t.others = map[string]knownDevice{}, map[string][]string{}
@@ -266,47 +273,6 @@ func (t *taking) readKnown(ctx context.Context) error {
 	return nil
 }
 
-const saveABMDevice = `
-INSERT INTO abm_devices (server, serial, listed, generation, model, description, color, asset_tag, family, os, assigned_by,
-    assigned_at, profile_uuid, profile_status, profile_assigned_at, profile_pushed_at, op_type, op_date, seen_at)
-VALUES (@server, @serial, true, @generation, @model, @description, @color, @asset_tag, @family, @os, @assigned_by,
-    @assigned_at, @profile_uuid, @profile_status, @profile_assigned_at, @profile_pushed_at, @op_type, @op_date, @now)
-ON CONFLICT (server, serial) DO UPDATE
-SET listed = true,
-    generation = EXCLUDED.generation,
-    model = EXCLUDED.model,
-    description = EXCLUDED.description,
-    color = EXCLUDED.color,
-    asset_tag = EXCLUDED.asset_tag,
-    family = EXCLUDED.family,
-    os = EXCLUDED.os,
-    assigned_by = EXCLUDED.assigned_by,
-    assigned_at = EXCLUDED.assigned_at,
-    profile_uuid = EXCLUDED.profile_uuid,
-    profile_status = EXCLUDED.profile_status,
-    profile_assigned_at = EXCLUDED.profile_assigned_at,
-    profile_pushed_at = EXCLUDED.profile_pushed_at,
-    op_type = coalesce(nullif(EXCLUDED.op_type, ''), abm_devices.op_type),
-    op_date = greatest(EXCLUDED.op_date, abm_devices.op_date),
-    seen_at = EXCLUDED.seen_at,
-    gone_at = NULL,
-    settled = true`
-
-const saveABMDeleted = `
-UPDATE abm_devices
-SET listed = false,
-    op_type = 'deleted',
-    op_date = greatest($3, op_date),
-    gone_at = coalesce(gone_at, $4),
-    profile_uuid = '',
-    profile_status = '',
-    settled = NOT listed AND settled
-WHERE server = $1 AND serial = $2`
-
-const voidDuties = `
-DELETE FROM abm_duties
-WHERE serial = $1 AND server = $2`
-
 // take judges one record by what is known of the device, not by its op_type alone: a device that comes back may be called
 // modified.
 func (t *taking) take(ctx context.Context, r ABMRecord) error {
@@ -324,28 +290,17 @@ func (t *taking) take(ctx context.Context, r ABMRecord) error {
 		if known.listed {
 			t.taken.Gone++
 		}
-		c.later.Queue(saveABMDeleted, t.server, r.Serial, orNever(r.OpDate), c.now)
-		c.later.Queue(voidDuties, r.Serial, t.server)
+		t.gone = append(t.gone, r)
 		return c.abmGone(ctx, t.server, t.others[r.Serial], provision.ABMUnassigned)
 	}
 	if !known.listed {
 		t.taken.New++
 	}
-	t.queueRecord(c, r)
-	return c.abmListed(ctx, t.server, t.others[r.Serial])
-}
-
-func (t *taking) queueRecord(c *Change, r ABMRecord) {
-	c.later.Queue(saveABMDevice, pgx.NamedArgs{
-		"server": t.server, "serial": r.Serial, "generation": t.page.Task.Generation, "model": r.Model, "description": r.Description,
-		"color": r.Color, "asset_tag": r.AssetTag, "family": r.Family, "os": r.OS, "assigned_by": r.AssignedBy,
-		"assigned_at": orNever(r.AssignedAt), "profile_uuid": r.ProfileUUID, "profile_status": r.ProfileStatus,
-		"profile_assigned_at": orNever(r.ProfileAssignedAt), "profile_pushed_at": orNever(r.ProfilePushedAt),
-		"op_type": r.OpType, "op_date": orNever(r.OpDate), "now": c.now,
-	})
+	t.listed = append(t.listed, r)
 	if c.Device.Known.By == 0 && r.Model != "" {
-		c.queueInformation(Information{Model: r.Model}) // until the device says it itself
+		t.models = append(t.models, r) // until the device says it itself
 	}
+	return c.abmListed(ctx, t.server, t.others[r.Serial])
 }
 
 func orNever(t time.Time) *time.Time {

@@ -171,14 +171,23 @@ const profileOfGroups = `LEFT JOIN LATERAL (
 
 // The device's own profile comes before that of its groups, in the order of the assignment, and that before the server's
 // default. A duty that is wanted already keeps its time; one for which no profile is wanted any more is dropped.
-const sweepWanted = `
+// $1 is the server, $2 the time; what is between decides on which of the server's devices.
+const (
+	sweepAll  = sweepHead + sweepTail
+	sweepSome = sweepHead + `
+        JOIN unnest($3::text[]) AS page (serial) ON page.serial = a.serial` + sweepTail
+)
+
+const sweepHead = `
 WITH wanted AS (
     SELECT a.serial, a.profile_uuid, a.profile_status, coalesce(d.device_profile, g.device_profile, s.default_profile) AS profile
-    FROM abm_devices a
+    FROM abm_devices a`
+
+const sweepTail = `
         JOIN abm_servers s ON s.name = a.server
         JOIN devices d ON d.serial = a.serial AND d.server = a.server
         ` + profileOfGroups + `
-    WHERE a.server = $1 AND a.listed AND ($2::text[] IS NULL OR a.serial = ANY ($2)) AND d.status <> 'Released'
+    WHERE a.server = $1 AND a.listed AND d.status <> 'Released'
         AND d.blocked_by <> 'abm_conflict'
         AND NOT EXISTS (SELECT FROM abm_duties r WHERE r.serial = a.serial AND r.verb = 'release')
 ), void AS (
@@ -187,11 +196,12 @@ WITH wanted AS (
     WHERE t.serial = w.serial AND t.verb = 'assign_profile' AND w.profile IS NULL
 )
 INSERT INTO abm_duties (serial, verb, server, profile, content, due_at, created_at)
-SELECT w.serial, 'assign_profile', $1, p.name, p.content, $3, $3
+SELECT w.serial, 'assign_profile', $1, p.name, p.content, $2, $2
 FROM wanted w
     JOIN device_profiles p ON p.name = w.profile
     LEFT JOIN device_profile_definitions f ON f.profile = p.name AND f.content = p.content AND f.server = $1
 WHERE f.uuid IS NULL OR w.profile_uuid <> f.uuid OR w.profile_status NOT IN ('assigned', 'pushed')
+ORDER BY w.serial
 ON CONFLICT (serial, verb) DO UPDATE
 SET server = EXCLUDED.server,
     profile = EXCLUDED.profile,
@@ -209,7 +219,11 @@ func sweepProfiles(ctx context.Context, q interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }, server string, serials []string, now time.Time,
 ) (int64, error) {
-	tag, err := q.Exec(ctx, sweepWanted, server, serials, now)
+	statement, args := sweepAll, []any{server, now}
+	if serials != nil {
+		statement, args = sweepSome, append(args, serials)
+	}
+	tag, err := q.Exec(ctx, statement, args...)
 	if err != nil {
 		return 0, err
 	}

@@ -125,12 +125,17 @@ func TestMoveBetweenTwoServers(t *testing.T) {
 	p.wish(school, false)
 	p.agree(school, home)
 	p.settled(school, home)
+	_, err := p.db.PauseABM(t.Context(), school, true)
+	require.NoError(t, err)
 	require.NoError(t, p.org.Move(p.servers[home], all[0]))
-	p.wish(home, false) // only the new side is asked
-	p.agree(school, home)
-	require.Equal(t, "2", p.text(`SELECT count(*)::text FROM device_events WHERE serial = $1 AND kind = 'abm_seen' AND payload -> 'abm' ->> 'server' = 'home'`, all[0]),
-		"a conflict, then the transfer")
+	p.wish(home, false)
+	p.eventually("the device to be held", func() bool { return p.device(all[0]).BlockedBy() == "abm_conflict" })
+	require.Equal(t, provision.ABMFact{Server: home, State: provision.ABMConflict, Other: school}, p.device(all[0]).ABM)
+	_, err = p.db.PauseABM(t.Context(), school, false)
+	require.NoError(t, err)
+	p.agree(school, home) // the old side is asked by itself
 	require.Empty(t, p.device(all[0]).BlockedBy())
+	require.Equal(t, []string{"present", "conflict", "present"}, p.words(all[0]))
 	p.nothingTwice()
 }
 

@@ -57,6 +57,8 @@ func pageOptions(summary string) workflow.ActivityOptions {
 		StartToCloseTimeout: 3 * time.Minute,
 		// What passes by itself has passed by then, or takes longer than to the next sync.
 		ScheduleToCloseTimeout: 15 * time.Minute,
+		// The activity says every three seconds that its worker lives; one that died is noticed as soon as that.
+		HeartbeatTimeout: 20 * time.Second,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    2 * time.Second,
 			BackoffCoefficient: 3,
@@ -73,8 +75,6 @@ func askOptions(summary string) workflow.ActivityOptions {
 	// A thousand devices, looked at one by one.
 	options.StartToCloseTimeout = 20 * time.Minute
 	options.ScheduleToCloseTimeout = time.Hour
-	// The longest that passes without a word is some requests of a minute; a worker that died is noticed then.
-	options.HeartbeatTimeout = 5 * time.Minute
 	return options
 }
 
