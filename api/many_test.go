@@ -148,7 +148,9 @@ func TestLoans(t *testing.T) {
 	require.True(t, r.Changed)
 	require.Nil(t, r.Device.Assignment)
 	require.Equal(t, "A", r.Device.PlannedAssignment.User.Name)
-	require.True(t, slices.ContainsFunc(*r.Device.Waits, func(w api.Wait) bool { return w.For == "An assignment for later is kept and comes into force by itself." }))
+	require.True(t, slices.ContainsFunc(*r.Device.Waits, func(w api.Wait) bool {
+		return w.For == "An assignment for later is kept and comes into force by itself."
+	}))
 	require.Nil(t, read[api.Device](s.delete(device+"/assignment").ok(200)).PlannedAssignment)
 
 	past := time.Now().Add(-time.Hour)

@@ -118,7 +118,9 @@ func (r *rest) changedOperation(ctx context.Context, id string, change func(cont
 }
 
 func (r *rest) paused(paused bool) func(context.Context, string) (store.Operation, error) {
-	return func(ctx context.Context, id string) (store.Operation, error) { return r.DB.PauseOperation(ctx, id, paused) }
+	return func(ctx context.Context, id string) (store.Operation, error) {
+		return r.DB.PauseOperation(ctx, id, paused)
+	}
 }
 
 // PauseOperation answers POST /v1/operations/{id}:pause.

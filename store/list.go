@@ -26,9 +26,9 @@ type DeviceRow struct {
 	// Others are further people whom the device is about: of an assignment for later, and who signed in.
 	Others     []provision.Person
 	ExpectedBy *time.Time
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Version      int64
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	Version    int64
 }
 
 // DeviceFilter narrows a list of devices; zero fields don't.

@@ -28,8 +28,8 @@ type Row struct {
 	Bare   *Series `json:"bare,omitempty"`
 	Ratio  *Series `json:"ratio,omitempty"`
 	// P50 and P99 are in milliseconds.
-	P50  *Series `json:"p50_ms,omitempty"`
-	P99  *Series `json:"p99_ms,omitempty"`
+	P50 *Series `json:"p50_ms,omitempty"`
+	P99 *Series `json:"p99_ms,omitempty"`
 	// Peak is the most memory of a process, in MiB.
 	Peak *Series `json:"peak_mib,omitempty"`
 	Goal string  `json:"goal"`

@@ -286,7 +286,7 @@ func (t thing) put(ctx context.Context, api *client.Client, version int64) error
 	if version != 0 {
 		match = etag(version)
 	}
-	var res *http.Response
+	var res *http.Response //nolint:bodyclose // answer closes it
 	var err error
 	switch t.kind {
 	case "configuration":
