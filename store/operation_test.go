@@ -161,8 +161,8 @@ func (o *office) killed(r *rand.Rand, id, progress string) {
 	go func() { ended <- child.Wait() }()
 	require.Eventually(o.t, func() bool {
 		select {
-		case <-ended:
-			ended <- nil
+		case err := <-ended:
+			ended <- err
 			return true
 		default:
 			return read() >= at

@@ -84,7 +84,9 @@ type Option func(*DB)
 func WithEncoder(e Encoder) Option { return func(db *DB) { db.encode = e } }
 
 // WithManagementIdentifier sets the payload identifier of the enrollment profile, whose removal ends a device's management.
-func WithManagementIdentifier(identifier string) Option { return func(db *DB) { db.profile = identifier } }
+func WithManagementIdentifier(identifier string) Option {
+	return func(db *DB) { db.profile = identifier }
+}
 
 // WithSealer sets what seals secrets. Without it no secret of an ABM server can be stored or read, and others are stored in
 // clear.

@@ -66,7 +66,7 @@ func runDev(t *testing.T, folder string) (url string) {
 	require.NoError(t, err)
 	require.NoError(t, os.Mkdir(filepath.Join(folder, ".bin"), 0o700))
 	muster := filepath.Join(folder, ".bin", "muster")
-	require.NoError(t, os.WriteFile(muster, fmt.Appendf(nil, "#!/bin/sh\n%s=yes exec %q \"$@\"\n", asMuster, self), 0o700)) //nolint:gosec // it must be run
+	require.NoError(t, os.WriteFile(muster, fmt.Appendf(nil, "#!/bin/sh\n%s=yes exec %q \"$@\"\n", asMuster, self), 0o700))
 	require.NoError(t, os.Symlink(filepath.Join(bin, "temporal"), filepath.Join(folder, ".bin", "temporal")))
 	// muster dev looks for Temporal below the module's root.
 	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
