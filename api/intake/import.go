@@ -195,7 +195,7 @@ func readBatches(ctx context.Context, reader *bulk.Reader, batches chan<- []bulk
 }
 
 func readBatch(reader *bulk.Reader) ([]bulk.Row, error) {
-	var batch []bulk.Row
+	batch := make([]bulk.Row, 0, batchRows)
 	for size := 0; len(batch) < batchRows && size < batchBytes; {
 		row, err := reader.Next()
 		if err != nil {
