@@ -51,7 +51,7 @@ func TestDefaultsAreTheDefaultPolicy(t *testing.T) {
 	require.NoError(t, err)
 	set := provision.Policy{
 		SetupHold: s.SetupHold, HoldPolicy: provision.HoldPolicy(s.SetupHoldPolicy), RetryAfter: s.RetryAfter, NudgeAfter: s.NudgeAfter,
-		ReleaseDelay: s.ReleaseDelay,
+		ReleaseDelay: s.ReleaseDelay, RemindBefore: s.RemindBefore,
 	}
 	require.Equal(t, workflows.DefaultPolicy(), set)
 }
