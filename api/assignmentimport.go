@@ -16,8 +16,7 @@ func (r *rest) ListAssignmentImports(ctx context.Context, q ListAssignmentImport
 
 // CreateAssignmentImport answers POST /v1/assignment-imports.
 func (r *rest) CreateAssignmentImport(ctx context.Context, q CreateAssignmentImportRequestObject) (CreateAssignmentImportResponseObject, error) {
-	p := q.Params
-	o, err := r.importFile(ctx, bulk.Assignments, p.FileName, p.ExpectedBy, p.Force, q.Body)
+	o, err := r.importFile(ctx, bulk.Assignments, q.Params, q.Body)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"mime"
 	"path"
 	"strings"
-	"time"
+	"unicode/utf8"
 
 	"github.com/muster-mdm/muster/api/bulk"
 	"github.com/muster-mdm/muster/api/intake"
@@ -17,9 +17,9 @@ import (
 )
 
 // importFile takes an upload.
-func (r *rest) importFile(ctx context.Context, f bulk.Format, name *string, expected *time.Time, force *bool, body io.Reader) (Operation, error) {
+func (r *rest) importFile(ctx context.Context, f bulk.Format, p CreateAssignmentImportParams, body io.Reader) (Operation, error) {
 	o, err := r.Intake.Import(ctx, actorOf(ctx), intake.ImportWish{
-		Format: f, FileName: value(name), ExpectedBy: expected, Force: value(force),
+		Format: f, FileName: value(p.FileName), ExpectedBy: p.ExpectedBy, Force: value(p.Force),
 	}, interruptible{body})
 	return renderOperation(o), err
 }
@@ -49,7 +49,7 @@ func (r *rest) imported(ctx context.Context, id, kind string) (store.Operation, 
 func (r *rest) result(ctx context.Context, o store.Operation) io.ReadCloser {
 	header, layout := o.File.Header, bulk.Layout{BOM: o.File.BOM}
 	if o.Import {
-		layout.Delimiter = []rune(o.File.Delimiter)[0]
+		layout.Delimiter = delimiterOf(o)
 	} else {
 		header = []string{bulk.SerialNumber, "Outcome", "Code"}
 	}
@@ -63,6 +63,11 @@ func (r *rest) result(ctx context.Context, o store.Operation) io.ReadCloser {
 		})
 		return errors.Join(err, out.Flush())
 	})
+}
+
+func delimiterOf(o store.Operation) rune {
+	d, _ := utf8.DecodeRuneInString(o.File.Delimiter)
+	return d
 }
 
 func (r *rest) linkTo(serial string) string {

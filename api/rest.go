@@ -55,7 +55,7 @@ func (r *rest) renderDevice(row store.DeviceRow) Device {
 		d.EnrolledAt = when(row.Enrolled.Mark)
 	}
 	d.PlannedAssignment, d.Review, d.Deprovision, d.ExpectedBy = renderPlanned(row), renderReview(row), renderDeprovision(row.Device), row.ExpectedBy
-	d.Overdue = given(row.Device.Overdue(r.DB.Now()))
+	d.Overdue = given(row.Overdue(r.DB.Now()))
 	if row.UnassignWanted() {
 		d.UnassignAskedAt = when(row.UnassignAsked)
 	}

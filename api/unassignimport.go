@@ -16,8 +16,7 @@ func (r *rest) ListUnassignImports(ctx context.Context, q ListUnassignImportsReq
 
 // CreateUnassignImport answers POST /v1/unassign-imports.
 func (r *rest) CreateUnassignImport(ctx context.Context, q CreateUnassignImportRequestObject) (CreateUnassignImportResponseObject, error) {
-	p := q.Params
-	o, err := r.importFile(ctx, bulk.Unassignments, p.FileName, p.ExpectedBy, p.Force, q.Body)
+	o, err := r.importFile(ctx, bulk.Unassignments, CreateAssignmentImportParams(q.Params), q.Body)
 	if err != nil {
 		return nil, err
 	}

@@ -60,15 +60,36 @@ RETURNING number`
 type Upload struct {
 	ID     string
 	number int64
+	kind   string
+}
+
+// NewImport is a file that shall be uploaded.
+type NewImport struct {
+	// Kind is [OpAssign] or [OpUnassign].
+	Kind     string
+	Request  OperationRequest
+	Actor    string
+	Source   provision.Source
+	FileName string
+}
+
+// Uploaded is a file all of whose rows are kept.
+type Uploaded struct {
+	File  ImportFile
+	Count Counted
+	// Suspects are the serial numbers that rows may share; nil = any.
+	Suspects []string
+	// Force takes a file that was uploaded before.
+	Force bool
 }
 
 // uploadLease is after what time without a row an upload counts as broken off, because its process died.
 const uploadLease = 10 * time.Minute
 
-// BeginImport makes room for a file of that kind.
-func (db *DB) BeginImport(ctx context.Context, kind string, request OperationRequest, actor string, source provision.Source, fileName string) (Upload, error) {
-	u, now := Upload{ID: newID("imp")}, db.now()
-	err := db.pool.QueryRow(ctx, beginImport, u.ID, kind, asJSON(request), actor, source, fileName, now.Add(uploadLease), now).Scan(&u.number)
+// BeginImport makes room for a file.
+func (db *DB) BeginImport(ctx context.Context, n NewImport) (Upload, error) {
+	u, now := Upload{ID: newID("imp"), kind: n.Kind}, db.now()
+	err := db.pool.QueryRow(ctx, beginImport, u.ID, n.Kind, asJSON(n.Request), n.Actor, n.Source, n.FileName, now.Add(uploadLease), now).Scan(&u.number)
 	return u, translate(err, "beginning an import")
 }
 
@@ -148,9 +169,9 @@ ORDER BY created_at
 LIMIT 1`
 
 // EndImport completes an upload, whose rows are checked against each other next. It fails with [ImportDuplicate] when the
-// same file was uploaded before and neither cancelled nor undone, unless force is set. Suspects are the serial numbers that
-// rows may share; nil = any.
-func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, c Counted, suspects []string, force bool) (Operation, error) {
+// same file was uploaded before and neither cancelled nor undone, unless [Uploaded.Force] is set.
+func (db *DB) EndImport(ctx context.Context, to Upload, u Uploaded) (Operation, error) {
+	f, c := u.File, u.Count
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		// Of two uploads of one file at the same time, the second must see the first.
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))`, f.SHA256); err != nil {
@@ -158,9 +179,9 @@ func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, c Co
 		}
 		var former, state string
 		var at time.Time
-		err := tx.QueryRow(ctx, sameFile, f.SHA256, kind).Scan(&former, &state, &at)
+		err := tx.QueryRow(ctx, sameFile, f.SHA256, to.kind).Scan(&former, &state, &at)
 		switch {
-		case err == nil && !force:
+		case err == nil && !u.Force:
 			return provision.Errorf(ImportDuplicate, "The same file was uploaded on %s as %s, which is %s. Use that one, or force this one.", at.UTC().Format("2006-01-02 15:04 MST"), former, state)
 		case err != nil && !errors.Is(err, pgx.ErrNoRows):
 			return err
@@ -174,7 +195,7 @@ func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, c Co
 			notices = []byte("[]")
 		}
 		_, err = tx.Exec(ctx, endImport, pgx.NamedArgs{
-			"id": id, "total": c.Total, "ok": c.OK, "noticed": c.Noticed, "wrong": c.Wrong, "codes": codes, "suspects": suspects, "size": f.Size, "sha256": f.SHA256, "header": notNil(f.Header), "delimiter": f.Delimiter, "bom": f.BOM,
+			"id": to.ID, "total": c.Total, "ok": c.OK, "noticed": c.Noticed, "wrong": c.Wrong, "codes": codes, "suspects": u.Suspects, "size": f.Size, "sha256": f.SHA256, "header": notNil(f.Header), "delimiter": f.Delimiter, "bom": f.BOM,
 			"notices": notices, "now": db.now(),
 		})
 		if err != nil {
@@ -185,7 +206,7 @@ func (db *DB) EndImport(ctx context.Context, id, kind string, f ImportFile, c Co
 	if err != nil {
 		return Operation{}, translate(err, "completing an import")
 	}
-	return db.Operation(ctx, id)
+	return db.Operation(ctx, to.ID)
 }
 
 const dropRows = `

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -93,7 +92,7 @@ func rows(n int, group string) []store.ImportRow {
 func (o *office) upload(kind string, rows []store.ImportRow) store.Operation {
 	o.t.Helper()
 	ctx := o.t.Context()
-	u, err := o.BeginImport(ctx, kind, store.OperationRequest{Requirement: provision.RequireUser}, "tok_1", provision.FromAPI, "x.csv")
+	u, err := o.BeginImport(ctx, store.NewImport{Kind: kind, Request: store.OperationRequest{Requirement: provision.RequireUser}, Actor: "tok_1", Source: provision.FromAPI, FileName: "x.csv"})
 	require.NoError(o.t, err)
 	var counted store.Counted
 	for _, r := range rows {
@@ -106,7 +105,7 @@ func (o *office) upload(kind string, rows []store.ImportRow) store.Operation {
 	}
 	id, sum := u.ID, [32]byte{}
 	copy(sum[:], id)
-	op, err := o.EndImport(ctx, id, kind, store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, counted, nil, false)
+	op, err := o.EndImport(ctx, u, store.Uploaded{File: store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, Count: counted})
 	require.NoError(o.t, err)
 	require.Equal(o.t, store.OpChecking, op.State)
 	return o.work(id)
@@ -162,8 +161,8 @@ func (o *office) killed(r *rand.Rand, id, progress string) {
 	go func() { ended <- child.Wait() }()
 	require.Eventually(o.t, func() bool {
 		select {
-		case <-ended:
-			ended <- nil
+		case err := <-ended:
+			ended <- err
 			return true
 		default:
 			return read() >= at
@@ -172,7 +171,7 @@ func (o *office) killed(r *rand.Rand, id, progress string) {
 	_ = child.Process.Kill()
 	if err := <-ended; err != nil {
 		var exit *exec.ExitError
-		require.True(o.t, errors.As(err, &exit))
+		require.ErrorAs(o.t, err, &exit)
 	}
 }
 
@@ -336,9 +335,9 @@ func TestAFileIsTakenOnce(t *testing.T) {
 	o := newOffice(t, "drivers")
 	ctx := t.Context()
 	again := func(force bool) error {
-		u, err := o.BeginImport(ctx, store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
+		u, err := o.BeginImport(ctx, store.NewImport{Kind: store.OpAssign, Source: provision.FromAPI})
 		require.NoError(t, err)
-		_, err = o.EndImport(ctx, u.ID, store.OpAssign, store.ImportFile{SHA256: make([]byte, 32), Delimiter: ","}, store.Counted{}, nil, force)
+		_, err = o.EndImport(ctx, u, store.Uploaded{File: store.ImportFile{SHA256: make([]byte, 32), Delimiter: ","}, Force: force})
 		if err != nil {
 			require.NoError(t, o.DropImport(ctx, u))
 		}
@@ -354,7 +353,7 @@ func TestAFileIsTakenOnce(t *testing.T) {
 
 func TestAnUploadThatBrokeOffIsDropped(t *testing.T) {
 	o := newOffice(t)
-	u, err := o.BeginImport(t.Context(), store.OpAssign, store.OperationRequest{}, "tok_1", provision.FromAPI, "")
+	u, err := o.BeginImport(t.Context(), store.NewImport{Kind: store.OpAssign, Source: provision.FromAPI})
 	require.NoError(t, err)
 	require.NoError(t, o.AppendRows(t.Context(), u, rows(10, "x")))
 	did, err := o.WorkOn(t.Context())

@@ -199,8 +199,12 @@ func (m *Many) checkRows(ctx context.Context, o Operation) error {
 		_, err := m.tx.Exec(ctx, rowsChecked, o.ID, o.OK, o.Noticed, o.Wrong, codesOf(o))
 		return err
 	}
-	// The rows came a moment ago, and a plan that takes them for few compares each with each.
-	for _, statement := range []string{`SET LOCAL work_mem = '64MB'`, `ANALYZE operation_rows`} {
+	prepare := []string{`SET LOCAL work_mem = '64MB'`}
+	if suspects == nil {
+		// The rows came a moment ago, and a plan that takes them for few compares each with each.
+		prepare = append(prepare, `ANALYZE operation_rows`)
+	}
+	for _, statement := range prepare {
 		if _, err := m.tx.Exec(ctx, statement); err != nil {
 			return err
 		}

@@ -59,14 +59,14 @@ func (b *copyBuffer) row(number int64, r ImportRow) {
 }
 
 func (b *copyBuffer) length(n int) {
-	b.out = binary.BigEndian.AppendUint32(b.out, uint32(n)) //nolint:gosec // a row has a megabyte at most
+	b.out = binary.BigEndian.AppendUint32(b.out, uint32(n))
 }
 
 func (b *copyBuffer) null() { b.out = binary.BigEndian.AppendUint32(b.out, 0xFFFFFFFF) }
 
 func (b *copyBuffer) number(n int64) {
 	b.length(8)
-	b.out = binary.BigEndian.AppendUint64(b.out, uint64(n)) //nolint:gosec // the same bits
+	b.out = binary.BigEndian.AppendUint64(b.out, uint64(n))
 }
 
 func (b *copyBuffer) text(parts ...string) {
@@ -93,5 +93,5 @@ func (b *copyBuffer) joined(separator string, texts []string) {
 		}
 		b.out = append(b.out, t...)
 	}
-	binary.BigEndian.PutUint32(b.out[at:], uint32(len(b.out)-at-4)) //nolint:gosec // as above
+	binary.BigEndian.PutUint32(b.out[at:], uint32(len(b.out)-at-4))
 }

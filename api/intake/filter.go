@@ -1,6 +1,9 @@
 package intake
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"math/bits"
+)
 
 // filter remembers serial numbers in a fixed amount of memory: of one that it holds it always says so, of one that it
 // doesn't hold nearly always (Bloom, CACM 13, 1970).
@@ -9,45 +12,49 @@ type filter struct {
 	bits []uint64
 }
 
-// probes is how many bits stand for a serial number. With 16 bits of room for each, one in four hundred is taken for
-// another.
-const probes = 4
+const (
+	// probes is how many bits stand for a serial number. With 16 bits of room for each, one in some hundred is taken for
+	// another.
+	probes = 4
+	// line is how many words a processor fetches at once: all bits of a serial number are in one such line.
+	line = 8
+)
 
 // newFilter returns a filter with room for so many serial numbers.
 func newFilter(n int64) *filter {
 	const bitsEach, word = 16, 64
-	return &filter{seed: maphash.MakeSeed(), bits: make([]uint64, n*bitsEach/word+1)}
+	return &filter{seed: maphash.MakeSeed(), bits: make([]uint64, (n*bitsEach/word/line+1)*line)}
 }
 
 // add adds a serial number, and reports whether it may have been there.
 func (f *filter) add(serial string) (before bool) {
+	words, sum := f.find(serial)
 	before = true
-	f.each(serial, func(word *uint64, bit uint64) bool {
+	for range probes {
+		word, bit := &words[sum>>6&(line-1)], uint64(1)<<(sum&63)
 		before = before && *word&bit != 0
 		*word |= bit
-		return true
-	})
+		sum >>= 9
+	}
 	return before
 }
 
 // has reports whether a serial number may have been added.
 func (f *filter) has(serial string) bool {
-	found := true
-	f.each(serial, func(word *uint64, bit uint64) bool {
-		found = *word&bit != 0
-		return found
-	})
-	return found
+	words, sum := f.find(serial)
+	for range probes {
+		if words[sum>>6&(line-1)]&(1<<(sum&63)) == 0 {
+			return false
+		}
+		sum >>= 9
+	}
+	return true
 }
 
-func (f *filter) each(serial string, visit func(word *uint64, bit uint64) bool) {
-	sum := maphash.String(f.seed, serial)
-	step := sum>>32 | 1 // two hashes make any number of them (Kirsch and Mitzenmacher, 2006)
-	for range probes {
-		at := sum % (uint64(len(f.bits)) * 64)
-		if !visit(&f.bits[at/64], 1<<(at%64)) {
-			return
-		}
-		sum += step * 0x9E3779B97F4A7C15
-	}
+// find returns the line of a serial number, and the bits by which it is known there.
+func (f *filter) find(serial string) (words []uint64, sum uint64) {
+	sum = maphash.String(f.seed, serial)
+	high, _ := bits.Mul64(sum, uint64(len(f.bits)/line)) // by the upper bits; the lower ones name the bits
+	at := high * line
+	return f.bits[at : at+line], sum
 }

@@ -62,14 +62,14 @@ func (i *Intake) Import(ctx context.Context, by Actor, w ImportWish, source io.R
 		kind = store.OpUnassign
 	}
 	request := store.OperationRequest{ExpectedBy: w.ExpectedBy, Requirement: i.settings.AssignmentRequirement}
-	to, err := i.db.BeginImport(ctx, kind, request, by.ID, by.Source, w.FileName)
+	to, err := i.db.BeginImport(ctx, store.NewImport{Kind: kind, Request: request, Actor: by.ID, Source: by.Source, FileName: w.FileName})
 	if err != nil {
 		return store.Operation{}, err
 	}
 	u := &upload{
 		intake: i, to: to, format: w.Format, digest: sha256.New(), seed: maphash.MakeSeed(), seen: newFilter(mostSeen),
 	}
-	op, err := u.run(ctx, kind, w, source)
+	op, err := u.run(ctx, w, source)
 	if err != nil {
 		// What is left of a process that dies here, a worker drops.
 		return op, errors.Join(err, i.db.DropImport(context.WithoutCancel(ctx), to))
@@ -111,7 +111,7 @@ func (u *upload) Write(p []byte) (int, error) {
 	return u.digest.Write(p)
 }
 
-func (u *upload) run(ctx context.Context, kind string, w ImportWish, source io.Reader) (store.Operation, error) {
+func (u *upload) run(ctx context.Context, w ImportWish, source io.Reader) (store.Operation, error) {
 	names, err := u.intake.db.GroupNames(ctx)
 	if err != nil {
 		return store.Operation{}, err
@@ -129,10 +129,10 @@ func (u *upload) run(ctx context.Context, kind string, w ImportWish, source io.R
 		return store.Operation{}, err
 	}
 	l := reader.Layout()
-	return u.intake.db.EndImport(ctx, u.to.ID, kind, store.ImportFile{
+	return u.intake.db.EndImport(ctx, u.to, store.Uploaded{Count: u.counted, Suspects: u.repeated(), Force: w.Force, File: store.ImportFile{
 		Size: u.size, SHA256: u.digest.Sum(nil), Header: tidy(reader.Header()), Delimiter: string(l.Delimiter), BOM: l.BOM,
 		Notices: problems(reader.Notices(), true),
-	}, u.counted, u.repeated(), w.Force)
+	}})
 }
 
 // unimportable says what is wrong with a file as a whole.
@@ -195,7 +195,7 @@ func readBatches(ctx context.Context, reader *bulk.Reader, batches chan<- []bulk
 }
 
 func readBatch(reader *bulk.Reader) ([]bulk.Row, error) {
-	var batch []bulk.Row
+	batch := make([]bulk.Row, 0, batchRows)
 	for size := 0; len(batch) < batchRows && size < batchBytes; {
 		row, err := reader.Next()
 		if err != nil {
@@ -363,7 +363,7 @@ func (u *upload) said(a bulk.Assignment) int64 {
 		_, _ = h.WriteString(value)
 		_ = h.WriteByte(0)
 	})
-	return int64(h.Sum64()) //nolint:gosec // any 64 bits will do
+	return int64(h.Sum64())
 }
 
 func problems(list []bulk.Problem, withLines bool) []store.RowProblem {

@@ -53,7 +53,7 @@ func (i *importing) apply(ctx context.Context) (run, []float64, error) {
 	if err != nil {
 		return run{}, nil, err
 	}
-	o, err = operationOf(i.api.ApplyAssignmentImport(ctx, o.Id, nil, client.ApplyInput{Mode: client.ValidRows}))
+	o, err = operationOf(i.api.ApplyAssignmentImport(ctx, o.Id, nil, client.ApplyInput{Mode: client.ValidRows})) //nolint:bodyclose // operationOf closes it
 	if err != nil {
 		return run{}, nil, err
 	}

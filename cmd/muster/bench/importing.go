@@ -127,7 +127,7 @@ func (i *importing) upload(ctx context.Context) (client.Operation, error) {
 	}
 	defer func() { _ = file.Close() }()
 	force := true
-	o, err := operationOf(i.api.CreateAssignmentImportWithBody(ctx, &client.CreateAssignmentImportParams{Force: &force}, "text/csv", io.NopCloser(file)))
+	o, err := operationOf(i.api.CreateAssignmentImportWithBody(ctx, &client.CreateAssignmentImportParams{Force: &force}, "text/csv", io.NopCloser(file))) //nolint:bodyclose // operationOf closes it
 	if err != nil {
 		return o, err
 	}
@@ -138,7 +138,7 @@ func (i *importing) upload(ctx context.Context) (client.Operation, error) {
 func (i *importing) until(ctx context.Context, o client.Operation, state client.OperationState) (client.Operation, error) {
 	err := await(ctx, "operations "+string(state), 1, func(ctx context.Context) (int, error) {
 		var err error
-		o, err = operationOf(i.api.GetOperation(ctx, o.Id))
+		o, err = operationOf(i.api.GetOperation(ctx, o.Id)) //nolint:bodyclose // operationOf closes it
 		if o.State == state {
 			return 1, err
 		}

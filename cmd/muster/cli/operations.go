@@ -22,8 +22,10 @@ func operationsCommand() *cobra.Command {
 		name, short string
 		ask         operationVerb
 	}{
-		{"pause", "Stops an operation between two chunks.", pauseOperation}, {"resume", "Has an operation go on.", resumeOperation},
-		{"cancel", "Ends an operation; what was done stays done.", cancelOperation}, {"undo", "Takes an operation back.", undoOperation},
+		{"pause", "Stops an operation between two chunks.", pauseOperation},
+		{"resume", "Has an operation go on.", resumeOperation},
+		{"cancel", "Ends an operation; what was done stays done.", cancelOperation},
+		{"undo", "Takes an operation back.", undoOperation},
 	} {
 		cmd.AddCommand(operationVerbCommand(v.name, v.short, v.ask))
 	}

@@ -294,18 +294,18 @@ func (t thing) put(ctx context.Context, api *client.Client, version int64) error
 		if readErr != nil {
 			return readErr
 		}
-		res, err = api.PutConfigurationWithBody(ctx, t.name, &client.PutConfigurationParams{Description: &p.Description, IfMatch: match}, "application/x-apple-aspen-config", bytes.NewReader(content))
+		res, err = api.PutConfigurationWithBody(ctx, t.name, &client.PutConfigurationParams{Description: &p.Description, IfMatch: match}, "application/x-apple-aspen-config", bytes.NewReader(content)) //nolint:bodyclose // answer closes it
 	case "app":
-		in, _ := as[client.AppInput](t) // it was read before
-		res, err = api.PutApp(ctx, t.name, &client.PutAppParams{IfMatch: match}, in)
+		in, _ := as[client.AppInput](t)                                              // it was read before
+		res, err = api.PutApp(ctx, t.name, &client.PutAppParams{IfMatch: match}, in) //nolint:bodyclose // answer closes it
 	case "device_profile":
 		in, _ := as[client.DeviceProfileInput](t)
-		res, err = api.PutDeviceProfile(ctx, t.name, &client.PutDeviceProfileParams{IfMatch: match}, fullProfile(in))
+		res, err = api.PutDeviceProfile(ctx, t.name, &client.PutDeviceProfileParams{IfMatch: match}, fullProfile(in)) //nolint:bodyclose // answer closes it
 	case "group":
 		in, _ := as[client.GroupInput](t)
 		full := fullGroup(in)
 		full.DeviceProfile = given(value(full.DeviceProfile))
-		res, err = api.PutGroup(ctx, t.name, &client.PutGroupParams{IfMatch: match}, full)
+		res, err = api.PutGroup(ctx, t.name, &client.PutGroupParams{IfMatch: match}, full) //nolint:bodyclose // answer closes it
 	}
 	_, err = answer(res, err)
 	return err
