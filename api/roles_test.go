@@ -36,6 +36,9 @@ var expected = map[string]store.Role{
 	"putDeviceProfile": store.Admin, "deleteDeviceProfile": store.Admin, "unassignDeviceFromMdm": store.Admin,
 	"cancelDeviceRelease": store.Admin,
 
+	"listDirectories": store.Viewer, "getDirectory": store.Viewer, "testDirectory": store.Technician,
+	"putDirectory": store.Admin, "deleteDirectory": store.Admin,
+
 	"releaseDevice": store.Admin, "putGroup": store.Admin, "deleteGroup": store.Admin, "putConfiguration": store.Admin,
 	"deleteConfiguration": store.Admin, "getConfigurationContent": store.Admin, "putApp": store.Admin,
 	"deleteApp": store.Admin, "createPerson": store.Admin, "putPerson": store.Admin, "listTokens": store.Admin,
