@@ -65,7 +65,7 @@ func (w *Web) begin(rw http.ResponseWriter, r *http.Request, m identity.MachineI
 		return v, err
 	}
 	// Lax: an identity provider's page leads back here.
-	http.SetCookie(rw, &http.Cookie{
+	http.SetCookie(rw, &http.Cookie{ //nolint:gosec // only a server without TLS, of a developer, lets it go in clear
 		Name: w.cookieName(), Value: v.secret, Path: "/", MaxAge: int(visitLifetime / time.Second),
 		HttpOnly: true, Secure: w.secure, SameSite: http.SameSiteLaxMode,
 	})
