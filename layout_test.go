@@ -41,6 +41,8 @@ var rooms = []room{
 	{path: "api/checkin", floor: 3, stair: 2},
 	{path: "api/enroll", floor: 3, stair: 2},
 	{path: "api/intake", floor: 3, stair: 1},
+	{path: "api/problem", floor: 3, stair: 1},
+	{path: "api/throttle", floor: 3, stair: 1},
 	{path: "api/bulk", floor: 3, pure: true},
 	{path: "signals", floor: 2},
 	{path: "store", floor: 2},

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/api/throttle"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 )
@@ -119,7 +120,7 @@ func New(c Config) (*echo.Echo, error) {
 }
 
 func mountREST(e *echo.Echo, c Config, contract *contract) {
-	gate := &gate{config: c, limits: newLimits(c.RatePerSecond, c.Burst)}
+	gate := &gate{config: c, limits: throttle.New(c.RatePerSecond, c.Burst)}
 	each := map[string][]echo.MiddlewareFunc{}
 	for id, op := range contract.operations {
 		each[id] = []echo.MiddlewareFunc{

@@ -18,7 +18,6 @@ import (
 const (
 	codeUnauthorized         provision.Code = "unauthorized"
 	codeForbidden            provision.Code = "forbidden"
-	codeRateLimited          provision.Code = "rate_limited"
 	codeRouteNotFound        provision.Code = "route_not_found"
 	codeNotAcceptable        provision.Code = "not_acceptable"
 	codeUnsupportedMediaType provision.Code = "unsupported_media_type"
@@ -48,6 +47,9 @@ var meanings = map[provision.Code]meaning{
 	codeForbidden:                    {http.StatusForbidden, "Forbidden"},
 	provision.IdentityRefused:        {http.StatusForbidden, "Identity refused"},
 	provision.ChallengeRefused:       {http.StatusForbidden, "Challenge refused"},
+	provision.MachineInfoRefused:     {http.StatusForbidden, "Machine information refused"},
+	provision.OSTooOld:               {http.StatusForbidden, "Operating system too old"},
+	provision.SignInRequired:         {http.StatusForbidden, "Sign-in required"},
 	codeRouteNotFound:                {http.StatusNotFound, "No such address"},
 	provision.NotFound:               {http.StatusNotFound, "Not found"},
 	provision.DeviceNotFound:         {http.StatusNotFound, "Device not found"},
@@ -60,6 +62,9 @@ var meanings = map[provision.Code]meaning{
 	provision.InUse:                  {http.StatusConflict, "In use"},
 	provision.DeviceReleased:         {http.StatusConflict, "Device released"},
 	provision.DeviceNotManaged:       {http.StatusConflict, "Device not managed"},
+	provision.DeviceOnHold:           {http.StatusConflict, "Device on hold"},
+	provision.DeviceInConflict:       {http.StatusConflict, "Device in conflict"},
+	provision.DeviceOffABM:           {http.StatusConflict, "Device not in Apple Business Manager"},
 	intake.NotInSetup:                {http.StatusConflict, "Device not in Setup Assistant"},
 	intake.InSetup:                   {http.StatusConflict, "Device in Setup Assistant"},
 	codeKeyInUse:                     {http.StatusConflict, "Request under way"},
@@ -80,10 +85,11 @@ var meanings = map[provision.Code]meaning{
 	provision.ConfigurationBad:       {http.StatusUnprocessableEntity, "Invalid configuration"},
 	provision.AppBad:                 {http.StatusUnprocessableEntity, "Invalid app"},
 	codeKeyReused:                    {http.StatusUnprocessableEntity, "Idempotency key used otherwise"},
-	codeRateLimited:                  {http.StatusTooManyRequests, "Too many requests"},
+	provision.RateLimited:            {http.StatusTooManyRequests, "Too many requests"},
 	provision.Internal:               {http.StatusInternalServerError, "Internal error"},
 	codeNotConfigured:                {http.StatusNotImplemented, "Not configured"},
 	provision.PushCertificateMissing: {http.StatusServiceUnavailable, "Push certificate missing"},
+	provision.AnchorsMissing:         {http.StatusServiceUnavailable, "Trust anchors missing"},
 	provision.StorageUnavailable:     {http.StatusServiceUnavailable, "Storage unavailable"},
 	provision.WorkflowUnavailable:    {http.StatusServiceUnavailable, "Workflow engine unavailable"},
 	codeTimeout:                      {http.StatusServiceUnavailable, "Took too long"},

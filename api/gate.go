@@ -3,17 +3,12 @@ package api
 import (
 	"context"
 	"errors"
-	"math"
 	"net/http"
-	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/labstack/echo/v4"
-	"golang.org/x/time/rate"
-
 	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/api/throttle"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 )
@@ -21,7 +16,7 @@ import (
 // gate lets requests in.
 type gate struct {
 	config Config
-	limits *limits
+	limits *throttle.Throttle
 }
 
 type callerKey struct{}
@@ -89,9 +84,9 @@ func (g *gate) authenticated(next echo.HandlerFunc) echo.HandlerFunc {
 func (g *gate) limited(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		who, _ := callerOf(c.Request().Context())
-		if wait := g.limits.wait(who.ID); wait > 0 {
-			seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
-			return faultf(codeRateLimited, "This token asks too often; wait %s s.", seconds).with("Retry-After", seconds)
+		if wait := g.limits.Wait(who.ID); wait > 0 {
+			seconds := throttle.Seconds(wait)
+			return faultf(provision.RateLimited, "This token asks too often; wait %s s.", seconds).with("Retry-After", seconds)
 		}
 		return next(c)
 	}
@@ -120,49 +115,5 @@ func onlyPermitted(next StrictHandlerFunc, _ string) StrictHandlerFunc {
 			return nil, errors.New("an operation was reached past the gate")
 		}
 		return next(c, request)
-	}
-}
-
-// limits hold a token bucket for each access token that was used lately.
-type limits struct {
-	mu     sync.Mutex
-	rate   rate.Limit
-	burst  int
-	bucket map[string]*rate.Limiter
-}
-
-func newLimits(perSecond float64, burst int) *limits {
-	return &limits{rate: rate.Limit(perSecond), burst: burst, bucket: map[string]*rate.Limiter{}}
-}
-
-// mostBuckets bounds the memory; full buckets are as good as none.
-const mostBuckets = 10_000
-
-// wait is how long the token must wait; 0 = it may go on.
-func (l *limits) wait(id string) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	b := l.bucket[id]
-	if b == nil {
-		if len(l.bucket) >= mostBuckets {
-			l.forgetIdle(now)
-		}
-		b = rate.NewLimiter(l.rate, l.burst)
-		l.bucket[id] = b
-	}
-	r := b.ReserveN(now, 1)
-	wait := r.DelayFrom(now)
-	if wait > 0 {
-		r.CancelAt(now)
-	}
-	return wait
-}
-
-func (l *limits) forgetIdle(now time.Time) {
-	for id, b := range l.bucket {
-		if b.TokensAt(now) >= float64(l.burst) {
-			delete(l.bucket, id)
-		}
 	}
 }

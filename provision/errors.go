@@ -41,8 +41,17 @@ const (
 	PayloadTooLarge     Code = "payload_too_large"
 	StorageUnavailable  Code = "storage_unavailable"
 	WorkflowUnavailable Code = "workflow_unavailable"
+	RateLimited         Code = "rate_limited"
 	// PushCertificateMissing: no device can be woken, so none should enroll.
 	PushCertificateMissing Code = "push_certificate_missing"
+	// What keeps a device that is switched on from enrolling.
+	MachineInfoRefused Code = "machine_info_refused"
+	AnchorsMissing     Code = "enroll_anchors_missing"
+	DeviceOnHold       Code = "device_on_hold"
+	DeviceInConflict   Code = "device_in_conflict"
+	DeviceOffABM       Code = "device_off_abm"
+	OSTooOld           Code = "os_too_old"
+	SignInRequired     Code = "sign_in_required"
 )
 
 // Error is an error for people: a stable code and a sentence that says what happened and what to do.

@@ -2,13 +2,12 @@ package checkin
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"net/http"
 
 	"github.com/micromdm/nanomdm/service"
 
+	"github.com/muster-mdm/muster/api/problem"
 	"github.com/muster-mdm/muster/apple/mdm"
 	"github.com/muster-mdm/muster/provision"
 )
@@ -26,25 +25,10 @@ var statuses = map[provision.Code]int{
 	provision.StorageUnavailable: http.StatusServiceUnavailable,
 }
 
-// problem is what a person sees who looks at the traffic, in the form of the REST interface's; devices ignore it.
-type problem struct {
-	Type      string         `json:"type"`
-	Title     string         `json:"title"`
-	Status    int            `json:"status"`
-	Detail    string         `json:"detail"`
-	Code      provision.Code `json:"code"`
-	Instance  string         `json:"instance"`
-	RequestID string         `json:"request_id"`
-}
-
-const explained = "https://github.com/muster-mdm/muster/blob/main/docs/troubleshooting.md#"
-
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := describe(err)
-	p.Type, p.Title = explained+string(p.Code), h.title(p.Code)
-	p.RequestID = requestID(w)
-	p.Instance = "urn:muster:request:" + p.RequestID
-	log := h.log.With("request_id", p.RequestID, "remote", r.RemoteAddr)
+	p.Title = h.title(p.Code)
+	log := h.log.With("request_id", problem.RequestID(w), "remote", r.RemoteAddr)
 	switch {
 	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
 		log.DebugContext(r.Context(), "device hung up")
@@ -53,29 +37,12 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		log.WarnContext(r.Context(), "check-in refused", "code", p.Code, "reason", err.Error())
 	}
-	body, err := json.Marshal(p)
-	if err != nil {
-		log.ErrorContext(r.Context(), "writing a problem failed", "error", err)
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(p.Status)
-	if _, err := w.Write(body); err != nil {
+	if err := problem.Write(w, p); err != nil {
 		log.DebugContext(r.Context(), "answer to a device lost", "error", err)
 	}
 }
 
-// requestID is the one that was given to the request before it came here, or a new one.
-func requestID(w http.ResponseWriter) string {
-	id := w.Header().Get("X-Request-Id")
-	if id == "" {
-		id = rand.Text()
-		w.Header().Set("X-Request-Id", id)
-	}
-	return id
-}
-
-func describe(err error) problem {
+func describe(err error) problem.Problem {
 	var known *provision.Error
 	var status *service.HTTPStatusError
 	switch {
@@ -91,6 +58,6 @@ func describe(err error) problem {
 	return of(http.StatusInternalServerError, provision.Internal, "The message could not be taken; send it again.")
 }
 
-func of(status int, code provision.Code, detail string) problem {
-	return problem{Status: status, Detail: detail, Code: code}
+func of(status int, code provision.Code, detail string) problem.Problem {
+	return problem.Problem{Status: status, Detail: detail, Code: code}
 }
