@@ -143,6 +143,17 @@ func (d Device) NextEpoch() int {
 	return d.Activation.Epoch + 1
 }
 
+// AssignedBefore reports whether the device's assignment was made for the enrollment that it has, or had last. One that was
+// made after a CheckOut is for the next.
+func (d Device) AssignedBefore() bool {
+	switch d.Activation.State {
+	case NeverEnrolled, Opened:
+		return false
+	case Active, Ended:
+	}
+	return d.Assignment != nil && (!d.Activation.Ended.set() || d.AssignmentMark.By < d.Activation.Ended.By)
+}
+
 // Active reports whether the device is enrolled into MDM now.
 func (d Device) Active() bool { return d.Activation.State == Active }
 

@@ -37,6 +37,8 @@ const (
 	ABMAnswered Kind = "abm_answered"
 	// ABMBlocked: the Apple Business Manager server that the device waits for stopped working, or works again.
 	ABMBlocked Kind = "abm_blocked"
+	// IdentityRenewed: the device goes on with a new certificate, in the enrollment that it has.
+	IdentityRenewed Kind = "identity_renewed"
 )
 
 // Requests by operators. They are facts too: that somebody asked.

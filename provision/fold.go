@@ -22,7 +22,7 @@ func Fold(d Device, f Fact) Device {
 		d.foldProgress(f)
 	case SetupReleased, SetupFinished, SetupRefused:
 		d.foldSetup(f)
-	case Registered:
+	case Registered, IdentityRenewed:
 	}
 	return d
 }

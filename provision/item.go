@@ -23,6 +23,9 @@ const (
 	DeviceInformation = "device_information"
 	// SetupRelease is the DeviceConfigured command.
 	SetupRelease = "setup_release"
+	// IdentityRenewal is the InstallProfile of an enrollment profile by which the device gets a new certificate. It belongs
+	// to no plan.
+	IdentityRenewal = "identity_renewal"
 )
 
 // Stage says how much an item matters.

@@ -113,6 +113,7 @@ func (c *Change) answer(ctx context.Context, commandUUID string, answer provisio
 		c.queueInformation(*info)
 	}
 	answer.Command = a.sent.Command
+	c.renewalAnswered(answer.Command, answer.Status)
 	provision.Take(a.plan.items, answer, c.now)
 	if err := c.setupAnswered(ctx, answer); err != nil {
 		return false, 0, err

@@ -44,8 +44,10 @@ func (db *DB) RecordByHand(ctx context.Context, serial, key string, f provision.
 		if err != nil {
 			return err
 		}
-		_, err = c.tx.Exec(ctx, nameSignal, fact.ID, key)
-		return err
+		if _, err := c.tx.Exec(ctx, nameSignal, fact.ID, key); err != nil || f.Kind != provision.CheckedOut {
+			return err
+		}
+		return c.RevokeIdentities(ctx)
 	})
 }
 

@@ -41,7 +41,8 @@ WHERE d.serial = (SELECT c.serial FROM enrollment_challenges c WHERE c.sha256 = 
 FOR UPDATE`
 
 const lockChallenge = `
-SELECT c.serial, c.expires_at, c.key_sha256, i.certificate, i.revoked_at IS NOT NULL, d.state ? 'released'
+SELECT c.serial, c.expires_at, c.key_sha256, coalesce(c.renews, 0), i.certificate, i.revoked_at IS NOT NULL, d.state ? 'released',
+    c.renews IS NOT NULL AND (c.renews <> d.epoch OR d.management <> 'managed')
 FROM enrollment_challenges c
     JOIN devices d ON d.serial = c.serial
     LEFT JOIN identities i ON i.sha256 = c.identity
@@ -49,8 +50,9 @@ WHERE c.sha256 = $1
 FOR UPDATE OF c`
 
 const keepIdentity = `
-INSERT INTO identities (sha256, serial, serial_number, certificate, issued_at, not_after)
-VALUES ($1, $2, $3, $4, $5, $6)`
+INSERT INTO identities (sha256, serial, serial_number, certificate, issued_at, not_after, renews)
+VALUES ($1, $2, $3, $4, $5, $6, nullif($7, 0))
+ON CONFLICT DO NOTHING`
 
 const useChallenge = `
 UPDATE enrollment_challenges
@@ -62,9 +64,11 @@ type challenge struct {
 	serial      string
 	expires     time.Time
 	key         []byte
+	renews      int
 	certificate []byte
 	revoked     bool
 	over        bool
+	stale       bool // the enrollment that it renews is over
 }
 
 // Redeem uses up the challenge with a hash and records the certificate that issue makes for its device, in one
@@ -88,7 +92,7 @@ func (db *DB) Redeem(ctx context.Context, hash, key [sha256.Size]byte, issue fun
 		if certificate, err = issue(c.serial); err != nil {
 			return err
 		}
-		return keep(ctx, tx, c.serial, issued{hash: hash, key: key, certificate: certificate, at: now})
+		return keep(ctx, tx, c, issued{hash: hash, key: key, certificate: certificate, at: now})
 	})
 	if err != nil {
 		return nil, translate(err, "redeeming an enrollment challenge")
@@ -101,7 +105,7 @@ func lockedChallenge(ctx context.Context, tx pgx.Tx, hash [sha256.Size]byte) (ch
 	batch := &pgx.Batch{}
 	batch.Queue(lockDeviceOfChallenge, hash[:])
 	batch.Queue(lockChallenge, hash[:]).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&c.serial, &c.expires, &c.key, &c.certificate, &c.revoked, &c.over)
+		return row.Scan(&c.serial, &c.expires, &c.key, &c.renews, &c.certificate, &c.revoked, &c.over, &c.stale)
 	})
 	err := tx.SendBatch(ctx, batch).Close()
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -115,6 +119,8 @@ func (c challenge) check(key [sha256.Size]byte, now time.Time) error {
 	switch {
 	case c.over:
 		return provision.Errorf(provision.ChallengeRefused, "Device %s was released.", c.serial)
+	case c.stale:
+		return provision.Errorf(provision.ChallengeRefused, "The challenge renews an enrollment of device %s that is over. Get a new enrollment profile.", c.serial)
 	case used && !bytes.Equal(c.key, key[:]):
 		return provision.Errorf(provision.ChallengeRefused, "The challenge of device %s was used already, with another key. Get a new enrollment profile.", c.serial)
 	case used && c.revoked:
@@ -132,16 +138,20 @@ type issued struct {
 	at          time.Time
 }
 
-func keep(ctx context.Context, tx pgx.Tx, serial string, i issued) error {
+func keep(ctx context.Context, tx pgx.Tx, c challenge, i issued) error {
 	cert, err := x509.ParseCertificate(i.certificate)
 	if err != nil {
 		return fmt.Errorf("reading the certificate issued: %w", err)
 	}
 	id := IdentityHash(i.certificate)
 	batch := &pgx.Batch{}
-	batch.Queue(keepIdentity, id, serial, pgtype.Numeric{Int: cert.SerialNumber, Valid: true}, i.certificate, i.at, cert.NotAfter)
+	batch.Queue(keepIdentity, id, c.serial, number(cert), i.certificate, i.at, cert.NotAfter, c.renews)
 	batch.Queue(useChallenge, i.hash[:], i.at, i.key[:], id)
 	return tx.SendBatch(ctx, batch).Close()
+}
+
+func number(cert *x509.Certificate) pgtype.Numeric {
+	return pgtype.Numeric{Int: cert.SerialNumber, Valid: true}
 }
 
 const expireChallenges = `

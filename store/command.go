@@ -75,12 +75,18 @@ func (c *Change) queueCommands(ctx context.Context, commands []provision.Command
 			left[cmd.Item] = "Its command can't be written: " + err.Error()
 			continue
 		}
-		c.later.Queue(insertDeviceCommand, order.UUID, c.Device.Serial, c.Device.Activation.Epoch, cmd.Type, cmd.Item.Kind,
-			cmd.Item.Name, cmd.Version, cmd.Attempt, notNil(cmd.Identifiers), c.now)
-		c.later.Queue(insertCommand, order.UUID, cmd.Type, string(raw))
-		c.later.Queue(insertQueue, c.udid, order.UUID, time.Duration(i)*time.Microsecond)
+		c.queueCommand(order, raw, i)
 	}
 	return left, nil
+}
+
+// queueCommand has a command written with the device, as the n-th of those that are queued together.
+func (c *Change) queueCommand(order provision.Order, raw []byte, n int) {
+	cmd := order.Command
+	c.later.Queue(insertDeviceCommand, order.UUID, c.Device.Serial, c.Device.Activation.Epoch, cmd.Type, cmd.Item.Kind,
+		cmd.Item.Name, cmd.Version, cmd.Attempt, notNil(cmd.Identifiers), c.now)
+	c.later.Queue(insertCommand, order.UUID, cmd.Type, string(raw))
+	c.later.Queue(insertQueue, c.udid, order.UUID, time.Duration(n)*time.Microsecond)
 }
 
 // contents are what install commands carry.
@@ -172,6 +178,7 @@ WITH stale AS (
     SET status = 'Superseded', answered_at = $4
     WHERE c.serial = $1 AND c.epoch = $2 AND c.status IN ('', 'NotNow')
         AND c.request_type IN ('InstallProfile', 'InstallApplication', 'RemoveProfile', 'RemoveApplication', 'DeviceInformation')
+        AND (c.kind, c.name) <> ('builtin', 'identity_renewal') -- which belongs to no plan
         AND NOT EXISTS (
             SELECT
             FROM plan_items p

@@ -112,11 +112,6 @@ func (c *Change) nudge(ctx context.Context, step provision.Step) error {
 	return nil
 }
 
-const revokeIdentities = `
-UPDATE identities
-SET revoked_at = $2
-WHERE serial = $1 AND revoked_at IS NULL`
-
 const clearQueue = `
 UPDATE nanomdm.enrollment_queue
 SET active = false
@@ -128,8 +123,8 @@ func (c *Change) released(ctx context.Context, step provision.Step) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.tx.Exec(ctx, revokeIdentities, c.Device.Serial, c.now); err != nil {
-		return fmt.Errorf("revoking the device's certificates: %w", err)
+	if err := c.RevokeIdentities(ctx); err != nil {
+		return err
 	}
 	if _, err := c.tx.Exec(ctx, clearQueue, c.udid); err != nil {
 		return fmt.Errorf("clearing the device's queue: %w", err)

@@ -76,6 +76,9 @@ func (c *Change) takeUDID(ctx context.Context, holder, udid string) error {
 		if _, err := other.Record(ctx, ended); err != nil {
 			return err
 		}
+		if err := other.RevokeIdentities(ctx); err != nil {
+			return err
+		}
 	}
 	other.pushIn(-1)
 	other.pollAt(time.Time{})

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -67,6 +68,12 @@ type Identity struct {
 	Revoked  bool
 	// UDID is the enrollment id of the device; "" before its first Authenticate.
 	UDID string
+	// Current: the device proved itself by this certificate last. Renews is the enrollment that it was issued to renew; 0 =
+	// it opens one.
+	Current bool
+	Renews  int
+	// Foreign is the certificate itself while it isn't kept here: another authority issued it.
+	Foreign *x509.Certificate
 	// Epoch is the device's newest enrollment; Management says whether that is opened (staged), active or over.
 	Epoch      int
 	Management provision.Management
@@ -78,9 +85,15 @@ type Identity struct {
 // Opened reports whether the device authenticated and did not send its push token yet.
 func (i Identity) Opened() bool { return i.Epoch > 0 && i.Management == provision.Staged }
 
+// RenewsNow reports whether the certificate was issued to go on with the enrollment that the device has.
+func (i Identity) RenewsNow() bool {
+	return i.Renews > 0 && i.Renews == i.Epoch && i.Management == provision.Managed
+}
+
 // NanoMDM keeps hashes as char(64), which must not be compared as text, or its index is of no use.
 const identity = `
-SELECT i.sha256, i.serial, i.not_after, i.revoked_at IS NOT NULL, coalesce(d.udid, ''), d.epoch, d.management,
+SELECT i.sha256, i.serial, i.not_after, i.revoked_at IS NOT NULL, coalesce(d.udid, ''), coalesce(d.identity = i.sha256, false),
+    coalesce(i.renews, 0), d.epoch, d.management,
     d.state ? 'released', ARRAY(SELECT a.id FROM nanomdm.cert_auth_associations a WHERE a.sha256 = $1::char(64))
 FROM identities i
     JOIN devices d ON d.serial = i.serial
@@ -89,8 +102,8 @@ WHERE i.sha256 = $1`
 // Identity finds a certificate by its hash. It fails with [provision.IdentityRefused] when it was not issued here.
 func (db *DB) Identity(ctx context.Context, hash string) (Identity, error) {
 	var i Identity
-	err := db.pool.QueryRow(ctx, identity, hash).Scan(&i.Hash, &i.Serial, &i.NotAfter, &i.Revoked, &i.UDID, &i.Epoch,
-		&i.Management, &i.Released, &i.Enrollments)
+	err := db.pool.QueryRow(ctx, identity, hash).Scan(&i.Hash, &i.Serial, &i.NotAfter, &i.Revoked, &i.UDID, &i.Current,
+		&i.Renews, &i.Epoch, &i.Management, &i.Released, &i.Enrollments)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return i, provision.Errorf(provision.IdentityRefused, "The certificate was not issued to any device here.")
 	}
@@ -135,6 +148,29 @@ func (c *Change) VoidCommands(ctx context.Context) error {
 	}
 	c.pushIn(-1)
 	c.pollAt(time.Time{})
+	return nil
+}
+
+const revokeIdentities = `
+UPDATE identities
+SET revoked_at = $2
+WHERE serial = $1 AND revoked_at IS NULL`
+
+const stopRenewing = `
+UPDATE devices
+SET renew_at = NULL,
+    renew_tries = 0
+WHERE serial = $1`
+
+// RevokeIdentities ends every certificate of the device: whoever still has one isn't the device any more that they were
+// issued to. It enrolls anew by a profile that was made for that.
+func (c *Change) RevokeIdentities(ctx context.Context) error {
+	batch := &pgx.Batch{}
+	batch.Queue(revokeIdentities, c.Device.Serial, c.now)
+	batch.Queue(stopRenewing, c.Device.Serial)
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("revoking the device's certificates: %w", err)
+	}
 	return nil
 }
 

@@ -37,7 +37,9 @@ type DB struct {
 	encode  Encoder
 	sealer  Sealer
 	timing  Timing
-	now     func() time.Time
+	// renewBefore: see [WithRenewal].
+	renewBefore time.Duration
+	now         func() time.Time
 }
 
 // Timing holds the pauses of the worker's own duties: pushing and asking after installing apps.

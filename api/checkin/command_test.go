@@ -160,11 +160,18 @@ func TestOnlyManagedDevicesGetCommands(t *testing.T) {
 	waiting := p.idle()
 	require.NotEmpty(t, waiting.CommandUUID)
 	require.Equal(t, 200, p.checkOut().status)
-	require.Empty(t, p.idle().CommandUUID)
-	a, c := p.answer(p.reported(waiting.CommandUUID, "Acknowledged"))
-	require.Equal(t, 200, a.status)
-	require.Empty(t, c.CommandUUID)
 	require.Equal(t, provision.StatusUnmanaged, e.device(serial).Status())
+	before := e.counted()
+	for _, late := range []dict{p.reported(waiting.CommandUUID, "Acknowledged"), {"UDID": p.udid, "Status": "Idle"}} {
+		a, _ := p.answer(late)
+		require.Equal(t, "400 identity_refused", a.code(), "its certificate ended with the enrollment")
+	}
+	require.Equal(t, "400 identity_refused", p.authenticate().code())
+	require.Equal(t, "400 identity_refused", p.tokenUpdate().code())
+	require.Equal(t, 200, p.checkOut().status, "it missed the answer")
+	require.Equal(t, before, e.counted())
+
+	p.cert = p.identity()
 	require.Equal(t, 200, p.authenticate().status)
 	require.Empty(t, p.idle().CommandUUID)
 }

@@ -61,6 +61,7 @@ func (c Config) complete() (Config, error) {
 type Facts interface {
 	Authenticated(ctx context.Context, e intake.Enrollment) (provision.Device, error)
 	Activated(ctx context.Context, serial string, awaiting bool) (provision.Device, error)
+	Renewed(ctx context.Context, id store.Identity) (news bool, err error)
 	CheckedOut(ctx context.Context, serial string) (provision.Device, error)
 	Answered(ctx context.Context, commandUUID string, a provision.Answer, info *store.Information) (store.Outcome, error)
 }
@@ -70,7 +71,10 @@ type Parts struct {
 	Store     *store.DB
 	Storage   *mdm.Storage
 	Authority Authority
-	Facts     Facts
+	// Foreign is another authority whose certificates count, too; nil = none. They name the device's serial number as their
+	// common name.
+	Foreign Authority
+	Facts   Facts
 	// Title is what problems with a code are headed with: the REST interface's table.
 	Title func(provision.Code) string
 }
@@ -95,7 +99,7 @@ func New(p Parts, c Config) (*Handler, error) {
 	}
 	return &Handler{
 		config:  c,
-		who:     &doorkeeper{config: c, authority: p.Authority, store: p.Store},
+		who:     &doorkeeper{config: c, authority: p.Authority, foreign: p.Foreign, store: p.Store, facts: p.Facts},
 		service: mdm.Authorized(recorder, p.Storage, c.Log),
 		title:   p.Title,
 		log:     c.Log,
@@ -149,14 +153,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	// A device that hangs up, or whose battery dies, has said what it said: nothing is left half done on its account.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), messageLimit)
 	defer cancel()
-	request := nanomdm.NewRequestWithContext(withIdentity(ctx, id.Identity), id.cert)
 	if checkin {
-		return h.checkin(ctx, request, id, body)
+		return h.checkin(ctx, id, body)
 	}
-	return h.answer(request, id, body)
+	return h.answer(ctx, id, body)
 }
 
-func (h *Handler) checkin(ctx context.Context, r *nanomdm.Request, id caller, body []byte) ([]byte, error) {
+func (h *Handler) checkin(ctx context.Context, id caller, body []byte) ([]byte, error) {
 	message, err := readCheckin(body)
 	if err != nil {
 		return nil, err
@@ -164,15 +167,23 @@ func (h *Handler) checkin(ctx context.Context, r *nanomdm.Request, id caller, bo
 	if err := id.mayCheckin(message); err != nil {
 		return nil, err
 	}
-	if m, ok := message.(*nanomdm.Authenticate); ok {
-		if err := h.who.mayTake(ctx, id, m); err != nil {
-			return nil, err
-		}
+	m, authenticates := message.(*nanomdm.Authenticate)
+	switch {
+	case id.over:
+		return nil, nil // a CheckOut that comes again
+	case authenticates:
+		err = h.who.mayTake(ctx, id, m)
 	}
-	return dispatch(h.service, r, message)
+	if err == nil {
+		id, err = h.who.renew(ctx, id, authenticates)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return dispatch(h.service, id.request(ctx), message)
 }
 
-func (h *Handler) answer(r *nanomdm.Request, id caller, body []byte) ([]byte, error) {
+func (h *Handler) answer(ctx context.Context, id caller, body []byte) ([]byte, error) {
 	results, err := readAnswer(body)
 	if err != nil {
 		return nil, err
@@ -180,7 +191,13 @@ func (h *Handler) answer(r *nanomdm.Request, id caller, body []byte) ([]byte, er
 	if err := id.speaksFor(&results.Enrollment); err != nil {
 		return nil, err
 	}
-	next, err := h.service.CommandAndReportResults(r, results)
+	if id.over {
+		return nil, checkedOut(id.Serial)
+	}
+	if id, err = h.who.renew(ctx, id, false); err != nil {
+		return nil, err
+	}
+	next, err := h.service.CommandAndReportResults(id.request(ctx), results)
 	if err != nil || next == nil {
 		return nil, err
 	}

@@ -13,12 +13,13 @@ import (
 	httpmdm "github.com/micromdm/nanomdm/http/mdm"
 	nanomdm "github.com/micromdm/nanomdm/mdm"
 
+	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/apple/mdm"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 )
 
-// Authority tells the certificates that were issued here from all others.
+// Authority tells the certificates that it issued from all others.
 type Authority interface {
 	Verify(cert *x509.Certificate) error
 }
@@ -27,13 +28,17 @@ type Authority interface {
 type doorkeeper struct {
 	config    Config
 	authority Authority
+	foreign   Authority
 	store     *store.DB
+	facts     Facts
 }
 
 // caller is the device that sends a request.
 type caller struct {
 	store.Identity
 	cert *x509.Certificate
+	// over: it checked out, which ended the certificate; it may only say so again.
+	over bool
 }
 
 func refused(format string, args ...any) error {
@@ -45,16 +50,16 @@ func (d *doorkeeper) identify(r *http.Request, body []byte) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	if err := d.authority.Verify(cert); err != nil {
-		return caller{}, refused("The certificate was not issued by this server's authority.")
-	}
-	id, err := d.store.Identity(r.Context(), mdm.CertificateHash(cert))
+	id, err := d.issued(r.Context(), cert)
 	if err != nil {
 		return caller{}, err
 	}
+	over := false
 	switch now := d.config.Now(); {
 	case id.Released:
 		return caller{}, provision.Errorf(provision.DeviceReleased, "Device %s was released.", id.Serial)
+	case id.Revoked && id.Current && id.Management == provision.Unmanaged:
+		over = true
 	case id.Revoked:
 		return caller{}, refused("The certificate of device %s was revoked.", id.Serial)
 	case now.After(id.NotAfter.Add(d.config.ExpiredGrace)):
@@ -62,7 +67,24 @@ func (d *doorkeeper) identify(r *http.Request, body []byte) (caller, error) {
 	case now.Before(cert.NotBefore):
 		return caller{}, refused("The certificate of device %s is not valid yet; the server's clock may be wrong.", id.Serial)
 	}
-	return caller{Identity: id, cert: cert}, nil
+	return caller{Identity: id, cert: cert, over: over}, nil
+}
+
+// issued finds what a certificate amounts to. One of another authority becomes known here when a device enrolls by it.
+func (d *doorkeeper) issued(ctx context.Context, cert *x509.Certificate) (store.Identity, error) {
+	ours := d.authority.Verify(cert) == nil
+	if !ours && (d.foreign == nil || d.foreign.Verify(cert) != nil) {
+		return store.Identity{}, refused("The certificate was not issued by this server's authority.")
+	}
+	id, err := d.store.Identity(ctx, mdm.CertificateHash(cert))
+	if ours || provision.CodeOf(err) != provision.IdentityRefused {
+		return id, err
+	}
+	serial, err := provision.ParseSerial(cert.Subject.CommonName)
+	if err != nil {
+		return id, refused("The common name of the certificate, %.40q, is not a serial number.", cert.Subject.CommonName)
+	}
+	return d.store.ForeignIdentity(ctx, serial, cert, identity.RenewalOf(cert))
 }
 
 // clockSlack is how wrong a device's clock may be when it signs.
@@ -123,8 +145,34 @@ func headerCertificate(value string) (*x509.Certificate, error) {
 	return cert, nil
 }
 
+// renew lets a device go on with a certificate that renews its enrollment. Devices tell of it in no message of its own: some
+// authenticate with the new certificate, others just use it. One of another authority may not say itself that it renews;
+// whether it was asked for does, then, unless the device authenticates, which one that was set up anew would do as well.
+func (d *doorkeeper) renew(ctx context.Context, c caller, authenticates bool) (caller, error) {
+	unsaid := c.Foreign != nil && !authenticates && c.Management == provision.Managed && len(c.Enrollments) == 0
+	if c.Current || !c.RenewsNow() && !unsaid {
+		return c, nil
+	}
+	news, err := d.facts.Renewed(ctx, c.Identity)
+	if err != nil {
+		return c, err
+	}
+	if news {
+		d.config.Log.InfoContext(ctx, "identity renewed", "serial", c.Serial, "epoch", c.Epoch, "not_after", c.NotAfter)
+	}
+	c.Renews, c.Enrollments = c.Epoch, append(c.Enrollments, c.UDID)
+	return c, nil
+}
+
+func checkedOut(serial string) error {
+	return refused("The certificate of device %s ended when the device checked out.", serial)
+}
+
 // mayCheckin makes sure that a check-in is about the device that sends it.
 func (c caller) mayCheckin(message any) error {
+	if _, leaves := message.(*nanomdm.CheckOut); c.over && !leaves {
+		return checkedOut(c.Serial)
+	}
 	switch m := message.(type) {
 	case *nanomdm.Authenticate:
 		return c.mayAuthenticate(m)
@@ -155,6 +203,8 @@ func (c caller) mayAuthenticate(m *nanomdm.Authenticate) error {
 		return err
 	case resolved.IsUserChannel:
 		return malformed("Only a device authenticates, not its user.")
+	case c.Renews > 0 && (!c.RenewsNow() || resolved.DeviceChannelID != c.UDID):
+		return refused("The certificate of device %s renews an enrollment that is over.", c.Serial)
 	case m.SerialNumber != "" && !strings.EqualFold(strings.TrimSpace(m.SerialNumber), c.Serial):
 		return refused("The certificate belongs to device %s, but the message names %.40q.", c.Serial, m.SerialNumber)
 	}
@@ -175,6 +225,11 @@ func (d *doorkeeper) mayTake(ctx context.Context, c caller, m *nanomdm.Authentic
 	}
 	return fmt.Errorf("device %s asks for the identifier of device %s: %w", c.Serial, holder,
 		refused("The identifier %.80q belongs to another device, which is enrolled; end its enrollment first.", wanted))
+}
+
+// request is what NanoMDM is asked on the caller's behalf.
+func (c caller) request(ctx context.Context) *nanomdm.Request {
+	return nanomdm.NewRequestWithContext(withIdentity(ctx, c.Identity), c.cert)
 }
 
 // speaksFor makes sure that the message comes from the enrollment that the certificate's device has, or from a user of it.

@@ -24,10 +24,11 @@ type recorder struct {
 	log   *slog.Logger
 }
 
-// Authenticate opens an enrollment.
+// Authenticate opens an enrollment, unless the device has one and comes with a certificate that renews it. Of that the core
+// needn't know: it would clear the queue.
 func (s *recorder) Authenticate(r *nanomdm.Request, m *nanomdm.Authenticate) error {
 	id, err := identityOf(r)
-	if err != nil {
+	if err != nil || id.RenewsNow() {
 		return err
 	}
 	said, err := mdm.InformationOf(m.Raw)
@@ -38,7 +39,7 @@ func (s *recorder) Authenticate(r *nanomdm.Request, m *nanomdm.Authenticate) err
 		return err
 	}
 	device, err := s.facts.Authenticated(r.Context(), intake.Enrollment{
-		Serial: id.Serial, UDID: r.ID, Identity: id.Hash, Information: store.Information(said),
+		Serial: id.Serial, UDID: r.ID, Identity: id.Hash, Foreign: id.Foreign, Information: store.Information(said),
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -9,12 +10,15 @@ import (
 
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
 )
 
 // Config says what enrollment profiles hold.
 type Config struct {
 	// ServerURL is where devices check in and answer commands; SCEPURL where they get their identity.
 	ServerURL, SCEPURL string
+	// StaticChallenge is that of an external SCEP service, which knows none of ours; "" = SCEPURL is ours.
+	StaticChallenge string
 	// Identifier of the profile; "" = [identity.DefaultProfileIdentifier]. It must be the one that plans verify.
 	Identifier string
 	// Organization is shown to people.
@@ -30,6 +34,8 @@ type Config struct {
 // Devices are those that may enroll.
 type Devices interface {
 	Device(ctx context.Context, serial string) (provision.Device, error)
+	// Renew queues a renewal: see [store.DB.Renew].
+	Renew(ctx context.Context, serial string, make func(epoch int) (store.Renewal, error)) (bool, error)
 	identity.Ledger
 }
 
@@ -79,21 +85,33 @@ func (e *Enroller) EnrollmentProfile(ctx context.Context, serial string) ([]byte
 	if device.Leaving() {
 		return nil, provision.Errorf(provision.DeviceReleased, "Device %s was released, or is about to be, so it can't enroll.", serial)
 	}
+	return e.profileFor(ctx, serial)
+}
+
+func (e *Enroller) organization() string { return cmp.Or(e.config.Organization, "Muster") }
+
+// profileFor makes a profile for a device that was found to be one that may enroll.
+func (e *Enroller) profileFor(ctx context.Context, serial string) ([]byte, error) {
 	topic, err := e.topics.Topic(ctx)
 	if err != nil {
 		return nil, err
 	}
-	challenge, err := identity.NewChallenge(ctx, e.devices, serial, e.config.ChallengeValidity)
-	if err != nil {
-		return nil, err
+	challenge := e.config.StaticChallenge
+	if challenge == "" {
+		if challenge, err = identity.NewChallenge(ctx, e.devices, serial, e.config.ChallengeValidity); err != nil {
+			return nil, err
+		}
 	}
-	profile, err := identity.Profile{
-		Identifier: e.Identifier(), Organization: e.config.Organization, ServerURL: e.config.ServerURL,
-		CheckInURL: e.config.ServerURL, SCEPURL: e.config.SCEPURL, Topic: topic, Serial: serial, Challenge: challenge,
-		Roots: e.config.Roots, Signer: e.config.Signer,
-	}.Encode()
+	return e.encode(identity.Profile{Serial: serial, Topic: topic, Challenge: challenge})
+}
+
+// encode writes a profile of which what is the device's is given.
+func (e *Enroller) encode(p identity.Profile) ([]byte, error) {
+	p.Identifier, p.Organization, p.Roots, p.Signer = e.Identifier(), e.config.Organization, e.config.Roots, e.config.Signer
+	p.ServerURL, p.CheckInURL, p.SCEPURL = e.config.ServerURL, e.config.ServerURL, e.config.SCEPURL
+	profile, err := p.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("making the enrollment profile of %s: %w", serial, err)
+		return nil, fmt.Errorf("making the enrollment profile of %s: %w", p.Serial, err)
 	}
 	return profile, nil
 }

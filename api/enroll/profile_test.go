@@ -13,6 +13,7 @@ import (
 	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
 )
 
 const serial = "C07Q853LG9RM"
@@ -23,6 +24,8 @@ type devices struct {
 	hash   identity.ChallengeHash
 	valid  time.Duration
 	err    error
+	// renewal is the last one.
+	renewal store.Renewal
 }
 
 func (d *devices) Device(_ context.Context, serial string) (provision.Device, error) {
@@ -39,6 +42,12 @@ func (d *devices) AddChallenge(_ context.Context, _ string, c identity.Challenge
 
 func (d *devices) Redeem(context.Context, identity.ChallengeHash, identity.KeyHash, func(string) ([]byte, error)) ([]byte, error) {
 	return nil, errors.New("profiles redeem nothing")
+}
+
+func (d *devices) Renew(_ context.Context, serial string, make func(int) (store.Renewal, error)) (bool, error) {
+	r, err := make(d.device.Activation.Epoch)
+	d.renewal = r
+	return serial == d.device.Serial, errors.Join(err, d.err)
 }
 
 type topics string

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"crypto/x509"
 
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
@@ -12,14 +13,17 @@ type Enrollment struct {
 	Serial string
 	// UDID is the id under which the device enrolls.
 	UDID string
-	// Identity is the hash of the certificate that the device came with.
+	// Identity is the hash of the certificate that the device came with; Foreign that certificate itself if another
+	// authority issued it and it isn't kept yet.
 	Identity    string
+	Foreign     *x509.Certificate
 	Information store.Information
 }
 
 // Authenticated records that a device began to enroll: it opens a new epoch, in which nothing queued or issued for an
-// earlier one counts and no enrollment profile that was fetched before can be installed any more. A repetition, because
-// the device missed the answer, changes nothing. It fails with [provision.DeviceReleased] for a released device.
+// earlier one counts and no enrollment profile that was fetched before can be installed any more. The assignment stays,
+// unless the settings have a device lose it that enrolls anew. A repetition, because the device missed the answer, changes
+// nothing. It fails with [provision.DeviceReleased] for a released device.
 func (i *Intake) Authenticated(ctx context.Context, e Enrollment) (provision.Device, error) {
 	return i.db.Update(ctx, e.Serial, func(ctx context.Context, c *store.Change) error {
 		if c.Device.Over() {
@@ -37,17 +41,72 @@ func (i *Intake) Authenticated(ctx context.Context, e Enrollment) (provision.Dev
 		if err := c.SaveInformation(ctx, e.Information); err != nil {
 			return err
 		}
-		if err := c.SupersedeIdentities(ctx, e.Identity); err != nil {
-			return err
-		}
-		if err := c.ExpireChallenges(ctx, e.Identity, repeated); err != nil {
+		if err := takeIdentity(ctx, c, e, repeated); err != nil {
 			return err
 		}
 		if repeated {
 			return nil
 		}
-		return record(ctx, c, provision.Fact{Kind: provision.Authenticated, Epoch: c.Device.NextEpoch()})
+		unassign := i.settings.UnassignAtReenrollment && c.Device.AssignedBefore()
+		if err := record(ctx, c, provision.Fact{Kind: provision.Authenticated, Epoch: c.Device.NextEpoch()}); err != nil || !unassign {
+			return err
+		}
+		return record(ctx, c, provision.Fact{Kind: provision.Unassigned, Reason: "The device enrolled anew."})
 	})
+}
+
+// takeIdentity makes the certificate that a device enrolls by its only one.
+func takeIdentity(ctx context.Context, c *store.Change, e Enrollment, repeated bool) error {
+	if e.Foreign != nil {
+		if err := c.KeepForeignIdentity(ctx, e.Foreign, 0); err != nil {
+			return err
+		}
+	}
+	if err := c.SupersedeIdentities(ctx, e.Identity); err != nil {
+		return err
+	}
+	if err := c.UseIdentity(ctx, e.Identity); err != nil {
+		return err
+	}
+	return c.ExpireChallenges(ctx, e.Identity, repeated)
+}
+
+// Renewed records that a device goes on with a certificate that renews its enrollment: that opens no new epoch, and what is
+// queued stays queued. A repetition is no news and changes nothing. It fails with [provision.IdentityRefused] when that
+// enrollment is over, or when another authority's certificate wasn't asked for.
+func (i *Intake) Renewed(ctx context.Context, id store.Identity) (news bool, err error) {
+	_, err = i.db.Update(ctx, id.Serial, func(ctx context.Context, c *store.Change) error {
+		if !c.Device.Active() || c.Device.Over() || c.Device.Activation.Epoch != id.Epoch {
+			return notRenewed(id.Serial, "renews an enrollment that is over")
+		}
+		if err := keepRenewed(ctx, c, id); err != nil {
+			return err
+		}
+		if news, err = c.RenewIdentity(ctx, id.Hash); err != nil || !news {
+			return err
+		}
+		return record(ctx, c, provision.Fact{Kind: provision.IdentityRenewed, Epoch: id.Epoch})
+	})
+	return news && err == nil, err
+}
+
+// keepRenewed keeps a certificate of another authority that the device was asked to get.
+func keepRenewed(ctx context.Context, c *store.Change, id store.Identity) error {
+	if id.Foreign == nil {
+		return nil
+	}
+	asked, err := c.RenewalAsked(ctx)
+	if err != nil {
+		return err
+	}
+	if !asked {
+		return notRenewed(id.Serial, "is not the one that it enrolled by, and no other was asked for")
+	}
+	return c.KeepForeignIdentity(ctx, id.Foreign, id.Epoch)
+}
+
+func notRenewed(serial, why string) error {
+	return provision.Errorf(provision.IdentityRefused, "The certificate of device %s %s.", serial, why)
 }
 
 func released(serial string) error {
@@ -76,7 +135,8 @@ func (i *Intake) Activated(ctx context.Context, serial string, awaiting bool) (p
 	})
 }
 
-// CheckedOut records that the MDM profile was removed from a device. It ends the epoch, once.
+// CheckedOut records that the MDM profile was removed from a device. It ends the epoch, once, and with it every
+// certificate of the device.
 func (i *Intake) CheckedOut(ctx context.Context, serial string) (provision.Device, error) {
 	return i.db.Update(ctx, serial, func(ctx context.Context, c *store.Change) error {
 		switch c.Device.Activation.State {
@@ -85,6 +145,9 @@ func (i *Intake) CheckedOut(ctx context.Context, serial string) (provision.Devic
 		case provision.Opened, provision.Active:
 		}
 		if err := c.VoidCommands(ctx); err != nil {
+			return err
+		}
+		if err := c.RevokeIdentities(ctx); err != nil {
 			return err
 		}
 		return record(ctx, c, provision.Fact{Kind: provision.CheckedOut, Epoch: c.Device.Activation.Epoch})

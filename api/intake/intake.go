@@ -14,6 +14,8 @@ type Settings struct {
 	// AssignmentRequirement says what completes an assignment: [provision.RequireUser] (default) or
 	// [provision.RequireUserOrG].
 	AssignmentRequirement string
+	// UnassignAtReenrollment takes user and groups from a device that enrolls anew, as one that changes hands.
+	UnassignAtReenrollment bool
 }
 
 // Intake carries out use cases. Its methods are safe for concurrent use; their errors are [provision.Error] where people

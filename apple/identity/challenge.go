@@ -31,9 +31,15 @@ func NewChallenge(ctx context.Context, l Ledger, serial string, valid time.Durat
 	if valid == 0 {
 		valid = DefaultChallengeValidity
 	}
-	challenge := rand.Text()
-	if err := l.AddChallenge(ctx, serial, sha256.Sum256([]byte(challenge)), valid); err != nil {
+	challenge, hash := DrawChallenge()
+	if err := l.AddChallenge(ctx, serial, hash, valid); err != nil {
 		return "", fmt.Errorf("making a challenge for %s: %w", serial, err)
 	}
 	return challenge, nil
+}
+
+// DrawChallenge makes up a challenge that nobody can guess. The caller keeps its hash.
+func DrawChallenge() (challenge string, hash ChallengeHash) {
+	challenge = rand.Text()
+	return challenge, sha256.Sum256([]byte(challenge))
 }

@@ -2,9 +2,11 @@ package identity
 
 import (
 	"crypto"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -18,6 +20,30 @@ const DefaultProfileIdentifier = "com.github.muster-mdm.enrollment"
 
 // AllRights are all access rights of an MDM server (Apple, com.apple.mdm, AccessRights).
 const AllRights = 8191
+
+// LoadSigner reads the signer whose certificate, with its intermediates after it, and key are in the PEM texts.
+func LoadSigner(certificates, key []byte) (*Signer, error) {
+	pair, err := tls.X509KeyPair(certificates, key)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate that signs profiles: %w", err)
+	}
+	s := &Signer{Key: pair.PrivateKey}
+	for i, der := range pair.Certificate {
+		cert, err := x509.ParseCertificate(der)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("reading the certificate that signs profiles: %w", err)
+		case i == 0:
+			s.Certificate = cert
+		default:
+			s.Chain = append(s.Chain, cert)
+		}
+	}
+	if _, err := s.sign(nil); err != nil { // of a kind that can't sign
+		return nil, err
+	}
+	return s, nil
+}
 
 // Signer signs profiles, so that devices show who they are from.
 type Signer struct {
@@ -39,6 +65,8 @@ type Profile struct {
 	Topic string
 	// Serial and Challenge make it this device's.
 	Serial, Challenge string
+	// Renews is the enrollment of the device in which it gets a new identity by the profile; 0 = it enrolls by it.
+	Renews int
 	// Roots are installed as trusted, for servers whose TLS certificate no public authority issued.
 	Roots []*x509.Certificate
 	// Signer, if any, signs the profile.
@@ -158,10 +186,19 @@ func (p Profile) scepPayload() scepPayload {
 	return scepPayload{
 		common: p.payload("com.apple.security.scep", scepPart, "Device identity", "The certificate by which the device proves who it is."),
 		PayloadContent: scepContent{
-			URL: p.SCEPURL, Name: p.Organization, Subject: [][][]string{{{"CN", p.Serial}}}, Challenge: p.Challenge,
+			URL: p.SCEPURL, Name: p.Organization, Subject: p.subject(), Challenge: p.Challenge,
 			Keysize: minKeyBits, KeyType: "RSA", KeyUsage: signAndEncrypt,
 		},
 	}
+}
+
+// subject is what the device asks the SCEP service to be named; ours doesn't mind.
+func (p Profile) subject() [][][]string {
+	name := [][][]string{{{"CN", p.Serial}}}
+	if p.Renews > 0 {
+		name = append(name, [][]string{{"OU", renewalUnit + strconv.Itoa(p.Renews)}})
+	}
+	return name
 }
 
 type mdmPayload struct {
