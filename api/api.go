@@ -42,9 +42,9 @@ type Config struct {
 	EnrollmentProfiles EnrollmentProfiles
 	// Temporal reports whether Temporal can be reached; nil leaves it out of /readyz.
 	Temporal func(context.Context) error
-	// MDM, Checkin and SCEP are mounted at /mdm, /checkin and /scep, and below; nil ones are not.
-	MDM, Checkin, SCEP http.Handler
-	Build              Build
+	// MDM, Checkin, SCEP and Enroll are mounted at /mdm, /checkin, /scep and /enroll, and below; nil ones are not.
+	MDM, Checkin, SCEP, Enroll http.Handler
+	Build                      Build
 	// Log is [slog.Default] when nil.
 	Log *slog.Logger
 	// Registry has the metrics; nil makes a new one.
@@ -113,6 +113,7 @@ func New(c Config) (*echo.Echo, error) {
 	mount(e, "/mdm", c.MDM)
 	mount(e, "/checkin", c.Checkin)
 	mount(e, "/scep", c.SCEP)
+	mount(e, "/enroll", c.Enroll)
 	if c.Intake != nil {
 		mountREST(e, c, contract)
 	}
