@@ -40,6 +40,10 @@ type Config struct {
 	Policy *provision.Policy
 	// Reconcile replaces the pause of ten minutes between two looks for devices whose workflow was lost.
 	Reconcile time.Duration
+	// Renewer has devices renew their certificates; nil = they don't.
+	Renewer Renewer
+	// LookForRenewals replaces the pause of a minute between two looks for devices that are to renew.
+	LookForRenewals time.Duration
 	// ManagementIdentifier is the payload identifier of the enrollment profile.
 	ManagementIdentifier string
 	// Log and Metrics may be nil.
@@ -106,6 +110,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	running.Go(func() { relay.Run(ctx) })
 	running.Go(func() { newReconciler(w.store, door, w.config).run(ctx) })
 	running.Go(func() { newDuties(w.store, w.pusher, w.config).run(ctx) })
+	running.Go(func() { newRenewals(w.store, w.config).run(ctx) })
 	running.Go(func() { keepPurging(ctx, w.store, w.config.Log) })
 	fatal := w.runTemporal(ctx, cancel)
 	cancel(fatal)

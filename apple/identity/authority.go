@@ -38,10 +38,11 @@ type AuthorityConfig struct {
 	Now func() time.Time
 }
 
-// DefaultValidity of a device's certificate is longer than the device lives. A short life would buy nothing: whether a
-// certificate counts is looked up for every message, so one is revoked at once, and until devices can renew theirs, each
-// that ended would lock its device out of its enrollment for good.
-const DefaultValidity = 10 * 365 * 24 * time.Hour
+// DefaultValidity of a device's certificate. Together with a renewal a year before its end it means that a device may be
+// switched off for a year at least and still be let in. A shorter life would buy little: whether a certificate counts is looked
+// up for every message, so one is revoked at once. With a much longer one, what renews them would be used too rarely to be
+// relied on.
+const DefaultValidity = 2 * 365 * 24 * time.Hour
 
 func (c AuthorityConfig) complete() AuthorityConfig {
 	const day = 24 * time.Hour

@@ -87,7 +87,8 @@ func examineCertificates(ctx context.Context, s settings.Serve) []finding {
 	defer db.Close()
 	return []finding{
 		{"Push certificate", examinePushCertificate(ctx, db, s), "Give MUSTER_PUSH_CERT_FILE and MUSTER_PUSH_KEY_FILE a certificate from identity.apple.com."},
-		{"Device identities", examineIdentities(ctx, db, s), "Enroll these devices anew before, or raise MUSTER_IDENTITY_GRACE to let them in longer."},
+		{"Device identities", examineIdentities(ctx, db, s), "They were to renew long ago: switch them on. Raise MUSTER_IDENTITY_GRACE to let them in longer, or enroll them anew."},
+		{"Automated enrollment", examineEnrolling(ctx, db, s), "Give MUSTER_ENROLL_ANCHORS_FILE the certificate of the Apple iPhone Device CA (PEM)."},
 	}
 }
 
@@ -115,12 +116,13 @@ func examinePushCertificate(ctx context.Context, db *store.DB, s settings.Serve)
 const identityWarning = 60 * 24 * time.Hour
 
 func examineIdentities(ctx context.Context, db *store.DB, s settings.Serve) error {
-	ending, err := db.IdentitiesEnding(ctx, time.Now().Add(identityWarning-s.IdentityGrace))
+	warning := warnBefore(s)
+	ending, err := db.IdentitiesEnding(ctx, time.Now().Add(warning-s.IdentityGrace))
 	if err != nil || ending.Devices == 0 {
 		return err
 	}
-	return fmt.Errorf("enrolled devices whose certificates end within 60 days, which locks them out: %d; the first is %s, on %s",
-		ending.Devices, ending.First, ending.At.Add(s.IdentityGrace).UTC().Format(time.DateOnly))
+	return fmt.Errorf("enrolled devices whose certificates end within %s, which locks them out: %d; the first is %s, on %s",
+		days(warning), ending.Devices, ending.First, ending.At.Add(s.IdentityGrace).UTC().Format(time.DateOnly))
 }
 
 func examineTemporal(ctx context.Context, s settings.Serve) error {

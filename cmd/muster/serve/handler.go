@@ -11,7 +11,6 @@ import (
 
 	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/checkin"
-	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
@@ -19,8 +18,9 @@ import (
 
 // Paths of the endpoints that devices use; enrollment profiles hold them for years, so they never change.
 const (
-	mdmPath  = "/mdm"
-	scepPath = "/scep"
+	mdmPath    = "/mdm"
+	scepPath   = "/scep"
+	enrollPath = "/enroll"
 )
 
 // addresses settles the address under which devices reach us, and TLS.
@@ -54,7 +54,9 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	cases, err := intake.New(svc.db, intake.Settings{AssignmentRequirement: svc.settings.AssignmentRequirement})
+	cases, err := intake.New(svc.db, intake.Settings{
+		AssignmentRequirement: svc.settings.AssignmentRequirement, UnassignAtReenrollment: !svc.settings.ReenrollKeepsAssignment,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -63,19 +65,16 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 		RatePerSecond: float64(svc.settings.RatePerSecond), Burst: svc.settings.RateBurst,
 	}
 	if svc.settings.Has(settings.RoleAPI) {
-		config.Intake = cases
-		config.EnrollmentProfiles, err = enroll.New(svc.db, svc.storage, enroll.Config{
-			ServerURL: svc.url + mdmPath, SCEPURL: svc.url + scepPath, Organization: svc.settings.Organization,
-		})
-		if err != nil {
-			return nil, err
-		}
+		config.Intake, config.EnrollmentProfiles = cases, svc.enroller
 	}
 	if svc.settings.Has(settings.RoleMDM) {
 		if config.MDM, err = svc.checkins(authority, cases); err != nil {
 			return nil, err
 		}
 		config.SCEP = identity.NewSCEP(authority, svc.db, svc.log)
+		if config.Enroll, err = svc.door(); err != nil {
+			return nil, err
+		}
 	}
 	return api.New(config) //nolint:contextcheck // requests bring their own
 }
@@ -85,8 +84,16 @@ func (svc *Service) checkins(authority *identity.Authority, cases *intake.Intake
 	if err != nil {
 		return nil, err
 	}
+	parts := checkin.Parts{Store: svc.db, Storage: svc.storage, Authority: authority, Facts: cases, Title: api.Title}
+	foreign, err := svc.foreign()
+	if err != nil {
+		return nil, err
+	}
+	if foreign != nil {
+		parts.Foreign = foreign
+	}
 	return checkin.New(
-		checkin.Parts{Store: svc.db, Storage: svc.storage, Authority: authority, Facts: cases, Title: api.Title},
+		parts,
 		checkin.Config{
 			ExpiredGrace: svc.settings.IdentityGrace, ClientHeader: svc.settings.ProxyCertHeader, TrustedProxies: proxies, Log: svc.log,
 		})

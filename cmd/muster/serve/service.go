@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.temporal.io/sdk/client"
 
+	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/apple/mdm"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 	"github.com/muster-mdm/muster/store"
@@ -32,6 +33,7 @@ type Service struct {
 	db       *store.DB
 	storage  *mdm.Storage
 	temporal client.Client
+	enroller *enroll.Enroller
 	url      string
 	tls      *tls.Config
 
@@ -77,6 +79,9 @@ func (svc *Service) start(ctx context.Context) error {
 	if err := svc.addresses(listener); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	if err := svc.makeEnroller(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	handler, err := svc.handler(ctx)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -100,7 +105,7 @@ func (svc *Service) openStore(ctx context.Context) error {
 	}
 	var err error
 	svc.db, err = store.Open(ctx, store.Config{URL: s.DatabaseURL, MaxConns: int32(min(s.DatabaseMaxConns, 1000))},
-		store.WithEncoder(mdm.Encode), store.WithTiming(timing))
+		store.WithEncoder(mdm.Encode), store.WithTiming(timing), store.WithRenewal(s.IdentityRenewBefore))
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,8 @@ func (svc *Service) worker() (func(context.Context) error, error) {
 	policy, s := svc.policy(), svc.settings
 	w := worker.New(svc.temporal, svc.db, pusher, worker.Config{
 		Namespace: s.TemporalNamespace, TaskQueue: s.TaskQueue, ManagementIdentifier: identity.DefaultProfileIdentifier,
-		Policy: &policy,
-		Log:    svc.log, Metrics: svc.metrics,
+		Policy: &policy, Renewer: svc.enroller,
+		Log: svc.log, Metrics: svc.metrics,
 	})
 	return w.Run, nil
 }

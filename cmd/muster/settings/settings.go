@@ -44,6 +44,7 @@ type Serve struct {
 	Database
 	Temporal
 	Log
+	Enrolling
 	DatabaseMaxConns int      `env:"DATABASE_MAX_CONNS" envDefault:"20" help:"most connections in each of the two pools"`
 	Roles            []string `env:"ROLES" envDefault:"api,mdm,worker" help:"what this process does: api, mdm, worker"`
 	Listen           string   `env:"LISTEN" envDefault:"127.0.0.1:8080" help:"address to listen on"`
@@ -71,7 +72,7 @@ type Serve struct {
 	RepushMost            time.Duration   `env:"REPUSH_MOST" envDefault:"6h" help:"longest pause before an unanswered push is repeated"`
 	NotNowPause           time.Duration   `env:"NOT_NOW_PAUSE" envDefault:"1m" help:"pause before a device that answered NotNow is pushed"`
 
-	IdentityValidity time.Duration `env:"IDENTITY_VALIDITY" envDefault:"87600h" help:"how long the certificates last that devices identify themselves by"`
+	IdentityValidity time.Duration `env:"IDENTITY_VALIDITY" envDefault:"17520h" help:"how long the certificates last that devices identify themselves by"`
 	IdentityGrace    time.Duration `env:"IDENTITY_GRACE" envDefault:"0s" help:"how long they are let in after that"`
 
 	RatePerSecond int `env:"RATE_PER_SECOND" envDefault:"50" help:"requests a second that one API token may make"`
@@ -101,6 +102,9 @@ func (s Serve) Check() error {
 	}
 	if s.ProxyCertHeader != "" && len(s.TrustedProxies) == 0 {
 		return fmt.Errorf("%sPROXY_CERT_HEADER needs %sTRUSTED_PROXIES: anybody could send the header otherwise", Prefix, Prefix)
+	}
+	if err := s.Enrolling.Check(); err != nil {
+		return err
 	}
 	if err := s.checkIdentities(); err != nil {
 		return err
