@@ -17,21 +17,24 @@ const (
 
 // Authenticate sends the check-in that opens an enrollment, and begins the device's next epoch when it is accepted.
 func (d *Device) Authenticate(ctx context.Context) error {
+	return d.checkin(ctx, d.authenticate(), func(e *enrolment) {
+		e.epoch = d.journal.begin()
+		d.drawn = map[string]int{}
+	})
+}
+
+func (d *Device) authenticate() dict {
 	d.mu.Lock()
-	_, rights := d.rights()
-	d.mu.Unlock()
+	defer d.mu.Unlock()
 	body := dict{"MessageType": "Authenticate"}
-	if rights {
-		body["OSVersion"], body["BuildVersion"] = d.cfg.OSVersion, d.cfg.BuildVersion
+	if _, asks := d.rights(); asks {
+		body["OSVersion"], body["BuildVersion"] = d.state.system.version, d.state.system.build
 		body["ProductName"], body["SerialNumber"] = d.cfg.ProductName, d.cfg.Serial
 		if d.cellular() {
 			body["IMEI"], body["MEID"] = d.imei(), d.meid()
 		}
 	}
-	return d.checkin(ctx, body, func(e *enrolment) {
-		e.epoch = d.journal.begin()
-		d.drawn = map[string]int{}
-	})
+	return body
 }
 
 // TokenUpdate sends the check-in that hands over the push token; the first one completes the enrollment.
@@ -48,24 +51,29 @@ func (d *Device) TokenUpdate(ctx context.Context) error {
 
 func (d *Device) tokenUpdate(ctx context.Context) error {
 	d.mu.Lock()
-	e, awaiting := d.state.enrolment, d.state.awaiting
-	locks, _ := d.rights()
+	e := d.state.enrolment
 	d.mu.Unlock()
 	if e == nil {
 		return ErrNotEnrolled
 	}
-	body := dict{"MessageType": "TokenUpdate", "Token": e.token, "PushMagic": e.magic, "AwaitingConfiguration": awaiting}
-	if locks {
-		token := d.chance.bytes("unlock", e.magic)
-		body["UnlockToken"] = append(token[:], token[:]...)[:unlockTokenBytes]
-	}
-	return d.checkin(ctx, body, func(*enrolment) {
+	return d.checkin(ctx, d.tokens(e), func(*enrolment) {
 		d.state.enrolled = true
 		if d.state.missed {
 			d.state.missed = false
 			d.poke()
 		}
 	})
+}
+
+func (d *Device) tokens(e *enrolment) dict {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	body := dict{"MessageType": "TokenUpdate", "Token": e.token, "PushMagic": e.magic, "AwaitingConfiguration": d.state.awaiting}
+	if locks, _ := d.rights(); locks {
+		token := d.chance.bytes("unlock", e.magic)
+		body["UnlockToken"] = append(token[:], token[:]...)[:unlockTokenBytes]
+	}
+	return body
 }
 
 // CheckOut tells the server that the management ends, best effort, and un-enrols the device whatever it answers.
@@ -153,11 +161,16 @@ func (d *Device) rights() (locks, asks bool) {
 	if d.state.enrolment == nil {
 		return false, false
 	}
-	rights, ok := integer(d.state.enrolment.mdm, "AccessRights")
-	if !ok {
-		rights = allRights
-	}
+	rights := rightsOf(d.state.enrolment.mdm)
 	return rights&rightPasscode != 0, rights&rightQueryDevice != 0
+}
+
+func rightsOf(mdm dict) int64 {
+	rights, ok := integer(mdm, "AccessRights")
+	if !ok {
+		return allRights
+	}
+	return rights
 }
 
 func (d *Device) open(e *enrolment) opener {

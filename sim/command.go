@@ -25,6 +25,7 @@ type command struct {
 	target      string
 	content     string
 	profile     *profile // of InstallProfile; nil when it can't be read
+	renewal     *renewal // of an InstallProfile that updates the enrollment profile
 	problem     error    // why the command can't be done whatever the device's state
 }
 
@@ -72,7 +73,18 @@ func (d *Device) execute(ctx context.Context, e *enrolment, boot int, body []byt
 	if c == nil {
 		return nil
 	}
-	d.study(ctx, e, c)
+	d.study(ctx, e, boot, c)
+	a := d.obey(e, boot, c)
+	if a != nil && c.renewal != nil && !d.cfg.SilentRenewal && e.profile == c.renewal.profile {
+		var err error
+		if a.first, err = d.introduce(e); err != nil {
+			return nil
+		}
+	}
+	return a
+}
+
+func (d *Device) obey(e *enrolment, boot int, c *command) *answer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.state.boot != boot || d.state.enrolment != e {
@@ -170,13 +182,16 @@ func (d *Device) answerMessage(e *enrolment, c *command, res result) (message, e
 }
 
 // study finds the target of a command and what its content is; that may need the network but not the state.
-func (d *Device) study(ctx context.Context, e *enrolment, c *command) {
+func (d *Device) study(ctx context.Context, e *enrolment, boot int, c *command) {
 	switch c.requestType {
 	case "InstallProfile":
 		raw := data(c.body, "Payload")
 		c.content = hash(raw)
 		if c.profile, c.problem = parseProfile(raw, d.open(e)); c.profile != nil {
 			c.target = c.profile.identifier
+			if c.target == e.profile.identifier && c.profile.payload(mdmType) != nil {
+				c.renewal, c.problem = d.renew(ctx, e, boot, c.profile)
+			}
 		}
 	case "InstallApplication":
 		c.content = hashOf(c.body)

@@ -47,7 +47,7 @@ func (a *app) state(now time.Time) string {
 
 // tooEarly tells what an old iOS puts off while Setup Assistant runs.
 func (d *Device) tooEarly(c *command) bool {
-	major, _, _ := strings.Cut(d.cfg.OSVersion, ".")
+	major, _, _ := strings.Cut(d.state.system.version, ".")
 	version, err := strconv.Atoi(major)
 	return c.requestType == "InstallApplication" && d.state.awaiting && err == nil && version < appsInSetupSince
 }

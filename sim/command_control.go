@@ -3,7 +3,7 @@ package sim
 import "context"
 
 func (d *Device) deviceConfigured(*command) result {
-	if !d.cfg.AutomatedEnrollment {
+	if !d.state.setup.automated {
 		return failed(mdmError(mdmMalformedRequest, "The device is not in automated enrollment."))
 	}
 	d.state.awaiting = false
@@ -22,7 +22,7 @@ func (d *Device) lock(c *command) result {
 }
 
 func (d *Device) restart(*command) result {
-	if !d.cfg.AutomatedEnrollment {
+	if !d.state.setup.supervised {
 		return failed(mdmError(mdmMalformedRequest, "The device is not supervised."))
 	}
 	res := acknowledged(nil)

@@ -9,14 +9,13 @@ import (
 func (d *Device) installProfile(c *command) result {
 	p := c.profile
 	own := d.state.enrolment.profile
-	if p.payload(mdmType) != nil {
-		if p.identifier != own.identifier {
-			return failed(mdmError(mdmSecondServer, "The device is managed already."))
-		}
-		// A renewal must keep the server; a real device would renew its identity, which this one does not.
-		return failed(mdmError(mdmMismatch, "The MDM payload can't be replaced."))
-	}
-	if p.identifier == own.identifier {
+	switch {
+	case c.renewal != nil:
+		d.replace(d.state.enrolment, c.renewal)
+		return acknowledged(nil)
+	case p.payload(mdmType) != nil:
+		return failed(mdmError(mdmSecondServer, "The device is managed already."))
+	case p.identifier == own.identifier:
 		return failed(mdmError(mdmMismatch, "The replacement lacks the MDM payload."))
 	}
 	p.managed = true

@@ -28,7 +28,7 @@ func (d *Device) applySettings(c *command) result {
 func (d *Device) applySetting(s dict) *deviceError {
 	switch item := text(s, "Item"); item {
 	case "DeviceName":
-		if text(s, "DeviceName") == "" || !d.cfg.AutomatedEnrollment {
+		if text(s, "DeviceName") == "" || !d.state.setup.supervised {
 			return mdmError(mdmMalformedRequest, "The device name can't be set.")
 		}
 		d.state.name = text(s, "DeviceName")

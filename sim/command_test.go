@@ -59,8 +59,14 @@ func TestProfilesThatCannotBeInstalled(t *testing.T) {
 			requireError(t, p.send(d, uuid(10+i), "InstallProfile", dict{"Payload": c.raw}), c.domain, c.code)
 		})
 	}
-	other := p.profile()
-	requireError(t, p.send(d, uuid(30), "InstallProfile", dict{"Payload": other}), "MCMDMErrorDomain", 12012)
+	for i, change := range []func(mdm, scep dict){
+		func(m, _ dict) { m["Topic"] = "com.apple.mgmt.other" }, func(m, _ dict) { m["ServerURL"] = p.server.URL + "/else" },
+		func(m, _ dict) { m["CheckInURL"] = p.server.URL + "/mdm" }, func(m, _ dict) { m["IdentityCertificateUUID"] = "none" },
+	} {
+		requireError(t, p.send(d, uuid(20+i), "InstallProfile", dict{"Payload": p.profile(change)}), "MCMDMErrorDomain", 12012)
+	}
+	refused := p.profile(func(_, s dict) { s["PayloadContent"].(dict)["Challenge"] = "guess" })
+	requireError(t, p.send(d, uuid(30), "InstallProfile", dict{"Payload": refused}), "MCSCEPErrorDomain", 22013)
 	requireError(t, p.send(d, uuid(31), "InstallProfile", dict{"Payload": profileOf("test.enroll", part)}), "MCMDMErrorDomain", 12012)
 	requireError(t, p.send(d, uuid(32), "InstallProfile", dict{"Payload": profileOf("test.second",
 		dict{"PayloadType": "com.apple.mdm", "PayloadIdentifier": "x", "PayloadUUID": "y"})}), "MCMDMErrorDomain", 12001)

@@ -27,7 +27,14 @@ type Config struct {
 
 	Seed   uint64 // decides everything that is left to chance
 	Faults Faults
-	APNs   *APNs // nil: the device can't be pushed, only its own reconnections wake it
+	// Factory gives the device an identity of Apple's kind, which it needs to be switched on; nil: it has none.
+	Factory *Factory
+	// Person uses the web view of a device that its user activates; nil: nobody does.
+	Person Person
+	// SilentRenewal has the device just use a renewed identity. Without it the device first authenticates with it, as devices
+	// were seen to do; Apple promises neither.
+	SilentRenewal bool
+	APNs          *APNs // nil: the device can't be pushed, only its own reconnections wake it
 
 	// Client gives the transport; an *http.Transport is needed for https with a device certificate. Its cookies
 	// and redirect policy are not used. Nil: a transport of the device's own.
@@ -98,6 +105,10 @@ type Faults struct {
 	Fail map[string]int
 	// Install is how long an app is under way before it is Managed.
 	Install Span
+
+	// CannotUpdate: the device can't be told to update itself while it is set up. Update is how long that takes otherwise.
+	CannotUpdate bool
+	Update       Span
 
 	LoseRequest          float64 // share of requests lost on their way to the server
 	LoseAnswer           float64 // share of requests that the server processed but whose response was lost

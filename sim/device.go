@@ -16,6 +16,10 @@ type Device struct {
 	talk   chan struct{} // held by whoever exchanges messages
 	wake   chan struct{} // one pending reason to connect
 
+	made   sync.Once // the identity that it left the factory with
+	origin *identity
+	unmade error
+
 	mu      sync.Mutex
 	state   state
 	journal journal
@@ -30,6 +34,8 @@ type state struct {
 	back      chan struct{} // closed when the device is online
 	link      context.Context
 	unlink    context.CancelFunc
+	system    system
+	setup     setup
 	name      string
 	org       dict
 	options   dict
@@ -72,7 +78,7 @@ func NewDevice(cfg Config) (*Device, error) {
 	}
 	back := make(chan struct{})
 	close(back)
-	d.state = state{online: true, back: back}
+	d.state = state{online: true, back: back, system: system{version: cfg.OSVersion, build: cfg.BuildVersion}}
 	d.relink()
 	d.erase()
 	return d, nil
@@ -99,6 +105,7 @@ func (d *Device) relink() {
 // erase forgets everything but what is printed on the device. The caller holds mu or owns d alone.
 func (d *Device) erase() *enrolment {
 	old := d.forget()
+	d.state.setup = d.cfg.setup()
 	d.state.name, d.state.org, d.state.options = d.cfg.DeviceName, nil, nil
 	d.state.timeZone, d.state.roaming = "America/Los_Angeles", false
 	d.state.profiles, d.state.apps, d.state.books = nil, map[string]*app{}, nil
@@ -201,11 +208,14 @@ func (d *Device) Close() {
 	d.state.boot++
 	d.state.online = false
 	d.relink()
-	e := d.state.enrolment
+	var own *http.Client
+	if d.state.enrolment != nil {
+		own = d.state.enrolment.client
+	}
 	d.mu.Unlock()
 	d.cfg.Client.CloseIdleConnections()
-	if e != nil {
-		e.client.CloseIdleConnections()
+	if own != nil {
+		own.CloseIdleConnections()
 	}
 }
 

@@ -28,6 +28,10 @@ func (d *Device) Enroll(ctx context.Context, mobileconfig []byte) error {
 // Prepare reads an enrollment profile and gets the device's identity from the SCEP server it names.
 // It replaces an earlier preparation that was not completed.
 func (d *Device) Prepare(ctx context.Context, mobileconfig []byte) error {
+	return d.prepareAs(ctx, mobileconfig, d.cfg.setup())
+}
+
+func (d *Device) prepareAs(ctx context.Context, mobileconfig []byte, as setup) error {
 	release, err := d.acquire(ctx)
 	if err != nil {
 		return err
@@ -47,7 +51,7 @@ func (d *Device) Prepare(ctx context.Context, mobileconfig []byte) error {
 	if err != nil {
 		return err
 	}
-	return d.adopt(e, boot)
+	return d.adopt(e, boot, as)
 }
 
 func (d *Device) unenrolled() (boot int, err error) {
@@ -97,24 +101,12 @@ func (d *Device) obtainIdentity(ctx context.Context, boot int, payload dict) (*i
 	if err != nil {
 		return nil, err
 	}
-	for pause := d.cfg.Backoff.Min; ; pause = min(2*pause, max(d.cfg.Backoff.Max, d.cfg.Backoff.Min)) {
-		id, err := d.tryIdentity(ctx, boot, s, key)
-		if err == nil || !transient(err) {
-			return id, err
-		}
-		if err := d.wait(ctx, boot, pause); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func (d *Device) tryIdentity(ctx context.Context, boot int, s *scepClient, key *rsa.PrivateKey) (*identity, error) {
-	ctx, done, err := d.connected(ctx, boot)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	return s.enroll(ctx, key)
+	var id *identity
+	err = d.persist(ctx, boot, "SCEP", func(ctx context.Context) (err error) {
+		id, err = s.enroll(ctx, key)
+		return err
+	})
+	return id, err
 }
 
 func (d *Device) key(s *scepClient) (*rsa.PrivateKey, error) {
@@ -128,7 +120,7 @@ func (d *Device) key(s *scepClient) (*rsa.PrivateKey, error) {
 }
 
 // adopt makes the preparation the device's own, with a push token that no device and no earlier life of it had.
-func (d *Device) adopt(e *enrolment, boot int) error {
+func (d *Device) adopt(e *enrolment, boot int, as setup) error {
 	d.mu.Lock()
 	if d.state.boot != boot {
 		d.mu.Unlock()
@@ -143,7 +135,7 @@ func (d *Device) adopt(e *enrolment, boot int) error {
 		e.push = d.cfg.APNs.register(e.token, text(e.mdm, "Topic"), d.pushed)
 	}
 	e.profile.managed = true
-	d.state.enrolment, d.state.awaiting = e, d.cfg.Await
+	d.state.enrolment, d.state.setup, d.state.awaiting = e, as, as.await
 	d.state.profiles = append(d.state.profiles, e.profile)
 	online := d.state.online
 	d.mu.Unlock()
@@ -158,9 +150,9 @@ func (d *Device) adopt(e *enrolment, boot int) error {
 func transient(err error) bool {
 	var refused *HTTPError
 	if errors.As(err, &refused) {
-		return refused.Status >= http.StatusInternalServerError
+		return refused.Status >= http.StatusInternalServerError || refused.Status == http.StatusTooManyRequests
 	}
 	var untrusted *tls.CertificateVerificationError
 	var network *url.Error
-	return errors.Is(err, errOffline) || errors.As(err, &network) && !errors.As(err, &untrusted)
+	return errors.Is(err, errOffline) || errors.Is(err, errLost) || errors.As(err, &network) && !errors.As(err, &untrusted)
 }

@@ -21,6 +21,8 @@ type memory struct {
 	Options      map[string]bool   `json:",omitempty"`
 	TimeZone     string
 	Roaming      bool
+	System       *keptSystem `json:",omitempty"` // nil: as it was made
+	Setup        *keptSetup  `json:",omitempty"` // nil: as its configuration says
 	Awaiting     bool
 	Missed       bool
 	PutOff       bool
@@ -33,6 +35,10 @@ type memory struct {
 	Epoch, Seq   int
 	Log          []LogEntry
 }
+
+type keptSystem struct{ Version, Build string }
+
+type keptSetup struct{ Automated, Supervised, Await bool }
 
 type keptEnrollment struct {
 	Epoch    int
@@ -72,6 +78,12 @@ func (d *Device) Save() ([]byte, error) {
 		Version: memoryVersion, Serial: d.cfg.Serial, UDID: d.cfg.UDID,
 		Name: s.name, Organization: textsOf(s.org), Options: flagsOf(s.options), TimeZone: s.timeZone, Roaming: s.roaming,
 		Resets: s.resets, Drawn: d.drawn, Epoch: d.journal.epoch, Seq: d.journal.seq,
+	}
+	if made := (system{d.cfg.OSVersion, d.cfg.BuildVersion}); s.system != made {
+		m.System = &keptSystem{s.system.version, s.system.build}
+	}
+	if s.enrolled && s.setup != d.cfg.setup() {
+		m.Setup = &keptSetup{s.setup.automated, s.setup.supervised, s.setup.await}
 	}
 	for _, e := range d.journal.entries {
 		m.Log = append(m.Log, *e)

@@ -74,6 +74,12 @@ func (d *Device) recall(m *memory) {
 	s := &d.state
 	s.name, s.org, s.options, s.timeZone, s.roaming = m.Name, dictOf(m.Organization), dictOf(m.Options), m.TimeZone, m.Roaming
 	s.awaiting, s.missed, s.putOff, s.resets = m.Awaiting, m.Missed, m.PutOff, m.Resets
+	if k := m.System; k != nil {
+		s.system = system{k.Version, k.Build}
+	}
+	if k := m.Setup; k != nil {
+		s.setup = setup{automated: k.Automated, supervised: k.Supervised, await: k.Await}
+	}
 	for _, a := range m.Apps {
 		s.apps[a.ID] = &app{
 			id: a.ID, content: a.Content, flags: a.Flags, config: a.Configured, update: a.Update, fails: a.Fails,

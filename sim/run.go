@@ -43,6 +43,9 @@ func (d *Device) session(ctx context.Context) {
 	next := d.idle(e)
 	for next != nil {
 		m, after := next.message, next.after
+		if !d.deliverAll(ctx, e, boot, next.first) {
+			return
+		}
 		r, err := d.deliver(ctx, e, boot, m)
 		if err != nil {
 			return
@@ -67,9 +70,21 @@ func (d *Device) session(ctx context.Context) {
 	}
 }
 
+// deliverAll sends check-ins one after the other, and reports whether the server took them.
+func (d *Device) deliverAll(ctx context.Context, e *enrolment, boot int, messages []message) bool {
+	for _, m := range messages {
+		r, err := d.deliver(ctx, e, boot, m)
+		if err != nil || !r.ok() {
+			return false
+		}
+	}
+	return true
+}
+
 // answer is a message to the server URL, and what the device does once it is delivered: after returns whether
 // the session ends with it.
 type answer struct {
+	first   []message // check-ins that come before it
 	message message
 	after   func(ctx context.Context) bool
 }

@@ -13,6 +13,9 @@ type Snapshot struct {
 	Online                bool
 	Enrolled              bool
 	AwaitingConfiguration bool // held in Setup Assistant
+	OSVersion             string
+	Supervised            bool
+	Identity              string // SHA-256 of its certificate, in lower-case hex; "" without one
 	Profiles              []ProfileState
 	Apps                  []AppState
 	Media                 []MediaState
@@ -38,6 +41,10 @@ func (d *Device) Snapshot() Snapshot {
 	s := Snapshot{
 		Serial: d.cfg.Serial, UDID: d.cfg.UDID, Name: d.state.name, Epoch: d.journal.epoch,
 		Online: d.state.online, Enrolled: d.state.enrolled, AwaitingConfiguration: d.state.awaiting && d.state.enrolled,
+		OSVersion: d.state.system.version, Supervised: d.state.setup.supervised,
+	}
+	if e := d.state.enrolment; e != nil {
+		s.Identity = hash(e.identity.cert.Raw)
 	}
 	for _, p := range d.state.profiles {
 		s.Profiles = append(s.Profiles, ProfileState{p.identifier, p.uuid, int(p.version), p.managed})

@@ -3,6 +3,8 @@ package abm
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/muster-mdm/muster/sim"
 )
 
 // EnrollmentProfile is what a device that activates learns from Apple: who will manage it and how. Fields is the whole
@@ -37,6 +39,16 @@ func (o *Organization) Activate(serial string) (EnrollmentProfile, bool) {
 	d.ProfileStatus, d.ProfilePushed = ProfilePushed, o.now()
 	o.modified(d)
 	return p, true
+}
+
+// ForDevices is the organisation as devices ask it when they are switched on: see [sim.Device.PowerOn].
+func (o *Organization) ForDevices() sim.ActivationSource { return activation{o} }
+
+type activation struct{ o *Organization }
+
+func (a activation) Activate(serial string) (sim.Activation, bool) {
+	p, ok := a.o.Activate(serial)
+	return sim.Activation{URL: p.URL, WebURL: p.WebURL, Await: p.Await, Supervised: p.Supervised, Anchors: p.Anchors}, ok
 }
 
 func (o *Organization) profileFor(serial string) (EnrollmentProfile, *device) {

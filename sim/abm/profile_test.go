@@ -10,6 +10,7 @@ import (
 	"github.com/micromdm/nanodep/godep"
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster-mdm/muster/sim"
 	"github.com/muster-mdm/muster/sim/abm"
 )
 
@@ -229,4 +230,21 @@ func TestAProfileOfWrongTypesServesNoDevice(t *testing.T) {
 	require.NoError(t, d.Do(t.Context(), name, "POST", "/profile", odd, nil))
 	_, ok := p.Activate(serials[0])
 	require.False(t, ok)
+}
+
+func TestDevicesLearnWhereToEnroll(t *testing.T) {
+	p := open(t, abm.Config{})
+	serials := p.addNew(p.server.ID, 2)
+	d := p.link(p.server.ID, 10)
+	_, err := d.AssignProfile(t.Context(), name, d.define(), serials[0])
+	require.NoError(t, err)
+	told, ok := p.ForDevices().Activate(serials[0])
+	require.True(t, ok)
+	require.Equal(t, sim.Activation{
+		URL: "https://mdm.example/enroll", WebURL: "https://mdm.example/sign-in", Await: true, Supervised: true,
+	}, told)
+	_, ok = p.ForDevices().Activate(serials[1])
+	require.False(t, ok)
+	shown, _ := p.Device(serials[0])
+	require.Equal(t, abm.ProfilePushed, shown.ProfileStatus)
 }

@@ -1,6 +1,7 @@
 package appleschema
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 )
@@ -128,6 +129,36 @@ func (s *Schema) CheckProfile(body []byte) []Violation {
 	payloads, _ := dict["PayloadContent"].([]any)
 	for i, payload := range payloads {
 		s.checkPayload(c, fmt.Sprintf("PayloadContent[%d]", i), payload)
+	}
+	return c.found
+}
+
+// CheckMachineInfo checks what a device says of itself, without its signature, when it asks for its enrollment profile.
+func (s *Schema) CheckMachineInfo(body []byte) []Violation {
+	c := &checker{platform: s.platform, message: "machine information"}
+	dict, err := decode(body)
+	switch {
+	case err != nil:
+		c.report("", "%v", err)
+	case s.machine == nil:
+		c.report("", "the schema folder does not describe machine information")
+	default:
+		c.dictionary("", dict, s.machine.PayloadKeys)
+	}
+	return c.found
+}
+
+// CheckError checks the body of a 403, in JSON, by its code.
+func (s *Schema) CheckError(body []byte) []Violation {
+	c := &checker{platform: s.platform, message: "error"}
+	var dict map[string]any
+	if err := json.Unmarshal(body, &dict); err != nil {
+		c.report("", "%v", err)
+		return c.found
+	}
+	name, _ := dict["code"].(string)
+	if d := c.document("error "+name, "code", s.errors[name]); d != nil {
+		c.dictionary("", dict, d.PayloadKeys)
 	}
 	return c.found
 }

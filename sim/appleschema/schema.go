@@ -30,9 +30,12 @@ type Schema struct {
 	commands map[string]*document
 	checkins map[string]*document
 	profiles map[string]*document
+	errors   map[string]*document
+	machine  *document
 }
 
-// Load reads the folder that holds mdm/checkin, mdm/commands and, where it is there, mdm/profiles.
+// Load reads the folder that holds mdm/checkin, mdm/commands and, where they are there, mdm/profiles, mdm/errors and
+// other/machineinfo.yaml.
 // The schema it returns speaks about IOS.
 func Load(dir string) (*Schema, error) {
 	s := &Schema{platform: IOS}
@@ -43,11 +46,26 @@ func Load(dir string) (*Schema, error) {
 	if s.commands, err = loadFolder(filepath.Join(dir, "mdm", "commands"), requestType); err != nil {
 		return nil, err
 	}
-	s.profiles, err = loadFolder(filepath.Join(dir, "mdm", "profiles"), payloadType)
+	if s.profiles, err = optional(filepath.Join(dir, "mdm", "profiles"), payloadType); err != nil {
+		return nil, err
+	}
+	if s.errors, err = optional(filepath.Join(dir, "mdm", "errors"), errorCode); err != nil {
+		return nil, err
+	}
+	s.machine, err = loadFile(filepath.Join(dir, "other", "machineinfo.yaml"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
 	return s, err
+}
+
+// optional is [loadFolder] for a folder that may be missing.
+func optional(dir string, name func(*document) string) (map[string]*document, error) {
+	documents, err := loadFolder(dir, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // a map without documents
+	}
+	return documents, err
 }
 
 // For returns the same schema seen from another platform.
@@ -101,6 +119,16 @@ type channel struct {
 
 func requestType(d *document) string { return d.Payload.RequestType }
 func payloadType(d *document) string { return d.Payload.PayloadType }
+
+// errorCode names an error by the only code that it may have.
+func errorCode(d *document) string {
+	for _, k := range d.PayloadKeys {
+		if k.Key == "code" && len(k.RangeList) == 1 {
+			return fmt.Sprint(k.RangeList[0])
+		}
+	}
+	return ""
+}
 
 func loadFolder(dir string, name func(*document) string) (map[string]*document, error) {
 	entries, err := os.ReadDir(dir)
