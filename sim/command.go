@@ -189,7 +189,7 @@ func (d *Device) study(ctx context.Context, e *enrolment, boot int, c *command) 
 		c.content = hash(raw)
 		if c.profile, c.problem = parseProfile(raw, d.open(e)); c.profile != nil {
 			c.target = c.profile.identifier
-			if c.target == e.profile.identifier && c.profile.payload(mdmType) != nil {
+			if c.target == e.profile.identifier && c.profile.management() != nil {
 				c.renewal, c.problem = d.renew(ctx, e, boot, c.profile)
 			}
 		}

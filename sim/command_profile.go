@@ -13,7 +13,7 @@ func (d *Device) installProfile(c *command) result {
 	case c.renewal != nil:
 		d.replace(d.state.enrolment, c.renewal)
 		return acknowledged(nil)
-	case p.payload(mdmType) != nil:
+	case p.management() != nil:
 		return failed(mdmError(mdmSecondServer, "The device is managed already."))
 	case p.identifier == own.identifier:
 		return failed(mdmError(mdmMismatch, "The replacement lacks the MDM payload."))

@@ -64,7 +64,7 @@ func (d *Device) unenrolled() (boot int, err error) {
 }
 
 func (d *Device) prepare(ctx context.Context, boot int, p *profile) (*enrolment, error) {
-	e := &enrolment{profile: p, mdm: p.payload(mdmType)}
+	e := &enrolment{profile: p, mdm: p.management()}
 	if e.mdm == nil {
 		return nil, errors.New("reading enrollment profile: it has no com.apple.mdm payload")
 	}

@@ -104,17 +104,18 @@ func (d *Device) fetchProfile(ctx context.Context, boot int, a Activation) ([]by
 		}
 		r.Header.Set("Content-Type", machineMedia)
 		r.Header.Set("User-Agent", "Setup Assistant")
-		profile, err = d.readProfile(client.Do(r))
+		resp, err := client.Do(r)
+		if err != nil {
+			return fmt.Errorf("asking for the enrollment profile: %w", err)
+		}
+		profile, err = d.readProfile(resp)
 		return err
 	})
 	return profile, err
 }
 
 // readProfile reads what a server answers to a device that wants its profile.
-func (d *Device) readProfile(resp *http.Response, err error) ([]byte, error) {
-	if err != nil {
-		return nil, fmt.Errorf("asking for the enrollment profile: %w", err)
-	}
+func (d *Device) readProfile(resp *http.Response) ([]byte, error) {
 	defer func() { _ = resp.Body.Close() }() // read to its end below
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProfile))
 	if err != nil {

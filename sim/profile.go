@@ -124,9 +124,9 @@ func requireFields(d dict, fields ...string) error {
 	return nil
 }
 
-// payload returns the first payload of a type, or nil.
-func (p *profile) payload(kind string) dict {
-	i := slices.IndexFunc(p.payloads, func(d dict) bool { return text(d, "PayloadType") == kind })
+// management returns the MDM payload, or nil.
+func (p *profile) management() dict {
+	i := slices.IndexFunc(p.payloads, func(d dict) bool { return text(d, "PayloadType") == mdmType })
 	if i < 0 {
 		return nil
 	}

@@ -35,7 +35,7 @@ type renewal struct {
 // renew makes an update of the enrollment profile ready: by it the device gets a new identity, whatever the one that it has
 // is worth. Server and topic must stay, and rights can't be gained (Apple: MDM payload).
 func (d *Device) renew(ctx context.Context, e *enrolment, boot int, p *profile) (*renewal, error) {
-	n := &renewal{profile: p, mdm: p.payload(mdmType)}
+	n := &renewal{profile: p, mdm: p.management()}
 	for _, field := range []string{"ServerURL", "Topic", "CheckInURL"} {
 		if text(n.mdm, field) != text(e.mdm, field) {
 			return nil, mdmError(mdmMismatch, "The MDM payload's "+field+" can't be changed.")

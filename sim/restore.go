@@ -132,7 +132,7 @@ func (d *Device) recallManagement(e *enrolment, profiles []*profile, own int) er
 		return errors.New("its memory holds no enrollment profile")
 	}
 	e.profile = profiles[own]
-	e.mdm = e.profile.payload(mdmType)
+	e.mdm = e.profile.management()
 	if text(e.mdm, "ServerURL") == "" || text(e.mdm, "Topic") == "" {
 		return errors.New("its enrollment profile leads to no server")
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 
@@ -201,7 +200,6 @@ func TestWebViewTakesAProfileFromItsHostOnly(t *testing.T) {
 			err := d.PowerOn(t.Context(), apple{sim.Activation{URL: server.URL, WebURL: server.URL}})
 			require.ErrorContains(t, err, tt.says)
 			require.False(t, d.Snapshot().Enrolled)
-			require.False(t, strings.Contains(err.Error(), "panic"))
 		})
 	}
 }

@@ -142,7 +142,7 @@ func readMachineInfo(content []byte) (MachineInfo, error) {
 	}
 	serial, err := provision.ParseSerial(in.Serial)
 	if err != nil {
-		return MachineInfo{}, unbelievable("reading the serial number: %w", err)
+		return MachineInfo{}, unbelievable("reading the serial number: %s", err)
 	}
 	return MachineInfo{
 		Serial: serial, UDID: in.UDID, Product: in.Product, OSVersion: in.OSVersion, BuildVersion: in.Version,
