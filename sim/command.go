@@ -26,6 +26,7 @@ type command struct {
 	content     string
 	profile     *profile // of InstallProfile; nil when it can't be read
 	renewal     *renewal // of an InstallProfile that updates the enrollment profile
+	putOff      bool     // it is answered NotNow
 	problem     error    // why the command can't be done whatever the device's state
 }
 
@@ -73,7 +74,10 @@ func (d *Device) execute(ctx context.Context, e *enrolment, boot int, body []byt
 	if c == nil {
 		return nil
 	}
-	d.study(ctx, e, boot, c)
+	d.study(ctx, e, c)
+	if d.consider(c); !c.putOff && c.updates(e) {
+		c.renewal, c.problem = d.renew(ctx, e, boot, c.profile)
+	}
 	a := d.obey(e, boot, c)
 	if a != nil && c.renewal != nil && !d.cfg.SilentRenewal && e.profile == c.renewal.profile {
 		var err error
@@ -82,6 +86,28 @@ func (d *Device) execute(ctx context.Context, e *enrolment, boot int, body []byt
 		}
 	}
 	return a
+}
+
+// consider decides whether the command is put off.
+func (d *Device) consider(c *command) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if handlers[c.requestType] == nil {
+		return
+	}
+	subject := c.requestType + " " + c.target
+	switch {
+	case d.tooEarly(c):
+		c.putOff, d.state.putOff = true, true
+	case d.struck("not-now", subject, d.cfg.Faults.NotNow):
+		c.putOff = true
+		d.reconnect(d.putOffFor(subject))
+	}
+}
+
+// updates tells whether the command installs the enrollment profile anew.
+func (c *command) updates(e *enrolment) bool {
+	return c.profile != nil && c.profile.identifier == e.profile.identifier && c.profile.management() != nil
 }
 
 func (d *Device) obey(e *enrolment, boot int, c *command) *answer {
@@ -123,11 +149,7 @@ func (d *Device) react(c *command) (res result, executed bool) {
 	case !known:
 		text := fmt.Sprintf("“%s” is not a valid request type.", c.requestType)
 		return failed(mdmError(mdmInvalidRequest, text)), false
-	case d.tooEarly(c):
-		d.state.putOff = true
-		return result{status: statusNotNow}, false
-	case d.struck("not-now", subject, d.cfg.Faults.NotNow):
-		d.reconnect(d.putOffFor(subject))
+	case c.putOff:
 		return result{status: statusNotNow}, false
 	case c.problem != nil:
 		return d.refusal(c), true
@@ -182,16 +204,13 @@ func (d *Device) answerMessage(e *enrolment, c *command, res result) (message, e
 }
 
 // study finds the target of a command and what its content is; that may need the network but not the state.
-func (d *Device) study(ctx context.Context, e *enrolment, boot int, c *command) {
+func (d *Device) study(ctx context.Context, e *enrolment, c *command) {
 	switch c.requestType {
 	case "InstallProfile":
 		raw := data(c.body, "Payload")
 		c.content = hash(raw)
 		if c.profile, c.problem = parseProfile(raw, d.open(e)); c.profile != nil {
 			c.target = c.profile.identifier
-			if c.target == e.profile.identifier && c.profile.management() != nil {
-				c.renewal, c.problem = d.renew(ctx, e, boot, c.profile)
-			}
 		}
 	case "InstallApplication":
 		c.content = hashOf(c.body)
