@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
 	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/api/throttle"
 	"github.com/muster-mdm/muster/provision"

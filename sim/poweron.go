@@ -108,6 +108,7 @@ func (d *Device) fetchProfile(ctx context.Context, boot int, a Activation) ([]by
 		if err != nil {
 			return fmt.Errorf("asking for the enrollment profile: %w", err)
 		}
+		defer func() { _ = resp.Body.Close() }() // read to its end below
 		profile, err = d.readProfile(resp)
 		return err
 	})
@@ -116,7 +117,6 @@ func (d *Device) fetchProfile(ctx context.Context, boot int, a Activation) ([]by
 
 // readProfile reads what a server answers to a device that wants its profile.
 func (d *Device) readProfile(resp *http.Response) ([]byte, error) {
-	defer func() { _ = resp.Body.Close() }() // read to its end below
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProfile))
 	if err != nil {
 		return nil, fmt.Errorf("reading the enrollment profile: %w", err)

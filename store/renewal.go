@@ -146,10 +146,10 @@ type Renewal struct {
 
 var renewalItem = provision.ItemKey{Kind: provision.BuiltinItem, Name: provision.IdentityRenewal}
 
-// Renew has a device get a new certificate: it queues the installation of the profile that make returns, for the device's
+// Renew has a device get a new certificate: it queues the installation of the profile that compose returns, for the device's
 // enrollment, and reports whether it did. A device that has yet to answer to such a profile is only pushed, as long as that
 // profile is good. Repeated or concurrent calls ask once.
-func (db *DB) Renew(ctx context.Context, serial string, make func(epoch int) (Renewal, error)) (bool, error) {
+func (db *DB) Renew(ctx context.Context, serial string, compose func(epoch int) (Renewal, error)) (bool, error) {
 	sent := false
 	_, err := db.Update(ctx, serial, func(ctx context.Context, c *Change) error {
 		sent = false
@@ -164,12 +164,12 @@ func (db *DB) Renew(ctx context.Context, serial string, make func(epoch int) (Re
 		if outstanding {
 			return nil
 		}
-		r, err := make(c.Device.Activation.Epoch)
+		r, err := compose(c.Device.Activation.Epoch)
 		if err != nil {
 			return err
 		}
 		sent = true
-		return c.sendRenewal(ctx, attempt+1, r)
+		return c.sendRenewal(attempt+1, r)
 	})
 	return sent, err
 }
@@ -220,7 +220,7 @@ SET active = false
 FROM stale
 WHERE q.id = $3 AND q.command_uuid = stale.command_uuid`
 
-func (c *Change) sendRenewal(ctx context.Context, attempt int, r Renewal) error {
+func (c *Change) sendRenewal(attempt int, r Renewal) error {
 	d := c.Device
 	cmd := provision.Command{Type: provision.InstallProfile, Item: renewalItem, Attempt: attempt}
 	order := provision.Order{UUID: CommandUUID(d.Serial, d.Activation.Epoch, cmd), Command: cmd, Payload: r.Profile}

@@ -115,7 +115,7 @@ func (d *Door) Give(w http.ResponseWriter, r *http.Request, m identity.MachineIn
 	w.Header().Set("Content-Type", configMedia)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if _, err := w.Write(profile); err != nil { //nolint:gosec // a profile for a device, never a page
+	if _, err := w.Write(profile); err != nil {
 		d.config.Log.DebugContext(r.Context(), "answer to a device lost", "error", err)
 	}
 }
@@ -126,7 +126,7 @@ const maxMachineInfo = 64 << 10
 // machine finds out which device sends a request.
 func (d *Door) machine(w http.ResponseWriter, r *http.Request) (identity.MachineInfo, error) {
 	if wait := d.addresses.Wait(addressOf(r)); wait > 0 {
-		return identity.MachineInfo{}, tooOften{wait}
+		return identity.MachineInfo{}, tooOftenError{wait}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMachineInfo))
 	var large *http.MaxBytesError
@@ -171,7 +171,7 @@ func (d *Door) Open(r *http.Request, message []byte) (identity.MachineInfo, erro
 		d.config.Log.WarnContext(r.Context(), "INSECURE: machine information believed without a certificate of Apple's", "serial", m.Serial, "remote", r.RemoteAddr)
 	}
 	if wait := d.serials.Wait(m.Serial); wait > 0 {
-		return m, tooOften{wait}
+		return m, tooOftenError{wait}
 	}
 	return m, nil
 }

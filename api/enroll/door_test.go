@@ -56,17 +56,20 @@ func TestDevicesThatMayNotEnrollAreToldWhyAndTryAgain(t *testing.T) {
 		code, says    string
 	}{
 		"on hold": {
-			[]provision.Fact{{Kind: provision.HoldRequest, Reason: "display is being replaced"}}, []provision.Fact{{Kind: provision.ResumeRequest}},
+			[]provision.Fact{{Kind: provision.HoldRequest, Reason: "display is being replaced"}},
+			[]provision.Fact{{Kind: provision.ResumeRequest}},
 			"409 device_on_hold", "display is being replaced",
 		},
 		"in conflict": {
-			[]provision.Fact{seen(provision.ABMConflict)}, []provision.Fact{seen(provision.ABMPresent)},
+			[]provision.Fact{seen(provision.ABMConflict)},
+			[]provision.Fact{seen(provision.ABMPresent)},
 			"409 device_in_conflict", "Two Apple Business Manager servers",
 		},
 		"unassigned":        {[]provision.Fact{seen(provision.ABMUnassigned)}, []provision.Fact{seen(provision.ABMPresent)}, "409 device_off_abm", "was taken off this server"},
 		"released by Apple": {[]provision.Fact{seen(provision.ABMReleased)}, []provision.Fact{seen(provision.ABMPresent)}, "409 device_off_abm", "was taken off this server"},
 		"about to be released": {
-			[]provision.Fact{{Kind: provision.ReleaseRequest, Reason: "end_of_life"}}, []provision.Fact{{Kind: provision.CancelRelease}},
+			[]provision.Fact{{Kind: provision.ReleaseRequest, Reason: "end_of_life"}},
+			[]provision.Fact{{Kind: provision.CancelRelease}},
 			"409 device_released", "about to be",
 		},
 		"released": {[]provision.Fact{{Kind: provision.ReleaseRequest}, {Kind: provision.Released}}, nil, "409 device_released", "was released"},
@@ -93,7 +96,8 @@ func TestDevicesThatMayNotEnrollAreToldWhyAndTryAgain(t *testing.T) {
 func TestDeviceThatWentMissingOrIsReservedMayEnroll(t *testing.T) {
 	h := build(t)
 	for i, facts := range [][]provision.Fact{
-		{seen(provision.ABMPresent)}, {seen(provision.ABMMissing)},
+		{seen(provision.ABMPresent)},
+		{seen(provision.ABMMissing)},
 		{{Kind: provision.Assigned, Assignment: &provision.Assignment{Groups: []string{"g"}}}},
 	} {
 		s := serial[:len(serial)-1] + string(rune('A'+i))

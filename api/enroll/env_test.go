@@ -189,6 +189,7 @@ func (h *house) serve(c choices) {
 // tape keeps what devices said, as it came.
 type tape struct {
 	mu       sync.Mutex
+	paused   bool
 	requests []*http.Request
 	bodies   [][]byte
 }
@@ -198,12 +199,20 @@ func (t *tape) record(next http.Handler) http.Handler {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
 			t.mu.Lock()
-			t.requests, t.bodies = append(t.requests, r.Clone(context.Background())), append(t.bodies, body)
+			if !t.paused {
+				t.requests, t.bodies = append(t.requests, r.Clone(context.Background())), append(t.bodies, body)
+			}
 			t.mu.Unlock()
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (t *tape) pause(paused bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.paused = paused
 }
 
 // played are the requests so far, to be sent again.

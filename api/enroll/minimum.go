@@ -17,8 +17,15 @@ type MinimumOS map[string]string
 // systems tell the operating system by how a device's product begins (iPhone15,2). A product that isn't listed, such as one of
 // tomorrow, has no minimum.
 var systems = []struct{ product, system string }{
-	{"iPhone", "ios"}, {"iPod", "ios"}, {"iPad", "ipados"}, {"Mac", "macos"}, {"iMac", "macos"}, {"VirtualMac", "macos"},
-	{"AppleTV", "tvos"}, {"Watch", "watchos"}, {"RealityDevice", "visionos"},
+	{"iPhone", "ios"},
+	{"iPod", "ios"},
+	{"iPad", "ipados"},
+	{"Mac", "macos"},
+	{"iMac", "macos"},
+	{"VirtualMac", "macos"},
+	{"AppleTV", "tvos"},
+	{"Watch", "watchos"},
+	{"RealityDevice", "visionos"},
 }
 
 var version = regexp.MustCompile(`^\d{1,4}(\.\d{1,4}){0,3}$`)

@@ -40,7 +40,7 @@ func TestMinimumOSByPlatform(t *testing.T) {
 	require.NoError(t, err)
 	_, older := m.require(identity.MachineInfo{Product: "iPad13,4", OSVersion: "17.2"})
 	require.False(t, older)
-	_, older = (MinimumOS)(nil).require(identity.MachineInfo{Product: "iPad13,4"})
+	_, older = MinimumOS(nil).require(identity.MachineInfo{Product: "iPad13,4"})
 	require.False(t, older)
 }
 

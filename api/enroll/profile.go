@@ -35,7 +35,7 @@ type Config struct {
 type Devices interface {
 	Device(ctx context.Context, serial string) (provision.Device, error)
 	// Renew queues a renewal: see [store.DB.Renew].
-	Renew(ctx context.Context, serial string, make func(epoch int) (store.Renewal, error)) (bool, error)
+	Renew(ctx context.Context, serial string, compose func(epoch int) (store.Renewal, error)) (bool, error)
 	identity.Ledger
 }
 

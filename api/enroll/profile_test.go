@@ -44,8 +44,8 @@ func (d *devices) Redeem(context.Context, identity.ChallengeHash, identity.KeyHa
 	return nil, errors.New("profiles redeem nothing")
 }
 
-func (d *devices) Renew(_ context.Context, serial string, make func(int) (store.Renewal, error)) (bool, error) {
-	r, err := make(d.device.Activation.Epoch)
+func (d *devices) Renew(_ context.Context, serial string, compose func(int) (store.Renewal, error)) (bool, error) {
+	r, err := compose(d.device.Activation.Epoch)
 	d.renewal = r
 	return serial == d.device.Serial, errors.Join(err, d.err)
 }

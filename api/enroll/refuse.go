@@ -33,20 +33,20 @@ var statuses = map[provision.Code]int{
 	provision.StorageUnavailable:     http.StatusServiceUnavailable,
 }
 
-// tooOften is how long somebody must wait.
-type tooOften struct{ wait time.Duration }
+// tooOftenError is how long somebody must wait.
+type tooOftenError struct{ wait time.Duration }
 
-func (t tooOften) Error() string { return "asked too often" }
+func (t tooOftenError) Error() string { return "asked too often" }
 
-// updateRequired is the version that a device must update itself to.
-type updateRequired struct {
+// updateRequiredError is the version that a device must update itself to.
+type updateRequiredError struct {
 	refusal *provision.Error
 	version string
 }
 
-func (u updateRequired) Error() string { return u.refusal.Error() }
+func (u updateRequiredError) Error() string { return u.refusal.Error() }
 
-func (u updateRequired) Unwrap() error { return u.refusal }
+func (u updateRequiredError) Unwrap() error { return u.refusal }
 
 // tooOld refuses a device with an older version. One that can be told to update does so and comes again by itself; of another
 // a person has to take care, before or by a computer.
@@ -59,7 +59,7 @@ func tooOld(m identity.MachineInfo, oldest string) error {
 	if !m.CanUpdate {
 		return err
 	}
-	return updateRequired{err, oldest}
+	return updateRequiredError{err, oldest}
 }
 
 // appleError is what devices understand beside a profile (Apple: ErrorCodeUnrecognizedDevice,
@@ -80,7 +80,7 @@ type updateDetails struct {
 func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, m identity.MachineInfo, err error) {
 	p := d.describe(w, err)
 	d.note(w, r, m, p, err)
-	var update updateRequired
+	var update updateRequiredError
 	var sent error
 	switch {
 	case errors.As(err, &update):
@@ -104,7 +104,7 @@ func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, m identity.Machine
 
 func (d *Door) describe(w http.ResponseWriter, err error) problem.Problem {
 	p := problem.Problem{Status: http.StatusInternalServerError, Code: provision.Internal, Detail: "The profile could not be made; try again."}
-	var often tooOften
+	var often tooOftenError
 	var known *provision.Error
 	switch {
 	case errors.As(err, &often):

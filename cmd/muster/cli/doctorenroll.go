@@ -44,5 +44,5 @@ func examineEnrolling(ctx context.Context, db *store.DB, s settings.Serve) error
 	if err != nil || len(servers) == 0 {
 		return err
 	}
-	return errors.New("Apple Business Manager lists devices, but none can enroll when it is switched on: MUSTER_ENROLL_ANCHORS_FILE isn't set")
+	return errors.New("devices are listed by Apple Business Manager, but none can enroll when it is switched on: MUSTER_ENROLL_ANCHORS_FILE isn't set")
 }
