@@ -27,6 +27,8 @@ SELECT serial || '-list-' || n, serial, 1, 'ManagedApplicationList', 'builtin', 
 FROM devices, generate_series(1, 500) n WHERE serial LIKE 'S0000000_2';
 INSERT INTO identities (sha256, serial, serial_number, certificate, issued_at, not_after)
 SELECT lpad(to_hex(n), 64, '0'), 'S' || lpad(n::text, 9, '0'), n, 'x', now(), now() FROM generate_series(1, 5000) n;
+INSERT INTO enrollment_challenges (sha256, serial, created_at, expires_at, renews)
+SELECT sha256(n::text::bytea), 'S' || lpad(n::text, 9, '0'), now(), now(), 1 FROM generate_series(1, 5000) n;
 INSERT INTO configurations (name, content, identifier) SELECT 'c' || n, 1, 'i' || n FROM generate_series(1, 2000) n;
 INSERT INTO configuration_contents (name, content, identifier, payload) SELECT name, 1, identifier, 'x' FROM configurations;
 INSERT INTO nanomdm.devices (id, authenticate, authenticate_at) SELECT 'U' || n, 'x', now() FROM generate_series(1, 5000) n;
@@ -41,13 +43,15 @@ func TestHotQueriesUseIndexes(t *testing.T) {
 	f := newFleet(t)
 	f.exec(crowd)
 	const device, udid, command = "S000000042", "U42", "S000000042-3"
-	now := time.Now()
+	now, hash := time.Now(), strings.Repeat("0", 64)
 	args := map[string][]any{
 		"lockDevice": {device}, "deviceState": {device}, "planItems": {device, 1}, "askedQueries": {device, 1},
 		"lockDeviceOfCommand": {command}, "sentCommand": {command}, "othersLeft": {command}, "planItemsOfCommand": {command},
 		"otherQueriesThan": {command, false}, "answerCommand": {command, "Acknowledged", "", now}, "closeCommand": {command},
 		"supersede": {device, 1, udid, now}, "clearQueue": {udid}, "revokeIdentities": {device, now}, "serialOfUDID": {udid},
 		"holderOfUDID": {udid, device}, "configurations": {[]string{"c1", "c2"}, []int{1, 1}},
+		"identity": {hash}, "newestRenewal": {device, 1, now}, "claimRenewals": {now, 50, []float64{60, 120}, 2}, "endPredecessors": {device, now},
+		"foreignIdentity": {device, hash},
 		"newestConfigured": {device, 1}, "wishAgain": {device, now}, "claimPushes": {now, 50, []float64{60, 120}, 2},
 	}
 	queries := map[string]string{

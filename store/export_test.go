@@ -52,4 +52,9 @@ var HotQueries = map[string]string{
 	"newestConfigured":    newestConfigured,
 	"wishAgain":           wishAgain,
 	"claimPushes":         claimPushes,
+	"identity":            identity,
+	"newestRenewal":       newestRenewal,
+	"claimRenewals":       claimRenewals,
+	"endPredecessors":     endPredecessors,
+	"foreignIdentity":     foreignIdentity,
 }

@@ -171,7 +171,7 @@ func (db *DB) Renew(ctx context.Context, serial string, compose func(epoch int) 
 		sent = true
 		return c.sendRenewal(attempt+1, r)
 	})
-	return sent, err
+	return sent && err == nil, err
 }
 
 // One that the device can't use any more, because its challenge expired, is as good as answered.
