@@ -108,3 +108,25 @@ func TestCheckinsOfUnknownDevicesAreRefused(t *testing.T) {
 	_, err = in.Answered(t.Context(), "00000000-0000-4000-8000-000000000000", provision.Answer{Status: provision.AnswerAcknowledged}, nil)
 	require.Equal(t, provision.UnknownCommand, provision.CodeOf(err))
 }
+
+func TestRenewalOfAnEnrollmentThatIsOver(t *testing.T) {
+	in, db := checkins(t)
+	id := store.Identity{Serial: phone, Hash: store.IdentityHash([]byte("x")), Renews: 1, Epoch: 1}
+	renew := func() error {
+		_, err := in.Renewed(t.Context(), id)
+		return err
+	}
+	require.Equal(t, provision.IdentityRefused, provision.CodeOf(renew()), "it never enrolled")
+	tell(t, db, provision.Fact{Kind: provision.Authenticated, Epoch: 1}, provision.Fact{Kind: provision.Activated, Epoch: 1})
+	require.NoError(t, renew(), "a certificate that isn't kept is no news")
+	before, err := db.Device(t.Context(), phone)
+	require.NoError(t, err)
+	id.Epoch = 2
+	require.Equal(t, provision.IdentityRefused, provision.CodeOf(renew()))
+	id.Epoch = 1
+	tell(t, db, provision.Fact{Kind: provision.CheckedOut, Epoch: 1})
+	require.Equal(t, provision.IdentityRefused, provision.CodeOf(renew()))
+	after, err := db.Device(t.Context(), phone)
+	require.NoError(t, err)
+	require.Equal(t, before.Known, after.Known)
+}

@@ -6,16 +6,20 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/cmd/muster/cli"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/sim"
 	"github.com/muster-mdm/muster/store"
 )
 
@@ -59,18 +63,7 @@ func TestDoctorWarnsBeforeIdentitiesEnd(t *testing.T) {
 	t.Cleanup(db.Close)
 	t.Setenv("MUSTER_DATABASE_URL", url)
 	t.Setenv("MUSTER_TEMPORAL_ADDRESS", "127.0.0.1:1")
-	line := func() string {
-		t.Helper()
-		var out bytes.Buffer
-		require.Equal(t, 1, cli.Main(t.Context(), []string{"doctor"}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out}), "Temporal isn't there")
-		for l := range strings.Lines(out.String()) {
-			if strings.Contains(l, "Device identities") {
-				return l
-			}
-		}
-		t.Fatalf("the doctor says nothing of identities:\n%s", out.String())
-		return ""
-	}
+	line := func() string { return diagnosis(t, "Device identities") }
 	require.Equal(t, "ok    Device identities\n", line())
 
 	enroll(t, db, 50*24*time.Hour)
@@ -79,4 +72,56 @@ func TestDoctorWarnsBeforeIdentitiesEnd(t *testing.T) {
 		serial+", on "+locked+"\n", line())
 	t.Setenv("MUSTER_IDENTITY_GRACE", "720h")
 	require.Equal(t, "ok    Device identities\n", line())
+	t.Setenv("MUSTER_IDENTITY_GRACE", "0")
+	t.Setenv("MUSTER_IDENTITY_RENEW_BEFORE", "1440h") // 60 days: half of them are for renewing
+	require.Equal(t, "ok    Device identities\n", line())
+}
+
+// diagnosis is the doctor's line on something.
+func diagnosis(t *testing.T, what string) string {
+	t.Helper()
+	var out bytes.Buffer
+	require.Equal(t, 1, cli.Main(t.Context(), []string{"doctor"}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out}), "Temporal isn't there")
+	for l := range strings.Lines(out.String()) {
+		if strings.Contains(l, what) {
+			return l
+		}
+	}
+	t.Fatalf("the doctor says nothing of %s:\n%s", what, out.String())
+	return ""
+}
+
+func TestDoctorTellsWhetherDevicesCanEnrollByThemselves(t *testing.T) {
+	url := stacktest.Database(t, "muster", migrate)
+	db, err := store.Open(t.Context(), store.Config{URL: url, MaxConns: 2})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	t.Setenv("MUSTER_DATABASE_URL", url)
+	t.Setenv("MUSTER_TEMPORAL_ADDRESS", "127.0.0.1:1")
+	line := func() string { return diagnosis(t, "Automated enrollment") }
+	require.Equal(t, "ok    Automated enrollment\n", line(), "no device comes that way")
+
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	_, err = conn.Exec(t.Context(), `
+INSERT INTO abm_servers (name, sync_every, full_every, certificate, private_key, health_since, created_at, updated_at)
+VALUES ('school', '1h', '1d', '', '', now(), now(), now())`)
+	require.NoError(t, err)
+	require.Equal(t, "ok    Automated enrollment\n", line(), "the server isn't linked yet")
+	_, err = conn.Exec(t.Context(), `UPDATE abm_servers SET token = 'x', health = 'ok'`)
+	require.NoError(t, err)
+	require.Contains(t, line(), "MUSTER_ENROLL_ANCHORS_FILE isn't set")
+	file := filepath.Join(t.TempDir(), "anchors.pem")
+	t.Setenv("MUSTER_ENROLL_ANCHORS_FILE", file)
+	require.Contains(t, line(), "FAIL")
+	require.NoError(t, os.WriteFile(file, []byte("no certificate"), 0o600))
+	require.Contains(t, line(), "FAIL")
+	factory, err := sim.NewFactory()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, factory.AnchorsPEM(), 0o600))
+	require.Equal(t, "ok    Automated enrollment\n", line())
+	t.Setenv("MUSTER_ENROLL_ANCHORS_FILE", "")
+	t.Setenv("MUSTER_ENROLL_INSECURE_MACHINE_INFO", "true")
+	require.Contains(t, line(), "anybody can enroll")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/muster-mdm/muster/apple/identity"
@@ -40,8 +41,9 @@ func examineEnrolling(ctx context.Context, db *store.DB, s settings.Serve) error
 	if err != nil || machines != nil {
 		return err
 	}
-	servers, err := db.ABMServers(ctx, store.Page{Limit: 1})
-	if err != nil || len(servers) == 0 {
+	const many = 1000
+	servers, err := db.ABMServers(ctx, store.Page{Limit: many})
+	if err != nil || !slices.ContainsFunc(servers, func(s store.ABMServer) bool { return s.Health != store.Unlinked }) {
 		return err
 	}
 	return errors.New("devices are listed by Apple Business Manager, but none can enroll when it is switched on: MUSTER_ENROLL_ANCHORS_FILE isn't set")

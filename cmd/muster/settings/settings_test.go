@@ -33,6 +33,9 @@ func TestFlagOverridesVariableOverridesDefault(t *testing.T) {
 	require.Equal(t, 30*time.Minute, s.SetupHold)
 	require.Equal(t, identity.DefaultValidity, s.IdentityValidity)
 	require.Zero(t, s.IdentityGrace)
+	require.Equal(t, s.IdentityValidity/2, s.IdentityRenewBefore)
+	require.True(t, s.ReenrollKeepsAssignment)
+	require.False(t, s.EnrollInsecureMachineInfo)
 
 	var viaFlag settings.Serve
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
@@ -81,6 +84,11 @@ func TestCheckNamesTheSettingAtFault(t *testing.T) {
 		{"MUSTER_IDENTITY_VALIDITY=1h", "MUSTER_IDENTITY_VALIDITY"},
 		{"MUSTER_IDENTITY_VALIDITY=-87600h", "MUSTER_IDENTITY_VALIDITY"},
 		{"MUSTER_IDENTITY_GRACE=-1h", "MUSTER_IDENTITY_GRACE"},
+		{"MUSTER_IDENTITY_RENEW_BEFORE=-1h", "MUSTER_IDENTITY_RENEW_BEFORE"},
+		{"MUSTER_ENROLL_MINIMUM_OS=ios=17,windows=11", `MUSTER_ENROLL_MINIMUM_OS: "windows"`},
+		{"MUSTER_PROFILE_SIGN_KEY_FILE=x", "MUSTER_PROFILE_SIGN_CERT_FILE"},
+		{"MUSTER_SCEP_URL=https://ca.example.com/scep", "MUSTER_SCEP_CHALLENGE"},
+		{"MUSTER_SCEP_CA_FILE=x", "MUSTER_SCEP_URL"},
 	} {
 		s, _, err := bind(t, nil, db, c.variable)
 		require.NoError(t, err)
@@ -92,6 +100,17 @@ func TestCheckNamesTheSettingAtFault(t *testing.T) {
 	s, _, err = bind(t, nil, db)
 	require.NoError(t, err)
 	require.NoError(t, s.Check())
+
+	scep := []string{db, "MUSTER_SCEP_CHALLENGE=x", "MUSTER_SCEP_CA_FILE=y"}
+	s, _, err = bind(t, nil, append(scep, "MUSTER_SCEP_URL=ca.example.com")...)
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Check(), "MUSTER_SCEP_URL is")
+	s, _, err = bind(t, nil, append(scep, "MUSTER_SCEP_URL=https://ca.example.com")...)
+	require.NoError(t, err)
+	require.NoError(t, s.Check())
+	s, _, err = bind(t, nil, db, "MUSTER_ENROLL_ANCHORS_FILE=x", "MUSTER_ENROLL_INSECURE_MACHINE_INFO=true")
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Check(), "MUSTER_ENROLL_INSECURE_MACHINE_INFO")
 
 	_, _, err = bind(t, nil, "MUSTER_SETUP_HOLD=soon", "MUSTER_RATE_BURST=many", "MUSTER_RETRY_AFTER=1m,x")
 	require.EqualError(t, err, `MUSTER_SETUP_HOLD is "soon"; give a time such as 30m or 6h
