@@ -125,9 +125,6 @@ const maxMachineInfo = 64 << 10
 
 // machine finds out which device sends a request.
 func (d *Door) machine(w http.ResponseWriter, r *http.Request) (identity.MachineInfo, error) {
-	if wait := d.addresses.Wait(addressOf(r)); wait > 0 {
-		return identity.MachineInfo{}, tooOftenError{wait}
-	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMachineInfo))
 	var large *http.MaxBytesError
 	switch {
@@ -136,7 +133,15 @@ func (d *Door) machine(w http.ResponseWriter, r *http.Request) (identity.Machine
 	case err != nil:
 		return identity.MachineInfo{}, provision.Errorf(provision.MachineInfoRefused, "The request can't be read to its end.")
 	}
-	return d.Open(r, body)
+	return d.open(r, func(m *identity.Machines) (identity.MachineInfo, error) { return m.Open(body) })
+}
+
+// OpenHeader finds out which device a web view is in, by its first request. It fails with [provision.MachineInfoRefused],
+// [provision.AnchorsMissing], and when the device asks too often; [Door.Refuse] knows what to say.
+func (d *Door) OpenHeader(r *http.Request) (identity.MachineInfo, error) {
+	return d.open(r, func(m *identity.Machines) (identity.MachineInfo, error) {
+		return m.OpenHeader(r.Header.Get("x-apple-aspen-deviceinfo"))
+	})
 }
 
 // addressOf is what of a caller's address counts: an IPv6 network is one caller.
@@ -157,13 +162,15 @@ func addressOf(r *http.Request) string {
 	return prefix.String()
 }
 
-// Open reads a signed MachineInfo. It fails with [provision.MachineInfoRefused], [provision.AnchorsMissing], and when a
-// device asks too often.
-func (d *Door) Open(r *http.Request, message []byte) (identity.MachineInfo, error) {
+// open reads a signed MachineInfo, unless the caller, or then the device, asks too often.
+func (d *Door) open(r *http.Request, read func(*identity.Machines) (identity.MachineInfo, error)) (identity.MachineInfo, error) {
+	if wait := d.addresses.Wait(addressOf(r)); wait > 0 {
+		return identity.MachineInfo{}, tooOftenError{wait}
+	}
 	if d.config.Machines == nil {
 		return identity.MachineInfo{}, provision.Errorf(provision.AnchorsMissing, "This server can't tell Apple's devices from others: MUSTER_ENROLL_ANCHORS_FILE isn't set.")
 	}
-	m, err := d.config.Machines.Open(message)
+	m, err := read(d.config.Machines)
 	if err != nil {
 		return m, err
 	}
