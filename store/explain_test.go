@@ -51,7 +51,7 @@ func TestHotQueriesUseIndexes(t *testing.T) {
 		"supersede": {device, 1, udid, now}, "clearQueue": {udid}, "revokeIdentities": {device, now}, "serialOfUDID": {udid},
 		"holderOfUDID": {udid, device}, "configurations": {[]string{"c1", "c2"}, []int{1, 1}},
 		"identity": {hash}, "newestRenewal": {device, 1, now}, "claimRenewals": {now, 50, []float64{60, 120}, 2}, "endPredecessors": {device, now},
-		"foreignIdentity": {device, hash},
+		"foreignIdentity":  {device, hash},
 		"newestConfigured": {device, 1}, "wishAgain": {device, now}, "claimPushes": {now, 50, []float64{60, 120}, 2},
 	}
 	queries := map[string]string{

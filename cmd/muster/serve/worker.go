@@ -29,10 +29,20 @@ func (svc *Service) worker() (func(context.Context) error, error) {
 	policy, s := svc.policy(), svc.settings
 	w := worker.New(svc.temporal, svc.db, pusher, worker.Config{
 		Namespace: s.TemporalNamespace, TaskQueue: s.TaskQueue, ManagementIdentifier: identity.DefaultProfileIdentifier,
-		Policy: &policy, Renewer: svc.enroller,
+		Policy: &policy, Renewer: svc.renewer(),
 		Log: svc.log, Metrics: svc.metrics,
 	})
 	return w.Run, nil
+}
+
+// renewer has devices renew. The profile that they are sent must name the address by which they enrolled; what only works
+// doesn't know that unless it is told.
+func (svc *Service) renewer() worker.Renewer {
+	if svc.settings.PublicURL == "" && !svc.settings.Has(settings.RoleMDM) {
+		svc.log.Warn("devices don't renew their certificates: this process doesn't know the address of theirs", "setting", settings.Prefix+"PUBLIC_URL")
+		return nil
+	}
+	return svc.enroller
 }
 
 // policy is what workflows that begin now go by.
