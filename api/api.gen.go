@@ -2797,6 +2797,12 @@ type PutDirectoryParams struct {
 // PutDirectoryParamsIfNoneMatch defines parameters for PutDirectory.
 type PutDirectoryParamsIfNoneMatch string
 
+// TestDirectoryParams defines parameters for TestDirectory.
+type TestDirectoryParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
 	// Cursor The next_cursor of the page before.
@@ -3303,7 +3309,7 @@ type ServerInterface interface {
 	PutDirectory(ctx echo.Context, name Name, params PutDirectoryParams) error
 	// TestDirectory Try whether people can sign in to a directory
 	// (POST /v1/directories/{name}:test)
-	TestDirectory(ctx echo.Context, name Name) error
+	TestDirectory(ctx echo.Context, name Name, params TestDirectoryParams) error
 	// ListGroups List groups
 	// (GET /v1/groups)
 	ListGroups(ctx echo.Context, params ListGroupsParams) error
@@ -5820,8 +5826,28 @@ func (w *ServerInterfaceWrapper) TestDirectory(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TestDirectoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.TestDirectory(ctx, name)
+	err = w.Handler.TestDirectory(ctx, name, params)
 	return err
 }
 
@@ -10115,7 +10141,8 @@ func (response PutDirectorydefaultApplicationProblemPlusJSONResponse) VisitPutDi
 }
 
 type TestDirectoryRequestObject struct {
-	Name Name `json:"name"`
+	Name   Name `json:"name"`
+	Params TestDirectoryParams
 }
 
 type TestDirectoryResponseObject interface {
@@ -14029,10 +14056,11 @@ func (sh *strictHandler) PutDirectory(ctx echo.Context, name Name, params PutDir
 }
 
 // TestDirectory operation middleware
-func (sh *strictHandler) TestDirectory(ctx echo.Context, name Name) error {
+func (sh *strictHandler) TestDirectory(ctx echo.Context, name Name, params TestDirectoryParams) error {
 	var request TestDirectoryRequestObject
 
 	request.Name = name
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.TestDirectory(ctx.Request().Context(), request.(TestDirectoryRequestObject))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
@@ -30,7 +32,7 @@ func TestMain(m *testing.M) {
 	for _, media := range []string{aspenConfig, pemFile, serverToken} {
 		openapi3filter.RegisterBodyDecoder(media, openapi3filter.FileBodyDecoder)
 	}
-	stacktest.Main(m)
+	os.Exit(stacktest.Runner{M: directorytest.Runner{M: m}}.Run())
 }
 
 const (
@@ -97,7 +99,7 @@ func serve(t *testing.T, change ...func(*api.Config)) *server {
 		store.WithEncoder(func(o provision.Order) ([]byte, error) { return []byte("<?xml " + o.UUID), nil }))
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
-	use, err := intake.New(db, intake.Settings{})
+	use, err := intake.New(db, intake.Settings{SignInReturn: "https://muster.example.com/enroll/return"})
 	require.NoError(t, err)
 	s := &server{t: t, db: db, url: url, intake: use, log: &locked{}, secret: map[store.Role]string{}}
 	c := api.Config{

@@ -67,6 +67,8 @@ type Device struct {
 
 	Assignment     *Assignment `json:"assignment,omitempty"`
 	AssignmentMark Mark        `json:"assignment_mark,omitzero"`
+	// AssignedFor is the enrollment that the assignment was made for by signing in; 0 = by other means.
+	AssignedFor int `json:"assigned_for,omitempty"`
 	// Planned is an assignment for later; PlannedMark the newest word on any assignment.
 	Planned     *Assignment `json:"planned,omitempty"`
 	PlannedMark Mark        `json:"planned_mark,omitzero"`
@@ -167,6 +169,9 @@ func (d Device) AssignedBefore() bool {
 	case NeverEnrolled, Opened:
 		return false
 	case Active, Ended:
+	}
+	if d.AssignedFor > d.Activation.Epoch {
+		return false
 	}
 	return d.Assignment != nil && (!d.Activation.Ended.set() || d.AssignmentMark.By < d.Activation.Ended.By)
 }

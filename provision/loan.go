@@ -18,9 +18,9 @@ func (d *Device) foldAssignment(f Fact) {
 		d.Planned = nil
 	}
 	if d.AssignmentMark.newer(f) {
-		d.Assignment = nil
+		d.Assignment, d.AssignedFor = nil, 0
 		if f.Kind == Assigned {
-			d.Assignment = f.Assignment
+			d.Assignment, d.AssignedFor = f.Assignment, f.Epoch
 		}
 	}
 }

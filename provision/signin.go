@@ -51,7 +51,7 @@ func (d Device) SignInFact(s SignedIn, p SignInPolicy, now time.Time) (Fact, boo
 	reserved := d.reservation()
 	switch {
 	case reserved == nil || reserved.UserID == "" && reserved.TechnicianID == "":
-		return signInAssigned(s.joining(reserved)), true
+		return d.signInAssigned(s.joining(reserved)), true
 	case s.is(*reserved):
 		return d.signInAgain(s, *reserved)
 	}
@@ -99,9 +99,9 @@ func (d Device) signInAgain(s SignedIn, reserved Assignment) (Fact, bool) {
 	joined := s.joining(&reserved)
 	switch {
 	case d.Assignment == nil:
-		return signInAssigned(joined), true
+		return d.signInAssigned(joined), true
 	case d.Planned == nil && len(joined.Groups) > len(reserved.Groups):
-		return signInAssigned(joined), true
+		return d.signInAssigned(joined), true
 	case d.InReview():
 		return d.ReviewFact(KeepReserved), true
 	}
@@ -115,7 +115,7 @@ func (d Device) signInConflict(s SignedIn, reserved Assignment, p SignInPolicy, 
 	case KeepReserved:
 		return Fact{Kind: SignInReviewed, Assignment: &a, Choice: string(KeepReserved)}, true
 	case TakeSignedIn:
-		return signInAssigned(a), true
+		return d.signInAssigned(a), true
 	case HoldForReview:
 	}
 	if d.InReview() && d.Review.SignedIn != nil && d.Review.SignedIn.UserID == a.UserID {
@@ -125,4 +125,15 @@ func (d Device) signInConflict(s SignedIn, reserved Assignment, p SignInPolicy, 
 	return Fact{Kind: SignInHeld, Assignment: &a, Until: &until, Choice: string(p.HoldChoice)}, true
 }
 
-func signInAssigned(a Assignment) Fact { return Fact{Kind: Assigned, Assignment: &a} }
+// signInAssigned is for the enrollment that follows: people sign in on devices that are being set up.
+func (d Device) signInAssigned(a Assignment) Fact {
+	return Fact{Kind: Assigned, Assignment: &a, Epoch: d.NextEpoch()}
+}
+
+// ChangingHands is the device as one that enrolls anew and doesn't keep its assignment: what it was assigned to before counts no more.
+func (d Device) ChangingHands() Device {
+	if d.AssignedBefore() {
+		d.Assignment, d.AssignedFor, d.Planned = nil, 0, nil
+	}
+	return d
+}

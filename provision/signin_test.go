@@ -126,3 +126,26 @@ func TestSignInBeforeAnAssignmentForLater(t *testing.T) {
 	_, some = d.SignInFact(andrew("drivers"), policyOf(provision.HoldForReview), now)
 	require.False(t, some, "a new assignment would end the one for later")
 }
+
+func TestSignInIsForTheEnrollmentThatFollows(t *testing.T) {
+	now := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	policy := policyOf(provision.HoldForReview)
+	d := after(active, fact(20, provision.Assigned))
+	d = provision.Fold(d, provision.Fact{ID: 21, Kind: provision.Assigned, Assignment: &provision.Assignment{UserID: "u-bob", Groups: []string{"kiosks"}}})
+	require.True(t, d.AssignedBefore())
+	_, some := d.ChangingHands().SignInFact(andrew("drivers"), policy, now)
+	require.True(t, some)
+
+	f, some := d.ChangingHands().SignInFact(andrew("drivers"), policy, now)
+	require.True(t, some)
+	require.Equal(t, provision.Assigned, f.Kind, "whoever had the device before has no claim to it")
+	require.Equal(t, []string{"drivers"}, f.Assignment.Groups)
+	f.ID = 22
+	signedIn := provision.Fold(d, f)
+	require.False(t, signedIn.AssignedBefore(), "the next Authenticate doesn't take it away")
+	_, some = signedIn.ChangingHands().SignInFact(andrew("drivers"), policy, now)
+	require.False(t, some, "the answer was lost")
+
+	next := provision.FoldAll(signedIn, inEpoch(2, fact(23, provision.Authenticated)), inEpoch(2, fact(24, provision.Activated)))
+	require.True(t, next.AssignedBefore(), "the one after that does")
+}

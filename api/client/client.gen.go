@@ -2798,6 +2798,12 @@ type PutDirectoryParams struct {
 // PutDirectoryParamsIfNoneMatch defines parameters for PutDirectory.
 type PutDirectoryParamsIfNoneMatch string
 
+// TestDirectoryParams defines parameters for TestDirectory.
+type TestDirectoryParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
 	// Cursor The next_cursor of the page before.
@@ -3938,7 +3944,7 @@ type ClientInterface interface {
 	// and holds the base DN; of an OpenID Connect provider its published settings.
 	//
 	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
-	TestDirectory(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
+	TestDirectory(ctx context.Context, name Name, params *TestDirectoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups List groups
 	//
@@ -5900,8 +5906,8 @@ func (c *Client) PutDirectory(ctx context.Context, name Name, params *PutDirecto
 // and holds the base DN; of an OpenID Connect provider its published settings.
 //
 // Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
-func (c *Client) TestDirectory(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewTestDirectoryRequest(c.Server, name)
+func (c *Client) TestDirectory(ctx context.Context, name Name, params *TestDirectoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestDirectoryRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -10638,7 +10644,7 @@ func NewPutDirectoryRequestWithBody(server string, name Name, params *PutDirecto
 }
 
 // NewTestDirectoryRequest constructs an http.Request for the TestDirectory method
-func NewTestDirectoryRequest(server string, name Name) (*http.Request, error) {
+func NewTestDirectoryRequest(server string, name Name, params *TestDirectoryParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -10666,6 +10672,21 @@ func NewTestDirectoryRequest(server string, name Name) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -13465,7 +13486,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
-	TestDirectoryWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error)
+	TestDirectoryWithResponse(ctx context.Context, name Name, params *TestDirectoryParams, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error)
 
 	// ListGroupsWithResponse List groups
 	//
@@ -20526,8 +20547,8 @@ func (c *ClientWithResponses) PutDirectoryWithResponse(ctx context.Context, name
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
-func (c *ClientWithResponses) TestDirectoryWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error) {
-	rsp, err := c.TestDirectory(ctx, name, reqEditors...)
+func (c *ClientWithResponses) TestDirectoryWithResponse(ctx context.Context, name Name, params *TestDirectoryParams, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error) {
+	rsp, err := c.TestDirectory(ctx, name, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

@@ -3,4 +3,6 @@
 //
 //	POST /enroll ─▶ signed by a device of Apple's? ─▶ known, and nothing keeps it? ─▶ new enough? ─▶ signed in, if it must be?
 //	     ◀── problem, or Apple's own error ──┴──────────────────────┴─────────────────────┘               └──▶ profile
+//
+// A device that its user activates has a page instead: see [Web].
 package enroll

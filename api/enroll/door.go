@@ -118,9 +118,6 @@ const maxMachineInfo = 64 << 10
 
 // machine finds out which device sends a request.
 func (d *Door) machine(w http.ResponseWriter, r *http.Request) (identity.MachineInfo, error) {
-	if wait := d.addresses.Wait(d.addressOf(r)); wait > 0 {
-		return identity.MachineInfo{}, tooOftenError{wait}
-	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMachineInfo))
 	var large *http.MaxBytesError
 	switch {
@@ -129,33 +126,26 @@ func (d *Door) machine(w http.ResponseWriter, r *http.Request) (identity.Machine
 	case err != nil:
 		return identity.MachineInfo{}, provision.Errorf(provision.MachineInfoRefused, "The request can't be read to its end.")
 	}
-	return d.Open(r, body)
+	return d.open(r, func(m *identity.Machines) (identity.MachineInfo, error) { return m.Open(body) })
 }
 
-// Open reads a signed MachineInfo. It fails with [provision.MachineInfoRefused], [provision.AnchorsMissing], and when a
-// device asks too often.
-func (d *Door) Open(r *http.Request, message []byte) (identity.MachineInfo, error) {
-	if d.config.Machines == nil {
-		return identity.MachineInfo{}, noAnchors()
+// OpenHeader finds out which device a web view is in, by its first request. It fails with [provision.MachineInfoRefused],
+// [provision.AnchorsMissing], and when the device asks too often; [Door.Refuse] knows what to say.
+func (d *Door) OpenHeader(r *http.Request) (identity.MachineInfo, error) {
+	return d.open(r, func(m *identity.Machines) (identity.MachineInfo, error) {
+		return m.OpenHeader(r.Header.Get(deviceInfoHeader))
+	})
+}
+
+// open reads a signed MachineInfo, unless the caller, or then the device, asks too often.
+func (d *Door) open(r *http.Request, read func(*identity.Machines) (identity.MachineInfo, error)) (identity.MachineInfo, error) {
+	if wait := d.addresses.Wait(d.addressOf(r)); wait > 0 {
+		return identity.MachineInfo{}, tooOftenError{wait}
 	}
-	m, err := d.config.Machines.Open(message)
-	return d.opened(r, m, err)
-}
-
-// openHeader is [Door.Open] for the header of a web view's first request.
-func (d *Door) openHeader(r *http.Request, value string) (identity.MachineInfo, error) {
 	if d.config.Machines == nil {
-		return identity.MachineInfo{}, noAnchors()
+		return identity.MachineInfo{}, provision.Errorf(provision.AnchorsMissing, "This server can't tell Apple's devices from others: MUSTER_ENROLL_ANCHORS_FILE isn't set.")
 	}
-	m, err := d.config.Machines.OpenHeader(value)
-	return d.opened(r, m, err)
-}
-
-func noAnchors() error {
-	return provision.Errorf(provision.AnchorsMissing, "This server can't tell Apple's devices from others: MUSTER_ENROLL_ANCHORS_FILE isn't set.")
-}
-
-func (d *Door) opened(r *http.Request, m identity.MachineInfo, err error) (identity.MachineInfo, error) {
+	m, err := read(d.config.Machines)
 	if err != nil {
 		return m, err
 	}

@@ -2,7 +2,9 @@ package enroll_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -312,6 +314,27 @@ func TestWhoAsksTooOftenIsSlowedDown(t *testing.T) {
 	require.NotEmpty(t, answer.header.Get("Retry-After"))
 	require.Equal(t, before, h.counted())
 	require.Equal(t, 200, h.knock(h.virtual("C07Q853LG9RX")).status, "others go on")
+}
+
+func TestWebViewSaysWhichDeviceItIsIn(t *testing.T) {
+	h := build(t)
+	message, err := h.virtual(serial).MachineInfo()
+	require.NoError(t, err)
+	visit := func(header string) (identity.MachineInfo, error) {
+		r := httptest.NewRequest(http.MethodGet, "/enroll/sign-in", http.NoBody)
+		r.Header.Set("x-apple-aspen-deviceinfo", header)
+		return h.door.OpenHeader(r)
+	}
+	m, err := visit(base64.StdEncoding.EncodeToString(message))
+	require.NoError(t, err)
+	require.Equal(t, serial, m.Serial)
+	for _, header := range []string{"", "hello", base64.StdEncoding.EncodeToString(message[1:])} {
+		_, err = visit(header)
+		require.Equal(t, provision.MachineInfoRefused, provision.CodeOf(err), header)
+		w := httptest.NewRecorder()
+		h.door.Refuse(w, httptest.NewRequest(http.MethodGet, "/enroll/sign-in", http.NoBody), m, err)
+		require.Equal(t, http.StatusForbidden, w.Code)
+	}
 }
 
 func TestDoorTakesPostsOnly(t *testing.T) {

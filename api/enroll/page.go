@@ -43,8 +43,8 @@ func hashed(text string) string {
 // frame is what all pages show.
 type frame struct {
 	Organization, Product string
-	// Support says whom to ask; "" = nobody is named.
-	Support string
+	// Support says whom to ask, and how.
+	Support []string
 	// Alert is what went wrong, where it is nothing that was typed.
 	Alert string
 	Style template.CSS
@@ -81,14 +81,14 @@ func productOf(m identity.MachineInfo) string {
 	return "device"
 }
 
-func supportOf(e store.Entrant) string {
+func supportOf(e store.Entrant) []string {
 	var ways []string
 	for _, way := range []string{e.Department, e.SupportPhone, e.SupportEmail} {
 		if way != "" {
 			ways = append(ways, way)
 		}
 	}
-	return strings.Join(ways, " · ")
+	return ways
 }
 
 // formOf shows how a user name is written: by the domain that there is, if there is one only.

@@ -39,7 +39,7 @@ func (w *Web) signIn(rw http.ResponseWriter, r *http.Request) {
 	id, err := w.people.TrySignIn(ctx, intake.SignInTry{
 		Serial: v.machine.Serial, Address: w.door.addressOf(r), Account: account, Password: password,
 	})
-	w.finish(ctx, rw, r, v, id, account, err)
+	w.finish(ctx, rw, r, tried{v, id, account, err})
 }
 
 func missing(account string) error {
@@ -67,7 +67,7 @@ func (w *Web) leave(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rw.Header().Set("Cache-Control", "no-store")
-	http.Redirect(rw, r, redirect, http.StatusSeeOther)
+	http.Redirect(rw, r, redirect, http.StatusSeeOther) //nolint:gosec // to the provider that an administrator set up
 }
 
 // comeBack takes what an identity provider says.
@@ -84,27 +84,35 @@ func (w *Web) comeBack(rw http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		id, err = w.people.FinishSignIn(ctx, name, flow, r.URL.Query())
 	}
-	w.finish(ctx, rw, r, v, id, "", err)
+	w.finish(ctx, rw, r, tried{v, id, "", err})
+}
+
+// tried is what came of a visit: who it was that a directory let in, or why not.
+type tried struct {
+	visit
+	id      intake.Identified
+	account string // as it was typed
+	err     error
 }
 
 // finish gives whoever was let in what they came for.
-func (w *Web) finish(ctx context.Context, rw http.ResponseWriter, r *http.Request, v visit, id intake.Identified, account string, err error) {
-	if err != nil {
-		w.refused(r, v, err)
-		w.show(rw, r, v, account, err)
+func (w *Web) finish(ctx context.Context, rw http.ResponseWriter, r *http.Request, t tried) {
+	if t.err != nil {
+		w.refused(r, t.visit, t.err)
+		w.show(rw, r, t.visit, t.account, t.err)
 		return
 	}
-	profile, recorded, err := w.accept(ctx, v, id)
+	profile, recorded, err := w.accept(ctx, t.visit, t.id)
 	switch {
 	case err != nil && ofForm(err):
-		w.refused(r, v, err)
-		w.show(rw, r, v, account, err)
+		w.refused(r, t.visit, err)
+		w.show(rw, r, t.visit, t.account, err)
 	case err != nil:
-		w.stop(rw, r, v.machine, err)
+		w.stop(rw, r, t.machine, err)
 	default:
 		w.outcomes.WithLabelValues("profile").Inc()
-		w.door.config.Log.InfoContext(ctx, "signed in during setup", "serial", v.machine.Serial, "directory", id.Directory.Name, "fact", string(recorded))
-		w.door.Give(rw, r, v.machine, profile)
+		w.door.config.Log.InfoContext(ctx, "signed in during setup", "serial", t.machine.Serial, "directory", t.id.Directory.Name, "fact", string(recorded))
+		w.door.Give(rw, r, t.machine, profile)
 	}
 }
 

@@ -96,8 +96,7 @@ func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) { w.handler.Ser
 
 // arrive begins a visit, or shows the page of one again.
 func (w *Web) arrive(rw http.ResponseWriter, r *http.Request) {
-	header := r.Header.Get(deviceInfoHeader)
-	if header == "" {
+	if r.Header.Get(deviceInfoHeader) == "" {
 		v, err := w.visitOf(r)
 		if err != nil {
 			w.stop(rw, r, v.machine, err)
@@ -106,11 +105,7 @@ func (w *Web) arrive(rw http.ResponseWriter, r *http.Request) {
 		w.show(rw, r, v, "", nil)
 		return
 	}
-	if wait := w.door.addresses.Wait(w.door.addressOf(r)); wait > 0 {
-		w.stop(rw, r, identity.MachineInfo{}, tooOftenError{wait})
-		return
-	}
-	m, err := w.door.openHeader(r, header)
+	m, err := w.door.OpenHeader(r)
 	if err != nil {
 		w.stop(rw, r, m, err)
 		return

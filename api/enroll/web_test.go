@@ -1,7 +1,10 @@
 package enroll_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
+	"regexp"
 	"testing"
 	"time"
 
@@ -105,7 +108,7 @@ func TestPersonCorrectsThemselves(t *testing.T) {
 	p := &patient{account: andrewAccount, passwords: []string{"wrong", "worse", s.slapd.Password}}
 	require.NoError(t, s.used(serial, p).PowerOn(t.Context(), s))
 	require.Contains(t, p.page.Text, "The user name or the password is wrong.")
-	require.Contains(t, p.page.Text, "Need help? Help desk · 555-0100")
+	require.Contains(t, p.page.Text, "Need help? Help desk 555-0100")
 	require.Contains(t, p.page.Text, `Write it as ZYLKER\user.`)
 	require.Contains(t, p.page.Text, "manages this iPad")
 	require.Equal(t, "Sign in – Zylker", p.page.Title)
@@ -131,6 +134,20 @@ func TestDirectoryThatIsDown(t *testing.T) {
 	require.NoError(t, s.used(serial, p).PowerOn(t.Context(), s))
 	require.Contains(t, p.page.Text, "can't be asked at the moment")
 	require.Equal(t, "ZYLKER andrew andrew@zylker.com", s.userOf(serial))
+}
+
+// Browsers apply the style only if it is the one that the policy names, and send an origin only if the page lets them.
+func TestPageStandsUnderItsPolicy(t *testing.T) {
+	s := buildSchool(t, assigning())
+	s.listed(serial)
+	page := s.view().open(s.virtual(serial))
+	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindSubmatch(page.body)
+	sum := sha256.Sum256(style[1])
+	policy := page.header.Get("Content-Security-Policy")
+	require.Contains(t, policy, "style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+	require.Contains(t, policy, "form-action 'self'")
+	require.Equal(t, "same-origin", page.header.Get("Referrer-Policy"))
+	require.NotRegexp(t, `<script|<img|<link|style="|https?://`, string(page.body), "all of it is in the page")
 }
 
 func TestServerThatHasNoDirectory(t *testing.T) {

@@ -129,3 +129,25 @@ func TestAssigningNeedsADirectoryThatWorks(t *testing.T) {
 	s.putDirectory(away)
 	require.NoError(t, put(), "what is on may be edited while the directory is down")
 }
+
+// Where devices change hands, who had the device before has no claim to it, and who signs in keeps it.
+func TestDeviceThatChangesHands(t *testing.T) {
+	s := buildSchool(t, conflict(provision.HoldForReview), func(c *choices) { c.intake.UnassignAtReenrollment = true })
+	s.listed(serial)
+	d := s.used(serial, s.andrew())
+	require.NoError(t, d.PowerOn(t.Context(), s))
+	s.reserve(serial, bob(), "kiosks")
+	d.Reset()
+	again := s.used(serial, s.andrew())
+	require.NoError(t, again.PowerOn(t.Context(), s))
+	require.Equal(t, "ZYLKER andrew andrew@zylker.com", s.userOf(serial))
+	require.Equal(t, []string{"zylker_drivers", "zylker_all"}, s.device(serial).Assignment.Groups)
+	require.Equal(t, 2, s.device(serial).Activation.Epoch)
+	require.Zero(t, countOf(s.kinds(serial), "unassigned"))
+
+	require.NoError(t, s.used(serial, s.andrew()).PowerOn(t.Context(), s))
+	require.Equal(t, "ZYLKER andrew andrew@zylker.com", s.userOf(serial), "the same person, a third time")
+	s.exec(`UPDATE device_profiles SET activation_mode = 'by_admin'`)
+	require.NoError(t, s.virtual(serial).PowerOn(t.Context(), s.house))
+	require.Empty(t, s.userOf(serial), "nobody signed in")
+}

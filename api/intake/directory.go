@@ -103,9 +103,22 @@ func (i *Intake) checkSettings(w DirectoryWish) error {
 		}
 	}
 	if kind == directory.OpenIDConnect {
-		return errors.Join(append(all, s.provider(w.Domain, "", i.settings.SignInReturn).Check())...)
+		return errors.Join(append(all, i.checkProvider(w))...)
 	}
 	return errors.Join(append(all, s.server(kind, w.Domain).Check())...)
+}
+
+// checkProvider names the setting where the fault is not the wish's: providers send browsers back to the public address.
+func (i *Intake) checkProvider(w DirectoryWish) error {
+	all, err := sentences(w.Settings.provider(w.Domain, "", i.settings.SignInReturn).Check())
+	joined := []error{err}
+	for _, mistake := range all {
+		if mistake.Field == "redirect_url" {
+			mistake = provision.Errorf(provision.DirectoryInvalid, "Identity providers send people back to the public address of this server, which must be https: set MUSTER_PUBLIC_URL. It is %q now.", i.settings.SignInReturn)
+		}
+		joined = append(joined, mistake)
+	}
+	return errors.Join(joined...)
 }
 
 func checkMapping(w DirectoryWish) error {

@@ -25,7 +25,11 @@ func (i *Intake) SignedIn(ctx context.Context, serial string, epoch int, id Iden
 		if c.Device.Activation.Epoch != epoch {
 			return provision.Errorf(provision.SignInExpired, "The device was set up meanwhile. Go back, and begin again.")
 		}
-		if f, some := c.Device.SignInFact(s, p, c.Now()); some {
+		d := c.Device
+		if i.settings.UnassignAtReenrollment {
+			d = d.ChangingHands()
+		}
+		if f, some := d.SignInFact(s, p, c.Now()); some {
 			f.Actor, f.Source = s.UserID, provision.FromSignIn
 			if _, err := c.Record(ctx, f); err != nil {
 				return err

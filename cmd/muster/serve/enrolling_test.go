@@ -223,7 +223,8 @@ func TestServiceDoesNotStartWithFilesThatAreNone(t *testing.T) {
 	s := newSite(t)
 	junk, gone := s.file("junk", []byte("junk")), filepath.Join(s.dir, "gone")
 	for _, environ := range [][]string{
-		{"MUSTER_ENROLL_ANCHORS_FILE=" + junk}, {"MUSTER_ENROLL_ANCHORS_FILE=" + gone},
+		{"MUSTER_ENROLL_ANCHORS_FILE=" + junk},
+		{"MUSTER_ENROLL_ANCHORS_FILE=" + gone},
 		{"MUSTER_PROFILE_SIGN_CERT_FILE=" + junk, "MUSTER_PROFILE_SIGN_KEY_FILE=" + junk},
 		{"MUSTER_PROFILE_SIGN_CERT_FILE=" + gone, "MUSTER_PROFILE_SIGN_KEY_FILE=" + gone},
 		{"MUSTER_SCEP_URL=https://ca.example.com", "MUSTER_SCEP_CHALLENGE=x", "MUSTER_SCEP_CA_FILE=" + junk},

@@ -13,6 +13,7 @@ import (
 	sdklog "go.temporal.io/sdk/log"
 
 	"github.com/muster-mdm/muster/activities"
+	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/apple/mdm"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
@@ -48,7 +49,7 @@ func (svc *Service) abm() (worker.ABMConfig, error) {
 	c := worker.ABMConfig{
 		URL: s.ABMURL, BusinessURL: s.ABMBusinessURL, TokenURL: s.ABMTokenURL,
 		ABMConfig: activities.ABMConfig{
-			Addresses: provision.EnrollmentAddresses{Enroll: svc.url + enrollPath}, MissingAfter: s.ABMMissingAfter,
+			Addresses: provision.EnrollmentAddresses{Enroll: svc.url + enrollPath, SignIn: svc.url + enroll.SignInPath}, MissingAfter: s.ABMMissingAfter,
 		},
 	}
 	if s.ABMCAFile == "" {
