@@ -36,9 +36,7 @@ func (d Device) PlannedFact() Fact {
 func nextLoan(d Device, p Policy, now time.Time) Step {
 	wait := Step{Do: WaitForFacts}
 	if d.Planned != nil {
-		if at := *d.Planned.EffectiveAt; now.Before(at) {
-			wait.Until = at
-		} else {
+		if wait.Until = *d.Planned.EffectiveAt; !now.Before(wait.Until) {
 			return Step{Do: ConcludePlanned, Plan: d.PlannedMark.By}
 		}
 	}

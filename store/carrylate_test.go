@@ -71,11 +71,11 @@ func TestWhatTimeDecides(t *testing.T) {
 	require.True(t, d.Overdue(f.Now()))
 
 	again := f.Now().Add(time.Minute)
-	d = f.record(serial, provision.Fact{Kind: provision.SignInHeld, Assignment: &provision.Assignment{UserID: "u1"}, Until: &again, Choice: string(provision.TakeSignedIn)})
+	f.record(serial, provision.Fact{Kind: provision.SignInHeld, Assignment: &provision.Assignment{UserID: "u1"}, Until: &again, Choice: string(provision.TakeSignedIn)})
 	require.Equal(t, 1, f.count(`devices WHERE blocked_by = 'sign_in_review'`))
 	f.boot(serial, "U1", false)
 	f.clock.pass(time.Minute)
-	d, err := f.DB.Device(t.Context(), serial)
+	d, err := f.Device(t.Context(), serial)
 	require.NoError(t, err)
 	step = provision.Next(d, policy, f.Now())
 	require.Equal(t, provision.ConcludeReview, step.Do)

@@ -88,6 +88,7 @@ WHERE (operation, line) IN (
         JOIN operation_results r ON r.operation = o.number
     WHERE o.finished_at < $1
     LIMIT $2)`
+
 const purgeSessions = `
 DELETE FROM sign_in_sessions
 WHERE sha256 IN (
