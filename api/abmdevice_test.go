@@ -206,7 +206,7 @@ func TestReleasesCanBeCancelledForAWhile(t *testing.T) {
 	_, err := s.db.Carry(t.Context(), serial, provision.Step{Do: provision.AskABM, Verb: provision.ReleaseDevice})
 	require.NoError(t, err)
 	require.True(t, read[api.Device](s.get(device).ok(200)).Release.Begun)
-	s.post(device+":cancel-release", nil).fails(409, intake.ReleaseBegun)
+	s.post(device+":cancel-release", nil).fails(409, provision.ReleaseBegun)
 	duties, err := s.db.ClaimABMDuties(t.Context(), "schools", 10)
 	require.NoError(t, err)
 	require.NoError(t, s.db.AnswerABMDuties(t.Context(), []store.ABMAnswer{{Duty: duties[0], Outcome: provision.ABMGuided}}))

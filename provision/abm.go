@@ -190,6 +190,18 @@ func (d Device) CheckChange() error {
 	return nil
 }
 
+// CheckCancel says why a release of the device can't be taken back: it is over ([DeviceReleased]), or Apple is being asked
+// ([ReleaseBegun]). Without a release there is nothing against it.
+func (d Device) CheckCancel() error {
+	switch {
+	case d.Over():
+		return d.CheckChange()
+	case d.ReleaseBegun():
+		return Errorf(ReleaseBegun, "Apple is being asked to release device %s, which can't be taken back any more.", d.Serial)
+	}
+	return nil
+}
+
 // ReleaseDue is when a pending release is carried out.
 func (d Device) ReleaseDue(p Policy) time.Time { return d.ReleaseAsked.At.Add(p.ReleaseDelay) }
 

@@ -32,6 +32,7 @@ const (
 	ReleaseReason       Code = "release_reason_invalid"
 	ReleaseSerial       Code = "release_serial_mismatch"
 	ReleasePending      Code = "release_pending"
+	ReleaseBegun        Code = "release_begun"
 	ConfigurationBad    Code = "configuration_invalid"
 	AppBad              Code = "app_invalid"
 	DeviceProfileBad    Code = "device_profile_invalid"

@@ -18,8 +18,8 @@ WHERE id = $1`
 // RecordByHand records a fact that an operator signalled to the workflow himself; it is not delivered again. The kind and
 // its fields were checked; here the groups and people that it names must exist. key names the signal: a second call with
 // it records nothing, else it would override what happened in between. It fails with [provision.GroupNotFound],
-// [provision.NotFound], [provision.TechnicianNotFound], [provision.DeviceNotFound] and [provision.DeviceReleased], and
-// then records nothing.
+// [provision.NotFound], [provision.TechnicianNotFound], [provision.DeviceNotFound], [provision.DeviceReleased] and
+// [provision.ReleaseBegun], and then records nothing.
 func (db *DB) RecordByHand(ctx context.Context, serial, key string, f provision.Fact) (provision.Device, error) {
 	return db.transact(ctx, "recording a signal to device "+serial, func(c *Change) error {
 		// The groups are locked before the device, as catalog edits do.
@@ -39,6 +39,12 @@ func (db *DB) RecordByHand(ctx context.Context, serial, key string, f provision.
 		}
 		if c.Device.Over() {
 			return provision.Errorf(provision.DeviceReleased, "Device %s was released; nothing more can happen to it.", serial)
+		}
+		if f.Kind == provision.CancelRelease {
+			if err := c.Device.CheckCancel(); err != nil {
+				return err
+			}
+			c.DropABMDuty(provision.ReleaseDevice)
 		}
 		fact, err := c.RecordDelivered(ctx, f)
 		if err != nil {

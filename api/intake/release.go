@@ -15,8 +15,6 @@ const (
 
 // Codes of requests about Apple Business Manager that a device doesn't fit.
 const (
-	// ReleaseBegun: Apple is being asked already.
-	ReleaseBegun provision.Code = "release_begun"
 	// NotInABM: no Apple Business Manager server lists the device.
 	NotInABM provision.Code = "device_not_in_abm"
 	// InConflict: two servers list it.
@@ -56,21 +54,15 @@ func (i *Intake) Release(ctx context.Context, by Actor, serial, reason, typed st
 	return i.db.Carry(ctx, serial, provision.Step{Do: provision.ConcludeReleased, Reason: reason})
 }
 
-// CancelRelease takes a release back; without one nothing is recorded. It fails with [ReleaseBegun] once Apple is asked, and
-// with [provision.DeviceReleased] when it is over.
+// CancelRelease takes a release back; without one nothing is recorded. It fails as [provision.Device.CheckCancel] does.
 func (i *Intake) CancelRelease(ctx context.Context, by Actor, serial string) (provision.Device, error) {
 	serial, err := provision.ParseSerial(serial)
 	if err != nil {
 		return provision.Device{}, err
 	}
 	return i.db.Update(ctx, serial, func(ctx context.Context, c *store.Change) error {
-		switch d := c.Device; {
-		case d.Over():
-			return d.CheckChange()
-		case d.ReleaseBegun():
-			return provision.Errorf(ReleaseBegun, "Apple is being asked to release device %s, which can't be taken back any more.", serial)
-		case !d.ReleasePending():
-			return nil
+		if err := c.Device.CheckCancel(); err != nil || !c.Device.ReleasePending() {
+			return err
 		}
 		c.DropABMDuty(provision.ReleaseDevice) // what a person was to do in Apple's portal
 		_, err := c.Record(ctx, by.fact(provision.CancelRelease))
