@@ -59,7 +59,7 @@ func measureCheckins(ctx context.Context, s *stage, row *Row) (err error) {
 // prepare enrolls all devices at muster, and waits until their commands are queued.
 func (c *conversation) prepare(ctx context.Context) ([]*talker, error) {
 	s := c.stage
-	db, err := openStore(ctx, s.env.DatabaseURL())
+	db, err := s.openStore(ctx, s.env.DatabaseURL())
 	if err != nil {
 		return nil, err
 	}

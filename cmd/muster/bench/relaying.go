@@ -32,7 +32,7 @@ func measureRelay(ctx context.Context, s *stage, row *Row) error {
 	if _, err := store.Migrate(ctx, url); err != nil {
 		return err
 	}
-	db, err := openStore(ctx, url)
+	db, err := s.openStore(ctx, url)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/muster-mdm/muster/devstack"
 	"github.com/muster-mdm/muster/sim"
 	"github.com/muster-mdm/muster/store"
+	"github.com/muster-mdm/muster/store/keyring"
 )
 
 // sizes say how much is measured.
@@ -159,8 +160,12 @@ func (s *stage) newSerials(n int) []string {
 }
 
 // openStore opens the store of a database of the environment's.
-func openStore(ctx context.Context, url string) (*store.DB, error) {
-	return store.Open(ctx, store.Config{URL: url})
+func (s *stage) openStore(ctx context.Context, url string) (*store.DB, error) {
+	ring, err := keyring.Parse(s.env.Keyring())
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, store.Config{URL: url}, store.WithSealer(ring))
 }
 
 // forEach does the work for each of n, so many at once.

@@ -238,6 +238,9 @@ func (e *Environment) URL() string { return e.publicURL }
 // Token is an administrator's.
 func (e *Environment) Token() string { return e.token }
 
+// Keyring is what seals muster's secrets.
+func (e *Environment) Keyring() string { return e.keyring }
+
 // DatabaseURL is muster's database; the role may create others beside it.
 func (e *Environment) DatabaseURL() string { return e.servers.databaseURL }
 
