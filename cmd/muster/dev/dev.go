@@ -16,6 +16,7 @@ import (
 	"github.com/muster-mdm/muster/cmd/muster/serve"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 	"github.com/muster-mdm/muster/devstack"
+	"github.com/muster-mdm/muster/directory"
 )
 
 // options are the flags of muster dev.
@@ -146,10 +147,14 @@ func serveSettings(st *stack) settings.Serve {
 		RetryAfter: []time.Duration{5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute},
 		NudgeAfter: []time.Duration{time.Minute, 5 * time.Minute, time.Hour},
 		PollFirst:  time.Second, PollMost: 15 * time.Second, RepushFirst: 5 * time.Second, RepushMost: time.Minute,
-		NotNowPause: 5 * time.Second, ReleaseDelay: 30 * time.Second,
-		Enrolling: settings.Enrolling{EnrollAnchorsFile: st.path("enroll-anchors.pem"), ReenrollKeepsAssignment: true, IdentityRenewBefore: 365 * 24 * time.Hour},
-		Secrets:   settings.Secrets{Keyring: st.keyring},
-		ABMURL:    st.portalAt.URL, ABMBusinessURL: st.portalAt.URL, ABMTokenURL: st.portalAt.URL + "/auth/oauth2/v2/token", ABMMissingAfter: time.Hour, RatePerSecond: 1000, RateBurst: 2000, BootstrapToken: st.token,
+		NotNowPause: 5 * time.Second, ReleaseDelay: 30 * time.Second, RemindBefore: []time.Duration{time.Hour, time.Minute},
+		Enrolling: settings.Enrolling{
+			EnrollAnchorsFile: st.path("enroll-anchors.pem"), ReenrollKeepsAssignment: true, IdentityRenewBefore: 365 * 24 * time.Hour,
+			Edition: string(directory.OnPremises),
+		},
+		Secrets: settings.Secrets{Keyring: st.keyring},
+		ABMURL:  st.portalAt.URL, ABMBusinessURL: st.portalAt.URL, ABMTokenURL: st.portalAt.URL + "/auth/oauth2/v2/token", ABMMissingAfter: time.Hour,
+		RatePerSecond: 1000, RateBurst: 2000, BootstrapToken: st.token,
 	}
 }
 
