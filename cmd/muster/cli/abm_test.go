@@ -247,7 +247,7 @@ func TestClientsCallsThatCannotWork(t *testing.T) {
 	t.Setenv("MUSTER_URL", "")
 	t.Setenv("MUSTER_TOKEN", "")
 	for _, c := range []struct{ args, says string }{
-		{"abm servers", "no API token is set: give --token, MUSTER_TOKEN or MUSTER_TOKEN_FILE"},
+		{"abm servers", "no API token is set: log in by muster login, or give --token, MUSTER_TOKEN or MUSTER_TOKEN_FILE"},
 		{"abm servers --token x --url ftp://h", `MUSTER_URL is "ftp://h"`},
 		{"abm show", `"muster abm show" needs the NAME of a server`},
 		{"abm show a b", `"b" is one too many`},
