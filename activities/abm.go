@@ -85,7 +85,7 @@ type ABMDutyDelay interface {
 type ABMProfiles interface {
 	DeviceProfile(ctx context.Context, name string) (store.DeviceProfile, error)
 	ProfileDefinition(ctx context.Context, profile string, content int, server string) (uuid string, err error)
-	NoteProfileDefinition(ctx context.Context, profile string, content int, server, uuid string) error
+	NoteProfileDefinition(ctx context.Context, d store.ProfileDefinition) error
 }
 
 // ABM is Apple Business Manager, or Apple School Manager: what its servers list, and what is asked of them for devices.

@@ -172,7 +172,7 @@ func TestProfileThatAppleForgotIsDefinedAnew(t *testing.T) {
 	w.profile(school, "kiosk", `{}`)
 	all := w.addNew(school, 2)
 	w.sync(school)
-	require.NoError(t, w.NoteProfileDefinition(t.Context(), "kiosk", 1, school, "FORGOTTEN"))
+	require.NoError(t, w.NoteProfileDefinition(t.Context(), store.ProfileDefinition{Profile: "kiosk", Content: 1, Server: school, UUID: "FORGOTTEN"}))
 	done, _ := w.duties(school)
 	require.Equal(t, 2, done)
 	got, ok := w.org.ProfileFor(all[0])

@@ -54,7 +54,9 @@ func (a *apple) define(ctx context.Context, p store.DeviceProfile) (uuid string,
 	if uuid, err = a.dep.DefineProfile(ctx, fields); err != nil {
 		return "", err
 	}
-	return uuid, a.Profiles.NoteProfileDefinition(ctx, p.Name, p.Content, a.server.Name, uuid)
+	return uuid, a.Profiles.NoteProfileDefinition(ctx, store.ProfileDefinition{
+		Profile: p.Name, Content: p.Content, Server: a.server.Name, UUID: uuid, Address: a.Config.Addresses.Enroll,
+	})
 }
 
 // undefined tells what our own rules refuse from what went wrong at Apple or in the store.

@@ -118,7 +118,7 @@ func TestWhatAppleSaysOfADevice(t *testing.T) {
 	require.Equal(t, is.Duties[0].DueAt, *is.Requests[0].AgainAt)
 	require.WithinDuration(t, time.Now().Add(time.Hour), is.Duties[0].DueAt, time.Minute)
 
-	require.NoError(t, s.db.NoteProfileDefinition(t.Context(), "standard", 1, "schools", "77ab"))
+	require.NoError(t, s.db.NoteProfileDefinition(t.Context(), store.ProfileDefinition{Profile: "standard", Content: 1, Server: "schools", UUID: "77ab"}))
 	duties[0].Content = 1
 	require.NoError(t, s.db.AnswerABMDuties(t.Context(), []store.ABMAnswer{{Duty: duties[0], Outcome: provision.ABMDone, Result: "SUCCESS", UUID: "77ab"}}))
 	is = s.inABM()

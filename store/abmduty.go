@@ -392,15 +392,38 @@ func (db *DB) ProfileDefinition(ctx context.Context, profile string, content int
 	return uuid, translate(err, "reading where a device profile is defined")
 }
 
+// ProfileDefinition is where a content of a device profile is defined at Apple.
+type ProfileDefinition struct {
+	Profile string
+	Content int
+	Server  string
+	UUID    string
+	// Address is where devices that are set up by it enroll.
+	Address string
+}
+
+const forgetDefinitions = `
+DELETE FROM device_profile_definitions
+WHERE address <> $1`
+
+// ForgetDefinitionsElsewhere forgets definitions by which devices would enroll at another address than Muster's own, so
+// that their profiles are defined anew and assigned again. It returns how many there were.
+func (db *DB) ForgetDefinitionsElsewhere(ctx context.Context, address string) (int64, error) {
+	tag, err := db.pool.Exec(ctx, forgetDefinitions, address)
+	return tag.RowsAffected(), translate(err, "forgetting device profiles of another address")
+}
+
 const noteDefinition = `
-INSERT INTO device_profile_definitions (profile, content, server, uuid, defined_at)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO device_profile_definitions (profile, content, server, uuid, address, defined_at)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (profile, content, server) DO UPDATE
 SET uuid = EXCLUDED.uuid,
+    address = EXCLUDED.address,
     defined_at = EXCLUDED.defined_at`
 
-// NoteProfileDefinition keeps under which UUID a content of a device profile is defined at a server.
-func (db *DB) NoteProfileDefinition(ctx context.Context, profile string, content int, server, uuid string) error {
-	_, err := db.pool.Exec(ctx, noteDefinition, profile, content, server, uuid, db.now())
+// NoteProfileDefinition keeps under which UUID a content of a device profile is defined at a server, and where devices that
+// are set up by it enroll.
+func (db *DB) NoteProfileDefinition(ctx context.Context, d ProfileDefinition) error {
+	_, err := db.pool.Exec(ctx, noteDefinition, d.Profile, d.Content, d.Server, d.UUID, d.Address, db.now())
 	return translate(err, "noting where a device profile is defined")
 }

@@ -34,11 +34,24 @@ func TestContentsOfDeviceProfiles(t *testing.T) {
 	uuid, err := f.ProfileDefinition(t.Context(), "kiosk", 3, school)
 	require.NoError(t, err)
 	require.Empty(t, uuid)
-	require.NoError(t, f.NoteProfileDefinition(t.Context(), "kiosk", 3, school, "U1"))
-	require.NoError(t, f.NoteProfileDefinition(t.Context(), "kiosk", 3, school, "U2"))
+	at := func(uuid, address string) {
+		require.NoError(t, f.NoteProfileDefinition(t.Context(), store.ProfileDefinition{Profile: "kiosk", Content: 3, Server: school, UUID: uuid, Address: address}))
+	}
+	at("U1", "https://old.example/enroll")
+	at("U2", "https://new.example/enroll")
 	uuid, err = f.ProfileDefinition(t.Context(), "kiosk", 3, school)
 	require.NoError(t, err)
 	require.Equal(t, "U2", uuid)
+
+	n, err := f.ForgetDefinitionsElsewhere(t.Context(), "https://new.example/enroll")
+	require.NoError(t, err)
+	require.Zero(t, n)
+	n, err = f.ForgetDefinitionsElsewhere(t.Context(), "https://newest.example/enroll")
+	require.NoError(t, err)
+	require.Equal(t, int64(1), n)
+	uuid, err = f.ProfileDefinition(t.Context(), "kiosk", 3, school)
+	require.NoError(t, err)
+	require.Empty(t, uuid, "devices would enroll where nobody is")
 
 	f.server(school, "kiosk")
 	require.Equal(t, provision.InUse, provision.CodeOf(f.DeleteDeviceProfile(t.Context(), "kiosk", store.Condition{})))
@@ -71,7 +84,7 @@ func TestWhichProfileADeviceGets(t *testing.T) {
 		"C0000003 assign_profile own/1 tries 0",
 	}, f.owed())
 
-	require.NoError(t, f.NoteProfileDefinition(t.Context(), "standard", 1, school, "uuid"))
+	require.NoError(t, f.NoteProfileDefinition(t.Context(), store.ProfileDefinition{Profile: "standard", Content: 1, Server: school, UUID: "uuid"}))
 	f.answer(school, provision.ABMDone, "SUCCESS", 0)
 	n, err := f.SweepProfiles(t.Context(), school)
 	require.NoError(t, err)
@@ -91,7 +104,7 @@ func TestProfileThatWasTakenAwayIsAssignedAgain(t *testing.T) {
 	f.linked(school)
 	f.profile("kiosk", "IT")
 	f.server(school, "kiosk")
-	require.NoError(t, f.NoteProfileDefinition(t.Context(), "kiosk", 1, school, "U1"))
+	require.NoError(t, f.NoteProfileDefinition(t.Context(), store.ProfileDefinition{Profile: "kiosk", Content: 1, Server: school, UUID: "U1"}))
 	said := op("C0000000", "added", f.Now())
 	f.fetched(school)
 	for _, c := range []struct {

@@ -22,6 +22,7 @@ type abmStore interface {
 	CountABMDuties(ctx context.Context) (map[string]map[provision.ABMVerb]int, error)
 	TellABMHealth(ctx context.Context) (told int, err error)
 	SweepProfiles(ctx context.Context, server string) (int64, error)
+	ForgetDefinitionsElsewhere(ctx context.Context, address string) (int64, error)
 }
 
 // abmDoor begins the servers' workflows: signals.ABM.
@@ -58,6 +59,8 @@ type abmKeeper struct {
 	door   abmDoor
 	log    *slog.Logger
 	meters *abmMeters
+	// address is where devices enroll; "" = this process doesn't know.
+	address string
 
 	news, sweep chan struct{}
 	// plans are those that were made since all were compared, at plansAt.
@@ -69,7 +72,7 @@ type abmKeeper struct {
 
 func newABMKeeper(db *store.DB, door abmDoor, c Config) *abmKeeper {
 	return &abmKeeper{
-		store: db, listen: db.ListenABM, door: door, log: c.Log, meters: registered(c.Metrics, newABMMeters()),
+		store: db, listen: db.ListenABM, door: door, log: c.Log, meters: registered(c.Metrics, newABMMeters()), address: c.ABM.Addresses.Enroll,
 		news: make(chan struct{}, 1), sweep: make(chan struct{}, 1),
 		plans: map[string]signals.ABMPlan{}, warned: map[string]string{},
 	}
@@ -92,6 +95,7 @@ func (k *abmKeeper) run(ctx context.Context) {
 	defer busy.Wait()
 	busy.Go(func() { k.keepListening(ctx) })
 	busy.Go(func() { k.keepTelling(ctx) })
+	k.move(ctx)
 	for healthy := true; ctx.Err() == nil; {
 		next, err := k.look(ctx)
 		if ctx.Err() != nil {
@@ -110,6 +114,23 @@ func (k *abmKeeper) run(ctx context.Context) {
 			continue
 		}
 		sleep(ctx, next, k.news)
+	}
+}
+
+// move has device profiles defined anew if Muster's address has changed since they were: Apple would send devices to the old
+// one.
+func (k *abmKeeper) move(ctx context.Context) {
+	for k.address != "" && ctx.Err() == nil {
+		n, err := k.store.ForgetDefinitionsElsewhere(ctx, k.address)
+		if err == nil {
+			if n > 0 {
+				k.log.InfoContext(ctx, "device profiles are defined anew for another address", "url", k.address, "profiles", n)
+				nudge(k.sweep)
+			}
+			return
+		}
+		k.log.WarnContext(ctx, "device profiles not compared with the address", "error", err)
+		sleep(ctx, abmPoll, nil)
 	}
 }
 

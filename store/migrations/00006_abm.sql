@@ -119,6 +119,8 @@ CREATE TABLE device_profile_definitions (
     server     text NOT NULL
         CONSTRAINT device_profile_definitions_server REFERENCES abm_servers (name) ON DELETE CASCADE,
     uuid       text NOT NULL,
+    -- Where devices that are set up by it enroll: at another address of Muster's it is of no use.
+    address    text NOT NULL DEFAULT '',
     defined_at timestamptz NOT NULL,
     PRIMARY KEY (profile, content, server)
 );

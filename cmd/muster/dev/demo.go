@@ -22,6 +22,7 @@ type demo struct {
 	api    *client.ClientWithResponses
 	fleet  *sim.Fleet
 	portal *abm.Organization
+	url    string // of Muster
 	keeper *keeper
 	seed   uint64
 	spread time.Duration
@@ -43,7 +44,7 @@ func newDemo(ctx context.Context, o options, st *stack, say func(string, ...any)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client: %w", err)
 	}
-	d := &demo{api: api, portal: st.portal, seed: o.seed, spread: o.spread, failed: map[string]error{}}
+	d := &demo{api: api, portal: st.portal, url: st.muster.URL(), seed: o.seed, spread: o.spread, failed: map[string]error{}}
 	d.fleet, err = sim.NewFleet(sim.FleetConfig{
 		Size: o.devices, Seed: o.seed,
 		Device: sim.Config{

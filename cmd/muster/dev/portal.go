@@ -177,7 +177,7 @@ func (d *demo) assigned(ctx context.Context, i int, serial string) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if p, there := d.portal.ProfileFor(serial); there && p.Await == awaits(i) {
+		if p, there := d.portal.ProfileFor(serial); there && p.Await == awaits(i) && strings.HasPrefix(p.URL, d.url) {
 			return nil
 		}
 		select {
