@@ -46,34 +46,41 @@ func bareDevice(ctx workflow.Context, serial string) error {
 
 func bareApply(_ context.Context, serial string) (string, error) { return serial, nil }
 
-// bareWorkerCommand is the bare workflow's worker, in a process of its own and tuned as muster's.
+// bareWorkerCommand is the bare workflow's worker, in a process of its own.
 func bareWorkerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "bare-worker", Hidden: true, Args: cobra.NoArgs, Short: "Works on the bare workflow.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := client.DialContext(cmd.Context(), client.Options{
-				HostPort: os.Getenv("MUSTER_TEMPORAL_ADDRESS"), Namespace: os.Getenv("MUSTER_TEMPORAL_NAMESPACE"),
-				Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+			return workOn(cmd.Context(), bareQueue, func(w worker.Worker) {
+				w.RegisterWorkflowWithOptions(bareDevice, workflow.RegisterOptions{Name: bareType})
+				w.RegisterActivityWithOptions(bareApply, activity.RegisterOptions{Name: bareActivity})
 			})
-			if err != nil {
-				return fmt.Errorf("connecting to Temporal: %w", err)
-			}
-			defer c.Close()
-			worker.SetStickyWorkflowCacheSize(500)
-			w := worker.New(c, bareQueue, worker.Options{
-				WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
-					InitialNumberOfPollers: 4, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 8,
-				}),
-				MaxConcurrentActivityTaskPollers: 4, MaxConcurrentActivityExecutionSize: 12,
-				DisableRegistrationAliasing: true,
-			})
-			w.RegisterWorkflowWithOptions(bareDevice, workflow.RegisterOptions{Name: bareType})
-			w.RegisterActivityWithOptions(bareApply, activity.RegisterOptions{Name: bareActivity})
-			stop := make(chan any)
-			context.AfterFunc(cmd.Context(), func() { close(stop) })
-			return w.Run(stop)
 		},
 	}
+}
+
+// workOn works for a task queue until ctx ends, tuned as muster's worker.
+func workOn(ctx context.Context, queue string, register func(worker.Worker)) error {
+	c, err := client.DialContext(ctx, client.Options{
+		HostPort: os.Getenv("MUSTER_TEMPORAL_ADDRESS"), Namespace: os.Getenv("MUSTER_TEMPORAL_NAMESPACE"),
+		Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	if err != nil {
+		return fmt.Errorf("connecting to Temporal: %w", err)
+	}
+	defer c.Close()
+	worker.SetStickyWorkflowCacheSize(500)
+	w := worker.New(c, queue, worker.Options{
+		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
+			InitialNumberOfPollers: 4, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 8,
+		}),
+		MaxConcurrentActivityTaskPollers: 4, MaxConcurrentActivityExecutionSize: 12,
+		DisableRegistrationAliasing: true,
+	})
+	register(w)
+	stop := make(chan any)
+	context.AfterFunc(ctx, func() { close(stop) })
+	return w.Run(stop)
 }
 
 // bareWorker is that process, and what it has done.

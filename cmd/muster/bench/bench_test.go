@@ -45,9 +45,9 @@ func TestQuickRunMeasuresEveryRow(t *testing.T) {
 
 	var report bench.Report
 	require.NoError(t, json.Unmarshal(out.Bytes(), &report))
-	require.Len(t, report.Rows, 6)
+	require.Len(t, report.Rows, 7)
 	for i, row := range report.Rows {
-		require.Equal(t, string("abcdef"[i]), row.Key)
+		require.Equal(t, string("abcdefg"[i]), row.Key)
 		require.Empty(t, row.Error)
 		requireMeasured(t, row)
 	}
@@ -55,7 +55,7 @@ func TestQuickRunMeasuresEveryRow(t *testing.T) {
 	require.Regexp(t, `^\d+\.\d+`, report.Machine.Temporal)
 	written, err := os.ReadFile(page)
 	require.NoError(t, err)
-	require.Regexp(t, `(?s)^# Page\n\n<!-- bench:begin -->\nMeasured on .*\| f +\|.*\n<!-- bench:end -->\nend\n$`, string(written))
+	require.Regexp(t, `(?s)^# Page\n\n<!-- bench:begin -->\nMeasured on .*\| g +\|.*\n<!-- bench:end -->\nend\n$`, string(written))
 	require.NotContains(t, string(written), "old")
 }
 
@@ -65,7 +65,7 @@ func requireMeasured(t *testing.T, row bench.Row) {
 	switch row.Key {
 	case "c":
 		all = []*bench.Series{row.P50, row.P99}
-	case "e":
+	case "e", "g":
 		all = append(all, row.Peak)
 	case "f":
 		all = []*bench.Series{row.Muster, row.P50, row.P99}

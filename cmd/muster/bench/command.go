@@ -39,6 +39,8 @@ func Command() *cobra.Command {
   d  facts a second through the relay, against bare SignalWithStart
   e  a file of a million rows validated, against encoding/csv and COPY, and the memory it takes
   f  a file of 100,000 rows applied, and how long single assignments take to their workflows meanwhile
+  g  a full fetch of 100,000 devices from a virtual Apple Business Manager at which requests fail, against NanoDEP's client
+     that writes nothing, and the memory it takes; none may be missed or doubled
 
 The two of a pair take turns, and the ratio inside a run is what counts. The exit code tells whether every row could be
 measured, not whether its goal was met.`,
@@ -57,7 +59,7 @@ measured, not whether its goal was met.`,
 	f.IntVar(&o.repeats, "repeats", 3, "runs of each half of a pair (with --quick: 1)")
 	f.BoolVar(&o.json, "json", false, "print the report as one JSON object")
 	f.StringVar(&o.write, "write", "", "also put the table between the marks of this Markdown file")
-	cmd.AddCommand(bareWorkerCommand(), bareNanoMDMCommand())
+	cmd.AddCommand(bareWorkerCommand(), bareNanoMDMCommand(), listWorkerCommand())
 	return cmd
 }
 

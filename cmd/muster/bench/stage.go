@@ -29,12 +29,14 @@ type sizes struct {
 	relayed   int // devices in a run of row d, of two facts each
 	validated int // rows of the file of row e
 	applied   int // rows of the file of row f
+	listed    int // devices of the organisation of row g
+	page      int // how many of them come at once
 	warmup    int // devices, or facts, before the runs
 }
 
 var (
-	full = sizes{enrolling: 200, talking: 100, silent: 200, slow: 100, relayed: 1000, validated: 1_000_000, applied: 100_000, warmup: 20}
-	tiny = sizes{enrolling: 3, talking: 2, silent: 2, slow: 2, relayed: 4, validated: 50, applied: 20, warmup: 1}
+	full = sizes{enrolling: 200, talking: 100, silent: 200, slow: 100, relayed: 1000, validated: 1_000_000, applied: 100_000, listed: 100_000, page: 1000, warmup: 20}
+	tiny = sizes{enrolling: 3, talking: 2, silent: 2, slow: 2, relayed: 4, validated: 50, applied: 20, listed: 2000, page: 100, warmup: 1}
 )
 
 const (
@@ -61,6 +63,7 @@ type stage struct {
 
 	serials int               // how many are given away
 	bare    *devstack.Program // the bare side's own process, while it runs
+	lists   *devstack.Program // what works in the worker's place in row g, while it runs
 }
 
 // variables are the settings of the measured muster: the product's own, but that one customer may ask as much as they like,
@@ -134,7 +137,11 @@ func (s *stage) watch(ctx context.Context) (context.Context, func()) {
 
 func (s *stage) pids() map[string]int {
 	pids := map[string]int{"temporal": s.env.Temporal().Pid(), postgresql: s.env.Postgres().Pid(), "load": os.Getpid()}
-	for name, p := range map[string]*devstack.Program{"api": s.env.API(), "worker": s.env.Worker(), "bare": s.bare} {
+	worker := s.env.Worker()
+	if s.lists != nil {
+		worker = s.lists
+	}
+	for name, p := range map[string]*devstack.Program{"api": s.env.API(), "worker": worker, "bare": s.bare} {
 		if p != nil && runs(p) {
 			pids[name] = p.Pid()
 		}
