@@ -179,7 +179,7 @@ func (d *demo) enroll(ctx context.Context, i int, dev *sim.Device) error {
 	}
 	ctx, cancel := lingering(ctx, farewell)
 	defer cancel()
-	if err := dev.PowerOn(ctx, rehearse.Apple{Portal: d.portal}); err != nil {
+	if err := dev.PowerOn(ctx, d.portal.ForDevices()); err != nil {
 		return err
 	}
 	return d.keeper.done(dev, func(r *record) { r.Enrolled = true })

@@ -79,7 +79,7 @@ func (p *performer) powerOn(ctx context.Context) error {
 	for {
 		profile, assigned := portal.ProfileFor(p.life.Serial)
 		if assigned && profile.Await == p.life.Awaits {
-			return p.device.PowerOn(ctx, Apple{portal})
+			return p.device.PowerOn(ctx, portal.ForDevices())
 		}
 		select {
 		case <-ctx.Done():

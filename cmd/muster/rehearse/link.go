@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/muster-mdm/muster/api/client"
-	"github.com/muster-mdm/muster/sim"
 	"github.com/muster-mdm/muster/sim/abm"
 )
 
@@ -95,15 +94,6 @@ func (c *Customer) giveAccount(ctx context.Context, portal *abm.Organization, se
 			client.AbmBusinessAccountInput{ClientId: account.ClientID, KeyId: account.KeyID, PrivateKey: string(account.PrivateKeyPEM)})
 	})
 	return err
-}
-
-// Apple is what devices ask when they are switched on: the portal knows where they are to enroll.
-type Apple struct{ Portal *abm.Organization }
-
-// Activate implements sim.ActivationSource.
-func (a Apple) Activate(serial string) (sim.Activation, bool) {
-	p, there := a.Portal.Activate(serial)
-	return sim.Activation{URL: p.URL, WebURL: p.WebURL, Await: p.Await, Supervised: p.Supervised, Anchors: p.Anchors}, there
 }
 
 // Sync has an ABM server synced now instead of at its next time.
