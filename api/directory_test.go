@@ -9,6 +9,7 @@ import (
 
 	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
@@ -22,8 +23,8 @@ func ldap(t *testing.T, change body) body {
 	t.Helper()
 	slapd := directorytest.OpenLDAP(t)
 	b := body{
-		"kind": "ldap", "domain": "ZYLKER", "urls": []string{slapd.URL}, "ca": slapd.CA, "base_dn": directorytest.BaseDN,
-		"bind_template": "uid={user}," + directorytest.PeopleDN,
+		"kind": "ldap", "domain": "ZYLKER", "urls": []string{slapd.URL}, "ca": slapd.CA, "base_dn": directories.BaseDN,
+		"bind_template": "uid={user}," + directories.PeopleDN,
 	}
 	maps.Copy(b, change)
 	return b
@@ -32,13 +33,13 @@ func ldap(t *testing.T, change body) body {
 func TestDirectoriesAreSetUpTriedAndDeleted(t *testing.T) {
 	s := serve(t)
 	s.put("/v1/groups/zylker_drivers", body{"items": []any{}}).ok(201)
-	group := body{"directory_group": "cn=drivers," + directorytest.BaseDN, "group": "ZYLKER_drivers"}
+	group := body{"directory_group": "cn=drivers," + directories.BaseDN, "group": "ZYLKER_drivers"}
 	wish := ldap(t, body{"description": "The school's", "timeout": "3s", "groups": []any{group}})
 	made := s.put(zylker, wish).ok(201)
 	require.Equal(t, `"1"`, made.header.Get("ETag"))
 	d := read[api.Directory](s.get(zylker).ok(200))
 	require.Equal(t, "3s", *d.Timeout)
-	require.Equal(t, []api.DirectoryGroup{{DirectoryGroup: "cn=drivers," + directorytest.BaseDN, Group: "zylker_drivers"}}, d.Groups)
+	require.Equal(t, []api.DirectoryGroup{{DirectoryGroup: "cn=drivers," + directories.BaseDN, Group: "zylker_drivers"}}, d.Groups)
 	require.False(t, d.HasClientSecret)
 	require.JSONEq(t, `{"works": true, "problems": []}`, string(s.post(zylker+":test", nil).ok(200).body))
 

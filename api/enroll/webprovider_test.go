@@ -12,6 +12,7 @@ import (
 
 	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
@@ -161,8 +162,8 @@ func TestSigningInByActiveDirectory(t *testing.T) {
 	s := buildSchool(t, assigning())
 	ad := directorytest.ActiveDirectory(t)
 	wish := intake.DirectoryWish{
-		Name: "zylker", Kind: directory.ActiveDirectory, Domain: directorytest.Domain,
-		Settings: intake.DirectorySettings{URLs: []string{ad.URL}, CA: ad.CA, BaseDN: directorytest.BaseDN, NestedGroups: true},
+		Name: "zylker", Kind: directory.ActiveDirectory, Domain: directories.Domain,
+		Settings: intake.DirectorySettings{URLs: []string{ad.URL}, CA: ad.CA, BaseDN: directories.BaseDN, NestedGroups: true},
 		Groups:   []store.DirectoryGroup{{DirectoryGroup: "cn=staff,cn=users,dc=zylker,dc=example", Group: "zylker_all"}},
 	}
 	s.putDirectory(wish)
@@ -171,9 +172,9 @@ func TestSigningInByActiveDirectory(t *testing.T) {
 	v.open(s.virtual(serial))
 	before := s.untouched()
 	v.submit(andrewAccount, "wrong").says(t, 200, "The user name or the password is wrong.")
-	v.submit(`ZYLKER\`+directorytest.Disabled, ad.Password).says(t, 200, "is disabled")
-	v.submit(`ZYLKER\`+directorytest.MustChange, ad.Password).says(t, 200, "must be changed first")
-	v.submit(`ZYLKER\`+directorytest.Nohours, ad.Password).says(t, 200, "may not sign in at this time")
+	v.submit(`ZYLKER\`+directories.Disabled, ad.Password).says(t, 200, "is disabled")
+	v.submit(`ZYLKER\`+directories.MustChange, ad.Password).says(t, 200, "must be changed first")
+	v.submit(`ZYLKER\`+directories.Nohours, ad.Password).says(t, 200, "may not sign in at this time")
 	require.Equal(t, before, s.untouched())
 	require.NoError(t, s.used(serial, &sim.Credentials{Account: andrewAccount, Password: ad.Password}).PowerOn(t.Context(), s))
 	require.Equal(t, "ZYLKER andrew andrew@zylker.com", s.userOf(serial))

@@ -1,4 +1,4 @@
-package directorytest
+package directories
 
 import (
 	"context"
@@ -25,6 +25,9 @@ var (
 	slapdPrograms = []string{"slapd", "slapadd"}
 )
 
+// what names them for people.
+var what = map[string]string{"samba": "Samba", "slapd": "OpenLDAP"}
+
 // finder finds the directories' programs; tests replace the machine it looks at.
 type finder struct {
 	progress devstack.Progress
@@ -33,7 +36,8 @@ type finder struct {
 	install  func(ctx context.Context, progress devstack.Progress) error
 }
 
-func newFinder(progress devstack.Progress) finder {
+// newFinder looks for the programs of samba or slapd.
+func newFinder(of string, progress devstack.Progress) finder {
 	return finder{
 		progress: progress,
 		lookPath: exec.LookPath,
@@ -42,7 +46,7 @@ func newFinder(progress devstack.Progress) finder {
 			if _, err := exec.LookPath("apt-get"); err != nil {
 				return errors.New("there is no apt-get")
 			}
-			return devstack.InstallByApt(ctx, "Samba and OpenLDAP", installScript, progress)
+			return devstack.InstallByApt(ctx, what[of], installScript, progress, of)
 		},
 	}
 }
@@ -62,7 +66,7 @@ func (f finder) find(ctx context.Context, names []string) (programs, error) {
 }
 
 func missing(names []string, cause error) error {
-	return fmt.Errorf("%s is %w: install it with `sudo sh devstack/directorytest/install_directories.sh` on Debian or Ubuntu (installing it here: %w)",
+	return fmt.Errorf("%[1]s is %[2]w: install it with `sudo sh devstack/directories/install_directories.sh %[1]s` on Debian or Ubuntu (installing it here: %[3]w)",
 		names[0], devstack.ErrNotInstalled, cause)
 }
 
