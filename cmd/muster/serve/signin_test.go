@@ -40,12 +40,18 @@ var adminToken = "mst_" + strings.Repeat("a", 43)
 // rest asks the API of a service and returns what it answers.
 func (s *site) rest(service *serve.Service, method, path string, body any) map[string]any {
 	s.t.Helper()
-	raw, err := json.Marshal(body)
-	require.NoError(s.t, err)
-	r, err := http.NewRequestWithContext(s.t.Context(), method, service.URL()+path, bytes.NewReader(raw))
+	var sent io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		require.NoError(s.t, err)
+		sent = bytes.NewReader(raw)
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), method, service.URL()+path, sent)
 	require.NoError(s.t, err)
 	r.Header.Set("Authorization", "Bearer "+adminToken)
-	r.Header.Set("Content-Type", "application/json")
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}}
 	resp, err := client.Do(r)
 	require.NoError(s.t, err)
