@@ -24,7 +24,7 @@ type Slapd struct {
 
 // StartSlapd starts an OpenLDAP server and returns when it answers. The context bounds the start, not the life.
 func StartSlapd(ctx context.Context, progress devstack.Progress) (*Slapd, error) {
-	found, err := newFinder(progress).find(ctx, slapdPrograms)
+	found, err := devstack.FindPrograms(ctx, slapdPrograms, progress)
 	if err != nil {
 		return nil, err
 	}
