@@ -20,7 +20,7 @@ type Need struct {
 	Script, ScriptFile string
 }
 
-// FindPrograms finds the paths of programs by their names, in PATH and where servers stand that only root's PATH has, and
+// FindPrograms finds the paths of programs by their names, in PATH and in folders that PATH often lacks, and
 // installs what is missing. What can't be installed is an error that says how to get it.
 func FindPrograms(ctx context.Context, n Need, progress Progress) (map[string]string, error) {
 	return newProgramFinder(n, progress).find(ctx, n)
@@ -36,7 +36,9 @@ type programFinder struct {
 func newProgramFinder(n Need, progress Progress) programFinder {
 	return programFinder{
 		lookPath: exec.LookPath,
-		folders:  []string{"/usr/sbin", "/usr/local/sbin", "/usr/bin"},
+		folders: []string{
+			"/usr/sbin", "/usr/local/sbin", "/usr/bin", "/Applications/Google Chrome.app/Contents/MacOS", "/Applications/Chromium.app/Contents/MacOS",
+		},
 		install: func(ctx context.Context) error {
 			if _, err := exec.LookPath("apt-get"); err != nil {
 				return errors.New("there is no apt-get")
