@@ -9,6 +9,7 @@ import (
 
 	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
@@ -22,8 +23,8 @@ func ldap(t *testing.T, change body) body {
 	t.Helper()
 	slapd := directorytest.OpenLDAP(t)
 	b := body{
-		"kind": "ldap", "domain": "ZYLKER", "urls": []string{slapd.URL}, "ca": slapd.CA, "base_dn": directorytest.BaseDN,
-		"bind_template": "uid={user}," + directorytest.PeopleDN,
+		"kind": "ldap", "domain": "ZYLKER", "urls": []string{slapd.URL}, "ca": slapd.CA, "base_dn": directories.BaseDN,
+		"bind_template": "uid={user}," + directories.PeopleDN,
 	}
 	maps.Copy(b, change)
 	return b
@@ -32,13 +33,13 @@ func ldap(t *testing.T, change body) body {
 func TestDirectoriesAreSetUpTriedAndDeleted(t *testing.T) {
 	s := serve(t)
 	s.put("/v1/groups/zylker_drivers", body{"items": []any{}}).ok(201)
-	group := body{"directory_group": "cn=drivers," + directorytest.BaseDN, "group": "ZYLKER_drivers"}
+	group := body{"directory_group": "cn=drivers," + directories.BaseDN, "group": "ZYLKER_drivers"}
 	wish := ldap(t, body{"description": "The school's", "timeout": "3s", "groups": []any{group}})
 	made := s.put(zylker, wish).ok(201)
 	require.Equal(t, `"1"`, made.header.Get("ETag"))
 	d := read[api.Directory](s.get(zylker).ok(200))
 	require.Equal(t, "3s", *d.Timeout)
-	require.Equal(t, []api.DirectoryGroup{{DirectoryGroup: "cn=drivers," + directorytest.BaseDN, Group: "zylker_drivers"}}, d.Groups)
+	require.Equal(t, []api.DirectoryGroup{{DirectoryGroup: "cn=drivers," + directories.BaseDN, Group: "zylker_drivers"}}, d.Groups)
 	require.False(t, d.HasClientSecret)
 	require.JSONEq(t, `{"works": true, "problems": []}`, string(s.post(zylker+":test", nil).ok(200).body))
 
@@ -97,7 +98,7 @@ func TestDirectoryIsTestedWithAnAccount(t *testing.T) {
 	s.put("/v1/groups/drivers", body{"items": []any{}}).ok(201)
 	s.put("/v1/groups/kiosks", body{"items": []any{}}).ok(201)
 	s.put(zylker, ldap(t, body{"groups": []any{
-		body{"directory_group": "CN=drivers," + directorytest.BaseDN, "group": "drivers"}, body{"directory_group": "cn=others," + directorytest.BaseDN, "group": "kiosks"},
+		body{"directory_group": "CN=drivers," + directories.BaseDN, "group": "drivers"}, body{"directory_group": "cn=others," + directories.BaseDN, "group": "kiosks"},
 	}})).ok(201)
 	password := directorytest.OpenLDAP(t).Password
 	try := func(account, password string) api.DirectoryTest {
@@ -107,7 +108,7 @@ func TestDirectoryIsTestedWithAnAccount(t *testing.T) {
 	require.True(t, out.Works)
 	require.Equal(t, "andrew@zylker.com", out.Person.Email)
 	require.Equal(t, `ZYLKER andrew Andrew Fuller`, out.Person.Domain+" "+out.Person.Name+" "+out.Person.DisplayName)
-	require.Contains(t, out.Person.DirectoryGroups, "cn=drivers,"+directorytest.BaseDN)
+	require.Contains(t, out.Person.DirectoryGroups, "cn=drivers,"+directories.BaseDN)
 	require.Equal(t, []string{"drivers"}, out.Person.Groups)
 	require.Empty(t, read[api.PersonList](s.get("/v1/people").ok(200)).People, "nothing is kept")
 

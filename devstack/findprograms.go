@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // Need is programs that tests stand on, and how to get them on Debian or Ubuntu.
@@ -16,8 +17,9 @@ type Need struct {
 	Any      bool
 	// What names them for people while they are installed.
 	What string
-	// Script installs them, as root; ScriptFile is where it is in the project.
+	// Script installs them, as root, with Args; ScriptFile is where it is in the project.
 	Script, ScriptFile string
+	Args               []string
 }
 
 // FindPrograms finds the paths of programs by their names, in PATH and in folders that PATH often lacks, and
@@ -43,7 +45,7 @@ func newProgramFinder(n Need, progress Progress) programFinder {
 			if _, err := exec.LookPath("apt-get"); err != nil {
 				return errors.New("there is no apt-get")
 			}
-			return InstallByApt(ctx, n.What, n.Script, progress)
+			return InstallByApt(ctx, n.What, n.Script, progress, n.Args...)
 		},
 	}
 }
@@ -62,7 +64,8 @@ func (f programFinder) find(ctx context.Context, n Need) (map[string]string, err
 }
 
 func (n Need) missing(cause error) error {
-	return fmt.Errorf("%s is %w: install it with `sudo sh %s` on Debian or Ubuntu (installing it here: %w)", n.Programs[0], ErrNotInstalled, n.ScriptFile, cause)
+	script := strings.Join(append([]string{n.ScriptFile}, n.Args...), " ")
+	return fmt.Errorf("%s is %w: install it with `sudo sh %s` on Debian or Ubuntu (installing it here: %w)", n.Programs[0], ErrNotInstalled, script, cause)
 }
 
 func (f programFinder) installed(n Need) (map[string]string, bool) {

@@ -61,10 +61,10 @@ func TestFindProgramsTakesTheFirstOfSeveral(t *testing.T) {
 
 func TestProgramsThatCannotBeInstalledAreAFailureThatSaysHow(t *testing.T) {
 	f := bareOf(t.TempDir())
-	need := Need{Programs: []string{"samba"}, ScriptFile: "devstack/x/install.sh"}
+	need := Need{Programs: []string{"samba"}, ScriptFile: "devstack/x/install.sh", Args: []string{"samba"}}
 	_, err := f.find(t.Context(), need)
 	require.ErrorIs(t, err, ErrNotInstalled)
-	require.ErrorContains(t, err, "`sudo sh devstack/x/install.sh`")
+	require.ErrorContains(t, err, "`sudo sh devstack/x/install.sh samba`")
 
 	f.install = func(context.Context) error { return errors.New("no network") }
 	_, err = f.find(t.Context(), need)

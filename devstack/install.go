@@ -13,22 +13,22 @@ import (
 )
 
 // InstallByApt runs a script as root, by sudo if that asks for no password, which installs servers by apt-get and starts none
-// of them; what names them for people.
-func InstallByApt(ctx context.Context, what, script string, progress Progress) error {
+// of them; what names them for people, and args are the script's.
+func InstallByApt(ctx context.Context, what, script string, progress Progress, args ...string) error {
 	lock, err := installAlone()
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	args := []string{"sh", "-c", script}
+	command := append([]string{"sh", "-c", script, "install"}, args...)
 	if os.Geteuid() != 0 {
 		if err := exec.CommandContext(ctx, "sudo", "-n", "true").Run(); err != nil {
 			return errors.New("apt-get needs root, and sudo would ask for a password")
 		}
-		args = append([]string{"sudo", "-n"}, args...)
+		command = append([]string{"sudo", "-n"}, command...)
 	}
 	progress.say("Installing %s with apt-get, without starting a service; this takes a minute.", what)
-	return quiet(exec.CommandContext(ctx, args[0], args[1:]...)) //nolint:gosec // a script of ours
+	return quiet(exec.CommandContext(ctx, command[0], command[1:]...)) //nolint:gosec // a script of ours
 }
 
 // installAlone waits until no other process installs: the first to end would take away what keeps the other's services from starting.

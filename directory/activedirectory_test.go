@@ -10,26 +10,27 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
 )
 
 // zylker is the settings of the real Active Directory.
-func zylker(t *testing.T) (directory.LDAPConfig, *directorytest.Samba) {
+func zylker(t *testing.T) (directory.LDAPConfig, *directories.Samba) {
 	t.Helper()
 	ad := directorytest.ActiveDirectory(t)
 	return adConfig(ad), ad
 }
 
-func adConfig(ad *directorytest.Samba) directory.LDAPConfig {
+func adConfig(ad *directories.Samba) directory.LDAPConfig {
 	return directory.LDAPConfig{
-		Kind: directory.ActiveDirectory, Domain: directorytest.Domain, URLs: []string{ad.URL},
-		Trust: directory.Trust{CA: ad.CA}, BaseDN: directorytest.BaseDN,
+		Kind: directory.ActiveDirectory, Domain: directories.Domain, URLs: []string{ad.URL},
+		Trust: directory.Trust{CA: ad.CA}, BaseDN: directories.BaseDN,
 	}
 }
 
-func directories(t *testing.T, all ...directory.LDAPConfig) *directory.Directories {
+func directoriesOf(t *testing.T, all ...directory.LDAPConfig) *directory.Directories {
 	t.Helper()
 	d, err := directory.NewDirectories(directory.OnPremises, all...)
 	require.NoError(t, err)
@@ -64,7 +65,7 @@ func TestRightPasswordTellsWhoItIs(t *testing.T) {
 		"the first server is off": {failover(t, config), `ZYLKER\andrew`, []string{drivers}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := directories(t, c.config).SignIn(t.Context(), c.account, ad.Password)
+			p, err := directoriesOf(t, c.config).SignIn(t.Context(), c.account, ad.Password)
 			require.NoError(t, err)
 			require.Regexp(t, "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", p.Subject)
 			require.Equal(t, directory.Person{
@@ -83,7 +84,7 @@ func failover(t *testing.T, config directory.LDAPConfig) directory.LDAPConfig {
 // Each refusal has its code and its sentence, and none lets anybody in.
 func TestActiveDirectoryRefuses(t *testing.T) {
 	config, ad := zylker(t)
-	d := directories(t, config)
+	d := directoriesOf(t, config)
 	const wrong = "The user name or the password is wrong."
 	for _, c := range []struct {
 		account, password string
@@ -117,15 +118,15 @@ func TestActiveDirectoryRefuses(t *testing.T) {
 
 // Wrong passwords count; a locked account isn't let in with the right one.
 func TestLockoutIsTold(t *testing.T) {
-	ad, err := directorytest.StartSamba(t.Context(), nil)
+	ad, err := directories.StartSamba(t.Context(), nil)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, ad.Stop()) }()
 	l := newLDAP(t, adConfig(ad))
-	for range directorytest.LockedAfter {
-		p, err := l.SignIn(t.Context(), directorytest.Lockable, "wrong")
+	for range directories.LockedAfter {
+		p, err := l.SignIn(t.Context(), directories.Lockable, "wrong")
 		refused(t, provision.SignInRefused, p, err)
 	}
-	p, err := l.SignIn(t.Context(), directorytest.Lockable, ad.Password)
+	p, err := l.SignIn(t.Context(), directories.Lockable, ad.Password)
 	refused(t, provision.AccountLocked, p, err)
 	require.Equal(t, `The account ZYLKER\lockable is locked after too many wrong passwords. Wait a while, or ask your administrator to unlock it.`, told(t, err))
 }
@@ -139,7 +140,7 @@ var injections = []string{
 
 func TestInjectionsAreRefused(t *testing.T) {
 	config, ad := zylker(t)
-	d, l := directories(t, config), newLDAP(t, config)
+	d, l := directoriesOf(t, config), newLDAP(t, config)
 	for _, user := range injections {
 		if strings.TrimSpace(user) != "andrew" { // what is around a whole account is trimmed
 			p, err := d.SignIn(t.Context(), `ZYLKER\`+user, ad.Password)
@@ -165,7 +166,7 @@ func TestNamesAreEscaped(t *testing.T) {
 	defer conn.Close()
 	require.NoError(t, conn.Bind(`ZYLKER\andrew`, ad.Password))
 	find := func(user string) int {
-		found, err := conn.Search(ldap.NewSearchRequest(directorytest.BaseDN, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases,
+		found, err := conn.Search(ldap.NewSearchRequest(directories.BaseDN, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases,
 			0, 0, false, l.Filter(user), []string{"cn"}, nil))
 		require.NoError(t, err, "%q", user)
 		return len(found.Entries)

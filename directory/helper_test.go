@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/muster-mdm/muster/devstack/directorytest"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
 )
@@ -99,7 +99,7 @@ func under(config *tls.Config, serve func(net.Conn)) func(net.Conn) {
 }
 
 // serverTLS is for a server at an address with a certificate of the authority.
-func serverTLS(t *testing.T, ca *directorytest.Authority, address string, until time.Time) *tls.Config {
+func serverTLS(t *testing.T, ca *directories.Authority, address string, until time.Time) *tls.Config {
 	t.Helper()
 	certificate, key, err := ca.Issue(address, until)
 	require.NoError(t, err)
@@ -108,9 +108,9 @@ func serverTLS(t *testing.T, ca *directorytest.Authority, address string, until 
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 }
 
-func authority(t *testing.T) *directorytest.Authority {
+func authority(t *testing.T) *directories.Authority {
 	t.Helper()
-	ca, err := directorytest.NewAuthority()
+	ca, err := directories.NewAuthority()
 	require.NoError(t, err)
 	return ca
 }

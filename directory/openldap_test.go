@@ -5,22 +5,23 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
 )
 
 // zylkerLDAP is the settings of the real OpenLDAP server.
-func zylkerLDAP(t *testing.T) (directory.LDAPConfig, *directorytest.Slapd) {
+func zylkerLDAP(t *testing.T) (directory.LDAPConfig, *directories.Slapd) {
 	t.Helper()
 	s := directorytest.OpenLDAP(t)
 	return plainConfig(s), s
 }
 
-func plainConfig(s *directorytest.Slapd) directory.LDAPConfig {
+func plainConfig(s *directories.Slapd) directory.LDAPConfig {
 	return directory.LDAPConfig{
-		Kind: directory.PlainLDAP, Domain: directorytest.Domain, URLs: []string{s.URL}, Trust: directory.Trust{CA: s.CA},
-		BaseDN: directorytest.BaseDN, BindTemplate: "uid={user}," + directorytest.PeopleDN,
+		Kind: directory.PlainLDAP, Domain: directories.Domain, URLs: []string{s.URL}, Trust: directory.Trust{CA: s.CA},
+		BaseDN: directories.BaseDN, BindTemplate: "uid={user}," + directories.PeopleDN,
 	}
 }
 
@@ -30,7 +31,7 @@ func TestPlainLDAPTellsWhoItIs(t *testing.T) {
 	startTLS.URLs, startTLS.StartTLS = []string{s.PlainURL}, true
 	for name, c := range map[string]directory.LDAPConfig{"LDAPS": config, "StartTLS": startTLS} {
 		t.Run(name, func(t *testing.T) {
-			d := directories(t, c)
+			d := directoriesOf(t, c)
 			require.NoError(t, d.Test(t.Context(), "zylker"))
 			p, err := d.SignIn(t.Context(), `zylker\Andrew`, s.Password)
 			require.NoError(t, err)
@@ -71,15 +72,15 @@ func TestPlainLDAPRefuses(t *testing.T) {
 }
 
 func TestLockoutIsToldByPasswordPolicy(t *testing.T) {
-	s, err := directorytest.StartSlapd(t.Context(), nil)
+	s, err := directories.StartSlapd(t.Context(), nil)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Stop()) }()
 	l := newLDAP(t, plainConfig(s))
-	for range directorytest.LockedAfter {
-		p, err := l.SignIn(t.Context(), directorytest.Lockable, "wrong")
+	for range directories.LockedAfter {
+		p, err := l.SignIn(t.Context(), directories.Lockable, "wrong")
 		refused(t, provision.SignInRefused, p, err)
 	}
-	p, err := l.SignIn(t.Context(), directorytest.Lockable, s.Password)
+	p, err := l.SignIn(t.Context(), directories.Lockable, s.Password)
 	refused(t, provision.AccountLocked, p, err)
 }
 
@@ -146,6 +147,6 @@ func TestTestSaysWhatIsWrong(t *testing.T) {
 	require.NoError(t, newLDAP(t, based(ad, "ou=none,dc=zylker,dc=example")).Test(t.Context()))
 	ad.URLs = append(ad.URLs, "ldaps://"+nobodyListens)
 	require.ErrorContains(t, newLDAP(t, ad).Test(t.Context()), "the connection is refused")
-	require.Equal(t, provision.DomainUnknown, provision.CodeOf(directories(t, plain).Test(t.Context(), "OTHER")))
+	require.Equal(t, provision.DomainUnknown, provision.CodeOf(directoriesOf(t, plain).Test(t.Context(), "OTHER")))
 	require.NotEmpty(t, samba.Password)
 }

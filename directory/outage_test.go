@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/muster-mdm/muster/devstack/directorytest"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
 )
@@ -19,7 +19,7 @@ import (
 // quick is a time-out that a test may wait for.
 const quick = 200 * time.Millisecond
 
-func clientTLS(t *testing.T, s directorytest.Server) *tls.Config {
+func clientTLS(t *testing.T, s directories.Server) *tls.Config {
 	t.Helper()
 	host, _, err := net.SplitHostPort(strings.TrimPrefix(s.URL, "ldaps://"))
 	require.NoError(t, err)
@@ -125,7 +125,7 @@ func TestServersAreTriedUntilOneAnswers(t *testing.T) {
 func TestWrongPasswordIsTriedOnce(t *testing.T) {
 	second := make(chan struct{}, 1)
 	config := directory.LDAPConfig{
-		Kind: directory.ActiveDirectory, Domain: "ZYLKER", BaseDN: directorytest.BaseDN, InsecurePlain: true,
+		Kind: directory.ActiveDirectory, Domain: "ZYLKER", BaseDN: directories.BaseDN, InsecurePlain: true,
 		URLs: []string{
 			"ldap://" + listen(t, answerBind(49, "80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data 52e, v1db1")),
 			"ldap://" + listen(t, func(net.Conn) { second <- struct{}{} }),
@@ -140,7 +140,7 @@ func TestWrongPasswordIsTriedOnce(t *testing.T) {
 func TestEmptyPasswordIsNotEvenSent(t *testing.T) {
 	asked := make(chan struct{}, 1)
 	l := newLDAP(t, directory.LDAPConfig{
-		Kind: directory.ActiveDirectory, Domain: "ZYLKER", BaseDN: directorytest.BaseDN, InsecurePlain: true,
+		Kind: directory.ActiveDirectory, Domain: "ZYLKER", BaseDN: directories.BaseDN, InsecurePlain: true,
 		URLs: []string{"ldap://" + listen(t, func(net.Conn) { asked <- struct{}{} })},
 	})
 	for _, password := range []string{"", "\x00", "\x00secret", "secret\x00"} {

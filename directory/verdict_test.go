@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/muster-mdm/muster/devstack/directorytest"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
 )
@@ -93,7 +93,7 @@ func TestWhatABindIsAnswered(t *testing.T) {
 	} {
 		t.Run(strconv.Itoa(c.result)+" "+c.text, func(t *testing.T) {
 			l := newLDAP(t, directory.LDAPConfig{
-				Kind: directory.ActiveDirectory, Domain: "ZYLKER", BaseDN: directorytest.BaseDN, InsecurePlain: true,
+				Kind: directory.ActiveDirectory, Domain: "ZYLKER", BaseDN: directories.BaseDN, InsecurePlain: true,
 				URLs: []string{"ldap://" + listen(t, answerBind(c.result, c.text))},
 			})
 			p, err := l.SignIn(t.Context(), "andrew", "any")
@@ -110,7 +110,7 @@ func FuzzAnswerToBind(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		l := newLDAP(t, directory.LDAPConfig{
-			Kind: directory.ActiveDirectory, Domain: "ZYLKER", BaseDN: directorytest.BaseDN, InsecurePlain: true,
+			Kind: directory.ActiveDirectory, Domain: "ZYLKER", BaseDN: directories.BaseDN, InsecurePlain: true,
 			URLs: []string{"ldap://" + listen(t, func(conn net.Conn) {
 				_, _ = conn.Read(make([]byte, 4096))
 				_, _ = conn.Write(raw)

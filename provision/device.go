@@ -211,8 +211,12 @@ func (d Device) VerdictAt() time.Time {
 // MayAct reports whether anything may be sent to the device or concluded about it now: it is enrolled into MDM, nobody
 // asked for its release or deprovisioned it, and neither an operator, nor Apple Business Manager, nor a sign-in that
 // somebody must decide on holds it.
-func (d Device) MayAct() bool {
-	return d.Active() && !d.Leaving() && !d.OnHold && d.ABM.State != ABMConflict && !d.InReview() && !d.Deprovisioned()
+func (d Device) MayAct() bool { return d.MayLeaveSetup() && !d.InReview() }
+
+// MayLeaveSetup reports whether the device may be let out of Setup Assistant when its time there is up: a sign-in that somebody
+// must decide on doesn't keep it there.
+func (d Device) MayLeaveSetup() bool {
+	return d.Active() && !d.Leaving() && !d.OnHold && d.ABM.State != ABMConflict && !d.Deprovisioned()
 }
 
 // Began reports whether a fact came in that begins a device's workflow: one should run until the device is released.

@@ -210,6 +210,7 @@ func drawPolicy(t *rapid.T) provision.Policy {
 		HoldPolicy: rapid.SampledFrom([]provision.HoldPolicy{provision.HoldRelease, provision.HoldReleaseRequiredOnly, provision.HoldKeepAndAlert, ""}).Draw(t, "hold policy"),
 		RetryAfter: durations.Draw(t, "retry after"),
 		NudgeAfter: durations.Draw(t, "nudge after"), RemindBefore: durations.Draw(t, "remind before"), ReleaseDelay: rapid.SampledFrom(pauses).Draw(t, "release delay"),
+		ReviewFreesSetup: rapid.Bool().Draw(t, "review frees setup"),
 	}
 }
 

@@ -81,6 +81,9 @@ type Policy struct {
 	ReleaseDelay time.Duration `json:"release_delay,omitempty"`
 	// RemindBefore is how long before a loan ends its reminders are, the earliest first; the last is at its end.
 	RemindBefore []time.Duration `json:"remind_before,omitempty"`
+	// ReviewFreesSetup: SetupHold counts for a device, too, on which somebody signed in whom it isn't reserved for. Workflows
+	// that began before this was so keep such a device in Setup Assistant until somebody is chosen.
+	ReviewFreesSetup bool `json:"review_frees_setup,omitempty"`
 }
 
 // Next decides what to do for a device at a time. It is pure: the same device, policy and time give the same step. A
@@ -108,6 +111,8 @@ func nextOnDevice(d Device, p Policy, now time.Time) Step {
 		return nextDeprovision(d, p, now)
 	case d.SetupAskedFor():
 		return Step{Do: LeaveSetup, Reason: "An operator asked for it."}
+	case d.InReview() && d.MayLeaveSetup() && p.ReviewFreesSetup:
+		return earlier(nextSetup(d, p, now), nextReview(d, now))
 	case d.InReview():
 		return nextReview(d, now)
 	case !d.MayAct():

@@ -120,3 +120,26 @@ func TestAStuckDeviceThatLeavesSetupAfterAllIsToldToItsWorkflow(t *testing.T) {
 	require.Equal(t, "stuck", unassigned.BlockedBy())
 	require.Len(t, unassigned.Explain(policy(), at(41)), 2)
 }
+
+// Whoever decides may be off for hours, and nobody stays in Setup Assistant that long.
+func TestTheTimeInSetupAssistantEndsWhileASignInIsInReview(t *testing.T) {
+	signedIn, end := fact(2, provision.SignInHeld), at(8*60)
+	signedIn.Assignment, signedIn.Until, signedIn.Choice = &provision.Assignment{UserID: "u2"}, &end, string(provision.TakeSignedIn)
+	d := device(assigned(1, someone()), signedIn, activated(3, 1, true))
+	require.Equal(t, "sign_in_review", d.BlockedBy())
+	p := policy()
+	require.Equal(t, provision.Step{Do: provision.WaitForFacts, Until: end, Epoch: 1}, provision.Next(d, p, at(40)), "workflows that began before")
+
+	p.ReviewFreesSetup = true
+	require.Equal(t, provision.Step{Do: provision.WaitForFacts, Until: at(33), Epoch: 1}, provision.Next(d, p, at(4)))
+	require.Equal(t, provision.LeaveSetup, provision.Next(d, p, at(33)).Do)
+	held := provision.FoldAll(d, fact(4, provision.HoldRequest))
+	require.Equal(t, provision.Step{Do: provision.WaitForFacts, Until: end, Epoch: 1}, provision.Next(held, p, at(40)), "an operator keeps it")
+
+	d = provision.FoldAll(d, inEpoch(1, fact(33, provision.SetupReleased)))
+	require.Equal(t, provision.Step{Do: provision.WaitForFacts, Until: end, Epoch: 1}, provision.Next(d, p, at(34)))
+	require.Equal(t, provision.ConcludeReview, provision.Next(d, p, end).Do)
+	p.HoldPolicy = provision.HoldKeepAndAlert
+	d = device(assigned(1, someone()), signedIn, activated(3, 1, true))
+	require.Equal(t, provision.ConcludeStuck, provision.Next(d, p, at(33)).Do)
+}

@@ -13,10 +13,12 @@ import (
 type Page struct {
 	URL    string
 	Status int
-	Title  string
-	Text   string // all text that is shown, in one line
-	Forms  []Form
-	Links  []Link
+	// First: the web view has just opened.
+	First bool
+	Title string
+	Text  string // all text that is shown, in one line
+	Forms []Form
+	Links []Link
 }
 
 // Link leads to another page.

@@ -25,8 +25,8 @@ type Person interface {
 	Use(ctx context.Context, p Page) (Move, error)
 }
 
-// Credentials is a person who signs in wherever a password is asked for. A page that asks a second time has refused them.
-// Use a new one for each time that a device is switched on.
+// Credentials is a person who signs in wherever a password is asked for. A page that asks a second time within one web view
+// has refused them.
 type Credentials struct {
 	Account, Password string
 	tried             bool
@@ -37,6 +37,9 @@ var ErrSignIn = errors.New("the person could not sign in")
 
 // Use fills in the form that has a password.
 func (c *Credentials) Use(_ context.Context, p Page) (Move, error) {
+	if p.First {
+		c.tried = false
+	}
 	for _, f := range p.Forms {
 		if !f.Has("password") {
 			continue
@@ -106,11 +109,12 @@ func (v *webView) run(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("opening the web view: %w", err)
 	}
 	r.Header.Set(deviceInfoHeader, base64.StdEncoding.EncodeToString(info))
-	for range mostPages {
+	for i := range mostPages {
 		profile, page, err := v.load(r)
 		if err != nil || profile != nil {
 			return profile, err
 		}
+		page.First = i == 0
 		move, err := v.device.cfg.Person.Use(ctx, page)
 		if err != nil {
 			return nil, err

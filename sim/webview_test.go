@@ -122,6 +122,20 @@ func TestPersonSignsInOnTheDevice(t *testing.T) {
 	}, s.sent[0])
 }
 
+// A web view that is opened anew asks anew, and that is no refusal.
+func TestPersonSignsInEachTimeThatTheWebViewOpens(t *testing.T) {
+	p := newPeer(t)
+	s := p.signIn()
+	d := p.device(func(c *sim.Config) {
+		by(&sim.Credentials{Account: `ZYLKER\andrew`, Password: "right"})(c)
+		c.Faults = sim.Faults{LoseAnswer: 1, Limit: 1}
+	})
+	require.NoError(t, d.PowerOn(t.Context(), s.source()))
+	d.Reset()
+	require.NoError(t, d.PowerOn(t.Context(), s.source()))
+	require.GreaterOrEqual(t, len(s.sent), 3, "the answer to the first was lost, then it was erased")
+}
+
 func TestPersonWithoutTheRightPassword(t *testing.T) {
 	p := newPeer(t)
 	s := p.signIn()

@@ -57,7 +57,8 @@ func (c *Change) stillApplies(step provision.Step) bool {
 	case step.Epoch != 0 && step.Epoch != d.Activation.Epoch || d.Leaving():
 		return false
 	}
-	return d.MayAct() || step.Do == provision.LeaveSetup && d.SetupAskedFor() ||
+	return d.MayAct() || step.Do == provision.LeaveSetup && (d.SetupAskedFor() || d.MayLeaveSetup()) ||
+		step.Do == provision.ConcludeStuck && d.MayLeaveSetup() ||
 		step.Do == provision.WaitForFacts || step.Do == provision.Apply // which Carry refuses by name
 }
 

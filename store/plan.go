@@ -169,11 +169,14 @@ func (c *Change) advance(ctx context.Context, p *plan) (sent int, err error) {
 
 // due returns the commands to send now, and when to look again; zero when there is no need.
 func (c *Change) due(ctx context.Context, p *plan) ([]provision.Command, time.Time, error) {
-	if !c.Device.MayAct() {
+	if !c.Device.MayLeaveSetup() {
 		return nil, time.Time{}, nil
 	}
-	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.pollAfter, c.now)
 	leave, again, err := c.leaveAgain(ctx)
+	if !c.Device.MayAct() {
+		return leave, again, err
+	}
+	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.pollAfter, c.now)
 	if poll.IsZero() || !again.IsZero() && again.Before(poll) {
 		poll = again
 	}

@@ -16,6 +16,8 @@ func DefaultPolicy() provision.Policy {
 		SetupHold: 30 * time.Minute,
 		// A device in somebody's hands is worth more than one that waits for a perfect plan; the rest follows on the desk.
 		HoldPolicy: provision.HoldRelease,
+		// Whoever decides may be off until tomorrow.
+		ReviewFreesSetup: true,
 		// Most failures pass with the network or a full disk; after a day of tries an administrator must look.
 		RetryAfter: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour},
 		// APNs drops pushes to devices that are off: ask again soon at first, then as often as people open lids.

@@ -85,6 +85,28 @@ func TestHeldSignInEndsByItsTimer(t *testing.T) {
 	}
 }
 
+// A device doesn't stay in Setup Assistant as long as that: it is let out when its time there is up, and gets its groups when
+// somebody was chosen.
+func TestHeldSignInLeavesSetupAssistant(t *testing.T) {
+	s := newStage()
+	s.after(0, func() { s.happen(assignedTo("sales")) })
+	until := s.hold(time.Minute, provision.TakeSignedIn)
+	s.after(2*time.Minute, func() { s.happens(happening{Fact: provision.Fact{Kind: provision.Activated, AwaitingConfiguration: true}}) })
+	var end signals.Status
+	s.endAt(t, 9*time.Hour, &end)
+	p := shortPolicy()
+	p.ReviewFreesSetup = true
+	s.run(p)
+	require.Equal(t, began.Add(2*time.Minute+p.SetupHold), s.row.SetupReleased.At)
+	require.Equal(t, provision.StatusEnrolled, end.Status)
+	decided := s.reviews()
+	require.Len(t, decided, 1)
+	require.Equal(t, until, decided[0].At)
+	for _, f := range s.history {
+		require.False(t, f.Kind == provision.Provisioning && f.At.Before(until), "nothing is sent before")
+	}
+}
+
 // A technician decides: before the time, in its very moment from either side, or at once.
 func TestHeldSignInIsDecidedOnce(t *testing.T) {
 	const at = time.Minute

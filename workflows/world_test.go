@@ -204,7 +204,7 @@ func (w *world) stillApplies(step provision.Step) bool {
 	case step.Epoch != 0 && step.Epoch != d.Activation.Epoch || d.Leaving():
 		return false
 	}
-	return d.MayAct() || step.Do == provision.LeaveSetup && d.SetupAskedFor()
+	return d.MayAct() || step.Do == provision.LeaveSetup && (d.SetupAskedFor() || d.MayLeaveSetup())
 }
 
 // RecordByHand implements activities.Keeper; it knows the groups sales and drivers.

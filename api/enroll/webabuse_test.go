@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api/enroll"
-	"github.com/muster-mdm/muster/devstack/directorytest"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/sim"
 )
@@ -155,7 +155,7 @@ func TestAccountThatTheDirectoryLocks(t *testing.T) {
 	s := buildSchool(t, assigning())
 	s.listed(serial)
 	var err error
-	s.slapd, err = directorytest.StartSlapd(t.Context(), nil) // the others' goes on with nobody locked
+	s.slapd, err = directories.StartSlapd(t.Context(), nil) // the others' goes on with nobody locked
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.slapd.Stop()) })
 	s.putDirectory(s.ldap())

@@ -13,7 +13,7 @@ import (
 	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/devstack/browsertest"
-	"github.com/muster-mdm/muster/devstack/directorytest"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
 )
@@ -161,7 +161,7 @@ func TestOtherPagesInABrowser(t *testing.T) {
 			l.isWell("choice")
 			require.NotEmpty(t, l.reads("link", "Sign in with Donaudampfschifffahrtsgesellschaftskapitänsmützen-Konto"))
 
-			l.Type("account", `ZYLKER\`+directorytest.Nomail)
+			l.Type("account", `ZYLKER\`+directories.Nomail)
 			l.Type("password", s.slapd.Password)
 			require.Equal(t, "text/html", l.Press("button"))
 			l.isWell("alert")

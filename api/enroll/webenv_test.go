@@ -16,6 +16,7 @@ import (
 
 	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
@@ -25,13 +26,13 @@ import (
 
 const (
 	andrewAccount = `ZYLKER\andrew`
-	driversDN     = "cn=drivers," + directorytest.BaseDN
+	driversDN     = "cn=drivers," + directories.BaseDN
 )
 
 // school is a house whose devices their users activate, by a real directory.
 type school struct {
 	*house
-	slapd *directorytest.Slapd
+	slapd *directories.Slapd
 }
 
 func buildSchool(t *testing.T, p provision.SignInPolicy, change ...func(*choices)) *school {
@@ -49,13 +50,13 @@ func buildSchool(t *testing.T, p provision.SignInPolicy, change ...func(*choices
 
 func (s *school) ldap() intake.DirectoryWish {
 	return intake.DirectoryWish{
-		Name: "zylker", Kind: directory.PlainLDAP, Domain: directorytest.Domain,
+		Name: "zylker", Kind: directory.PlainLDAP, Domain: directories.Domain,
 		Settings: intake.DirectorySettings{
-			URLs: []string{s.slapd.URL}, CA: s.slapd.CA, BaseDN: directorytest.BaseDN, BindTemplate: "uid={user}," + directorytest.PeopleDN,
+			URLs: []string{s.slapd.URL}, CA: s.slapd.CA, BaseDN: directories.BaseDN, BindTemplate: "uid={user}," + directories.PeopleDN,
 		},
 		Groups: []store.DirectoryGroup{
 			{DirectoryGroup: strings.ToUpper(driversDN), Group: "zylker_drivers"},
-			{DirectoryGroup: "cn=others," + directorytest.BaseDN, Group: "kiosks"},
+			{DirectoryGroup: "cn=others," + directories.BaseDN, Group: "kiosks"},
 			{DirectoryGroup: driversDN, Group: "ZYLKER_ALL"},
 		},
 	}

@@ -6,13 +6,14 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oauth2-proxy/mockoidc"
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/api/intake"
-	"github.com/muster-mdm/muster/devstack/directorytest"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/sim"
@@ -156,25 +157,74 @@ func TestEditionDecidesWhereToSignIn(t *testing.T) {
 	require.Equal(t, provision.EditionRefuses, tested.Problems[0].Code)
 }
 
-// R49 with a real Active Directory.
-func TestSigningInByActiveDirectory(t *testing.T) {
-	s := buildSchool(t, assigning())
-	ad := directorytest.ActiveDirectory(t)
-	wish := intake.DirectoryWish{
-		Name: "zylker", Kind: directory.ActiveDirectory, Domain: directorytest.Domain,
-		Settings: intake.DirectorySettings{URLs: []string{ad.URL}, CA: ad.CA, BaseDN: directorytest.BaseDN, NestedGroups: true},
+// activeDirectory is the school's directory where that is a real domain controller.
+func activeDirectory(ad *directories.Samba) intake.DirectoryWish {
+	return intake.DirectoryWish{
+		Name: "zylker", Kind: directory.ActiveDirectory, Domain: directories.Domain,
+		Settings: intake.DirectorySettings{URLs: []string{ad.URL}, CA: ad.CA, BaseDN: directories.BaseDN, NestedGroups: true, Timeout: 5 * time.Second},
 		Groups:   []store.DirectoryGroup{{DirectoryGroup: "cn=staff,cn=users,dc=zylker,dc=example", Group: "zylker_all"}},
 	}
-	s.putDirectory(wish)
+}
+
+// R49 with a real Active Directory: whoever isn't let in reads why, and gets neither profile nor assignment.
+func TestActiveDirectoryOnThePage(t *testing.T) {
+	ad, err := directories.StartSamba(t.Context(), nil) // an account gets locked
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, ad.Stop()) })
+	stranger, err := directories.NewAuthority()
+	require.NoError(t, err)
+	s := buildSchool(t, assigning())
 	s.listed(serial)
-	v := s.view()
-	v.open(s.virtual(serial))
+	const unreachable = "The directory of ZYLKER can&#39;t be asked at the moment. That says nothing about your password"
+	cases := []struct {
+		name, account, password string
+		change                  func(*intake.DirectoryWish)
+		says, code              string
+	}{
+		{"wrong password", andrewAccount, "wrong", nil, "The user name or the password is wrong.", "sign_in_refused"},
+		{"disabled", `ZYLKER\disabled`, "right", nil, "The account ZYLKER\\disabled is disabled.", "account_disabled"},
+		{"expired account", `ZYLKER\expired`, "right", nil, "The account ZYLKER\\expired has expired.", "account_expired"},
+		{"expired password", `ZYLKER\stale`, "right", nil, "has expired", "password_expired"},
+		{"must change", `ZYLKER\mustchange`, "right", nil, "must be changed first", "password_must_change"},
+		{"outside of its hours", `ZYLKER\nohours`, "right", nil, "may not sign in at this time", "account_restricted"},
+		{"first try", `ZYLKER\lockable`, "wrong", nil, "is wrong", "sign_in_refused"},
+		{"second try", `ZYLKER\lockable`, "wrong", nil, "is wrong", "sign_in_refused"},
+		{"third try", `ZYLKER\lockable`, "wrong", nil, "is wrong", "sign_in_refused"},
+		{"locked", `ZYLKER\lockable`, "right", nil, "The account ZYLKER\\lockable is locked", "account_locked"},
+		{"unknown domain", `OTHER\andrew`, "right", nil, "OTHER", "domain_unknown"},
+		{"bare name", "andrew", "right", nil, `Write the user name as DOMAIN\user`, "account_format"},
+		{"injection", `ZYLKER\*)(sAMAccountName=andrew`, "right", nil, "which no account has", "account_format"},
+		{"server down", andrewAccount, "right", func(w *intake.DirectoryWish) { w.Settings.URLs = []string{"ldaps://127.0.0.1:1"} }, unreachable, "directory_unavailable"},
+		{"certificate of nobody that is trusted", andrewAccount, "right", func(w *intake.DirectoryWish) { w.Settings.CA = stranger.PEM }, unreachable, "directory_unavailable"},
+	}
+	cart := sim.Serials(12, len(cases)) // one device would soon have used up its tries
+	for _, one := range cart {
+		s.listed(one)
+	}
 	before := s.untouched()
-	v.submit(andrewAccount, "wrong").says(t, 200, "The user name or the password is wrong.")
-	v.submit(`ZYLKER\`+directorytest.Disabled, ad.Password).says(t, 200, "is disabled")
-	v.submit(`ZYLKER\`+directorytest.MustChange, ad.Password).says(t, 200, "must be changed first")
-	v.submit(`ZYLKER\`+directorytest.Nohours, ad.Password).says(t, 200, "may not sign in at this time")
-	require.Equal(t, before, s.untouched())
+	for i, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			wish := activeDirectory(ad)
+			if c.change != nil {
+				c.change(&wish)
+			}
+			s.putDirectory(wish)
+			if c.password == "right" {
+				c.password = ad.Password
+			}
+			v := s.view()
+			v.open(s.virtual(cart[i])).says(t, 200, "<h1>Sign in</h1>")
+			s.log.read()
+			answer := v.submit(c.account, c.password)
+			answer.says(t, 200, c.says)
+			require.False(t, answer.isProfile())
+			log := s.log.read()
+			require.Contains(t, log, "code="+c.code)
+			require.NotContains(t, log+string(answer.body), ad.Password)
+			require.Equal(t, before, s.untouched())
+		})
+	}
+	s.putDirectory(activeDirectory(ad))
 	require.NoError(t, s.used(serial, &sim.Credentials{Account: andrewAccount, Password: ad.Password}).PowerOn(t.Context(), s))
 	require.Equal(t, "ZYLKER andrew andrew@zylker.com", s.userOf(serial))
 	require.Equal(t, []string{"zylker_all"}, s.device(serial).Assignment.Groups, "by a group of a group")

@@ -1,3 +1,6 @@
+// Package directorytest shares real directories among the tests of a package: each is started when the first test asks, has the
+// same domain, accounts and groups every time, and is stopped at the package's end. What is missing is installed, and what
+// cannot be is a failure that says how to get it, never a skip.
 package directorytest
 
 import (
@@ -8,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/muster-mdm/muster/devstack/directories"
 )
 
 // startLimit bounds installing and starting a directory.
@@ -32,13 +37,13 @@ func (r Runner) Run() int {
 
 // ActiveDirectory is this test process's domain controller. It is shared: a test that locks an account starts its own by
 // [StartSamba].
-func ActiveDirectory(t testing.TB) *Samba {
+func ActiveDirectory(t testing.TB) *directories.Samba {
 	t.Helper()
 	servers.mu.Lock()
 	defer servers.mu.Unlock()
 	if servers.samba == nil {
 		start(t, "Samba", func(ctx context.Context) (err error) {
-			servers.samba, err = StartSamba(ctx, say)
+			servers.samba, err = directories.StartSamba(ctx, say)
 			return err
 		})
 	}
@@ -46,13 +51,13 @@ func ActiveDirectory(t testing.TB) *Samba {
 }
 
 // OpenLDAP is this test process's plain LDAP server, shared likewise.
-func OpenLDAP(t testing.TB) *Slapd {
+func OpenLDAP(t testing.TB) *directories.Slapd {
 	t.Helper()
 	servers.mu.Lock()
 	defer servers.mu.Unlock()
 	if servers.slapd == nil {
 		start(t, "OpenLDAP", func(ctx context.Context) (err error) {
-			servers.slapd, err = StartSlapd(ctx, say)
+			servers.slapd, err = directories.StartSlapd(ctx, say)
 			return err
 		})
 	}
@@ -78,8 +83,8 @@ type private struct {
 	enabled bool // by Runner, before any test runs
 
 	mu    sync.Mutex
-	samba *Samba
-	slapd *Slapd
+	samba *directories.Samba
+	slapd *directories.Slapd
 }
 
 func (p *private) stop() error {

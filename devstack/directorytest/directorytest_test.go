@@ -11,11 +11,13 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 	"github.com/stretchr/testify/require"
+
+	"github.com/muster-mdm/muster/devstack/directories"
 )
 
-func bind(t *testing.T, s Server, name, password string) error {
+func bind(t *testing.T, s directories.Server, name, password string) error {
 	t.Helper()
-	conn, err := s.dial()
+	conn, err := s.Dial()
 	require.NoError(t, err)
 	defer conn.Close()
 	return conn.Bind(name, password)
@@ -25,41 +27,41 @@ func bind(t *testing.T, s Server, name, password string) error {
 func TestAccountsOfActiveDirectory(t *testing.T) {
 	ad := ActiveDirectory(t)
 	for account, data := range map[string]string{
-		Andrew: "", Nomail: "", Lockable: "", Disabled: "533", Expired: "701", Stale: "532", MustChange: "773", Nohours: "530", Elsewhere: "531",
+		directories.Andrew: "", directories.Nomail: "", directories.Lockable: "", directories.Disabled: "533", directories.Expired: "701", directories.Stale: "532", directories.MustChange: "773", directories.Nohours: "530", directories.Elsewhere: "531",
 	} {
-		err := bind(t, ad.Server, Domain+`\`+account, ad.Password)
+		err := bind(t, ad.Server, directories.Domain+`\`+account, ad.Password)
 		if data == "" {
 			require.NoError(t, err, account)
 			continue
 		}
 		require.ErrorContains(t, err, "data "+data+",", account)
-		require.ErrorContains(t, bind(t, ad.Server, Domain+`\`+account, "wrong"), "data 52e,", account)
+		require.ErrorContains(t, bind(t, ad.Server, directories.Domain+`\`+account, "wrong"), "data 52e,", account)
 	}
 	require.Same(t, ad, ActiveDirectory(t))
 	require.NoError(t, ad.Err())
 }
 
 func TestLocksAfterWrongPasswords(t *testing.T) {
-	ad, err := StartSamba(t.Context(), say)
+	ad, err := directories.StartSamba(t.Context(), say)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, ad.Stop()) }()
-	for range LockedAfter {
-		require.ErrorContains(t, bind(t, ad.Server, Domain+`\`+Lockable, "wrong"), "data 52e,")
+	for range directories.LockedAfter {
+		require.ErrorContains(t, bind(t, ad.Server, directories.Domain+`\`+directories.Lockable, "wrong"), "data 52e,")
 	}
-	require.ErrorContains(t, bind(t, ad.Server, Domain+`\`+Lockable, ad.Password), "data 775,")
+	require.ErrorContains(t, bind(t, ad.Server, directories.Domain+`\`+directories.Lockable, ad.Password), "data 775,")
 }
 
 func TestAccountsOfOpenLDAP(t *testing.T) {
 	s := OpenLDAP(t)
-	for account, code := range map[string]uint16{Andrew: 0, Nomail: 0, MustChange: 0, Lockable: 0, Stale: ldap.LDAPResultInvalidCredentials} {
-		err := bind(t, s.Server, "uid="+account+","+PeopleDN, s.Password)
+	for account, code := range map[string]uint16{directories.Andrew: 0, directories.Nomail: 0, directories.MustChange: 0, directories.Lockable: 0, directories.Stale: ldap.LDAPResultInvalidCredentials} {
+		err := bind(t, s.Server, "uid="+account+","+directories.PeopleDN, s.Password)
 		require.Equal(t, code != 0, ldap.IsErrorWithCode(err, code), "%s: %v", account, err)
 		require.Equal(t, code == 0, err == nil, "%s: %v", account, err)
 	}
 	conn, err := ldap.DialURL(s.PlainURL)
 	require.NoError(t, err)
 	defer conn.Close()
-	require.True(t, ldap.IsErrorWithCode(conn.Bind("uid="+Andrew+","+PeopleDN, s.Password), ldap.LDAPResultConfidentialityRequired))
+	require.True(t, ldap.IsErrorWithCode(conn.Bind("uid="+directories.Andrew+","+directories.PeopleDN, s.Password), ldap.LDAPResultConfidentialityRequired))
 	require.NoError(t, s.Err())
 }
 
@@ -69,16 +71,16 @@ func commandLine(pid int) string {
 }
 
 func TestNothingIsLeft(t *testing.T) {
-	ad, err := StartSamba(t.Context(), say)
+	ad, err := directories.StartSamba(t.Context(), say)
 	require.NoError(t, err)
-	plain, err := StartSlapd(t.Context(), say)
+	plain, err := directories.StartSlapd(t.Context(), say)
 	require.NoError(t, err)
-	require.DirExists(t, ad.dir)
-	require.DirExists(t, plain.dir)
+	require.DirExists(t, ad.Dir)
+	require.DirExists(t, plain.Dir)
 	require.NoError(t, ad.Stop())
 	require.NoError(t, plain.Stop())
-	require.NoDirExists(t, ad.dir)
-	require.NoDirExists(t, plain.dir)
+	require.NoDirExists(t, ad.Dir)
+	require.NoDirExists(t, plain.Dir)
 	require.Empty(t, commandLine(ad.Pid())+commandLine(plain.Pid()))
 	require.NoError(t, ad.Err())
 }
@@ -110,4 +112,20 @@ func TestDirectoriesOfAKilledParentEnd(t *testing.T) {
 		require.DirExists(t, dir)
 		require.NoError(t, os.RemoveAll(dir))
 	}
+}
+
+func TestMoreAccountsOfOpenLDAP(t *testing.T) {
+	s, err := directories.StartSlapd(t.Context(), say, directories.Account{Name: "mia", Mail: "mia@zylker.com", Group: "fleet"},
+		directories.Account{Name: "noah", Mail: "noah@zylker.com", Group: "fleet"}, directories.Account{Name: "olga", Mail: "olga@zylker.com"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Stop()) }()
+	conn, err := s.Dial()
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.Bind("uid=olga,"+directories.PeopleDN, s.Password))
+	found, err := conn.Search(ldap.NewSearchRequest(directories.BaseDN, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false,
+		"(cn=fleet)", []string{"member"}, nil))
+	require.NoError(t, err)
+	require.Len(t, found.Entries, 1)
+	require.Equal(t, []string{"uid=mia," + directories.PeopleDN, "uid=noah," + directories.PeopleDN}, found.Entries[0].GetAttributeValues("member"))
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/muster-mdm/muster/devstack/directories"
 )
 
 // childVariable turns this test program into a parent of directories that a test can kill.
@@ -24,15 +26,15 @@ func TestMain(m *testing.M) {
 // beParent starts both directories, tells by a file that they are ready, and waits to be killed.
 func beParent(dir string) error {
 	ctx := context.Background()
-	ad, err := StartSamba(ctx, nil)
+	ad, err := directories.StartSamba(ctx, nil)
 	if err != nil {
 		return err
 	}
-	plain, err := StartSlapd(ctx, nil)
+	plain, err := directories.StartSlapd(ctx, nil)
 	if err != nil {
 		return err
 	}
-	pids := fmt.Sprintln(ad.Pid(), plain.Pid(), ad.dir, plain.dir)
+	pids := fmt.Sprintln(ad.Pid(), plain.Pid(), ad.Dir, plain.Dir)
 	if err := os.WriteFile(filepath.Join(dir, "ready.new"), []byte(pids), 0o600); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/intake"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
@@ -36,8 +37,8 @@ func TestRemoteScripts(t *testing.T) {
 				}
 			}
 			env.Setenv("LDAP", slapd.URL)
-			env.Setenv("BASE", directorytest.BaseDN)
-			env.Setenv("PEOPLE", directorytest.PeopleDN)
+			env.Setenv("BASE", directories.BaseDN)
+			env.Setenv("PEOPLE", directories.PeopleDN)
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("SERVER", url)
@@ -66,7 +67,7 @@ func signIn(ts *testscript.TestScript, _ bool, args []string) {
 	})
 	ts.Check(err)
 	id, err := d.use.TrySignIn(ctx, intake.SignInTry{
-		Serial: device, Address: "192.0.2.1", Account: directorytest.Domain + `\` + directorytest.Andrew, Password: strings.TrimSpace(ts.ReadFile("password")),
+		Serial: device, Address: "192.0.2.1", Account: directories.Domain + `\` + directories.Andrew, Password: strings.TrimSpace(ts.ReadFile("password")),
 	})
 	ts.Check(err)
 	_, err = d.use.SignedIn(ctx, device, 0, id, func(context.Context, *store.Change) error { return nil })

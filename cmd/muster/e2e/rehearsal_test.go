@@ -14,14 +14,16 @@ import (
 
 func TestLivesOfEveryKindEndAsModelled(t *testing.T) {
 	const seed = 7
-	env := start(t, environment.Config{Push: sim.APNsConfig{Seed: seed, Faults: sim.PushFaults{Drop: 0.05, Latency: sim.Span{Max: 20 * time.Millisecond}}}})
-	report := rehearsal(t, env, rehearse.Config{Lives: rehearse.Draw(seed, 30), Seed: seed})
+	lives := rehearse.Draw(seed, 36)
+	env := start(t, environment.Config{Accounts: rehearse.Accounts(lives), Push: sim.APNsConfig{Seed: seed, Faults: sim.PushFaults{Drop: 0.05, Latency: sim.Span{Max: 20 * time.Millisecond}}}})
+	report := rehearsal(t, env, rehearse.Config{Lives: lives, Seed: seed})
 	require.True(t, report.Good(), report.Summary())
 	// The thrift that DESIGN promises of a device's way from unknown to Enrolled.
 	assert.LessOrEqual(t, report.SignalsPerDevice, 4.0)
 	assert.LessOrEqual(t, report.ActivitiesPerDevice, 1.0)
 	assert.LessOrEqual(t, report.HistoryEventsPerDevice, 35.0)
 	assert.Positive(t, report.Counted)
+	assert.Positive(t, report.AutoAssigned, "nobody became Enrolled by signing in alone")
 }
 
 func TestRemovedManagementProfileAndReturn(t *testing.T) {

@@ -14,16 +14,33 @@ const (
 	linkName       = "headquarters"
 	profileName    = "rehearsal"
 	profileAwaited = "rehearsal-held"
+	bySignIn       = "-signed-in" // ends the names of profiles by which somebody signs in
 )
 
-func rehearsalLink() Link {
-	return Link{
-		Server: linkName, Default: profileName, Business: true,
-		Profiles: map[string]map[string]any{
-			profileName:    {"is_supervised": true, "is_mdm_removable": true},
-			profileAwaited: {"is_supervised": true, "is_mdm_removable": true, "await_device_configured": true},
-		},
+// rehearsalLink has a device profile for every way of setting up.
+func rehearsalLink(signIn bool) Link {
+	l := Link{Server: linkName, Default: profileName, Business: true, AutoAssign: signIn, Profiles: map[string]map[string]any{}}
+	for name, await := range map[string]bool{profileName: false, profileAwaited: true} {
+		fields := map[string]any{"is_supervised": true, "is_mdm_removable": true, "await_device_configured": await}
+		l.Profiles[name] = fields
+		if signIn {
+			l.Profiles[name+bySignIn] = fields
+			l.ByUser = append(l.ByUser, name+bySignIn)
+		}
 	}
+	return l
+}
+
+// deviceProfile names the profile by which the device is set up.
+func (l Life) deviceProfile() string {
+	name := profileName
+	if l.Awaits {
+		name = profileAwaited
+	}
+	if l.Person != nil {
+		name += bySignIn
+	}
+	return name
 }
 
 // link links Muster with the portal, if a device comes from there.
@@ -31,7 +48,7 @@ func (r *Rehearsal) link(ctx context.Context) error {
 	for _, l := range r.cfg.Lives {
 		if l.Bought {
 			var err error
-			r.server, err = r.customer.Link(ctx, r.env.Portal(), rehearsalLink())
+			r.server, err = r.customer.Link(ctx, r.env.Portal(), rehearsalLink(len(Accounts(r.cfg.Lives)) > 0))
 			return err
 		}
 	}
@@ -64,10 +81,10 @@ func (p *performer) buy(ctx context.Context) error {
 	if err := p.until(ctx, "Apple Business Manager to list it", func(d client.Device) bool { return d.Server == linkName }); err != nil {
 		return err
 	}
-	if !p.life.Awaits {
+	if p.life.deviceProfile() == profileName {
 		return nil
 	}
-	return customer.ChooseDeviceProfile(ctx, serial, profileAwaited)
+	return customer.ChooseDeviceProfile(ctx, serial, p.life.deviceProfile())
 }
 
 // powerOn switches the device on once the device profile is assigned to it that it shall have: nobody unpacks it before, or
@@ -78,8 +95,8 @@ func (p *performer) powerOn(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		profile, assigned := portal.ProfileFor(p.life.Serial)
-		if assigned && profile.Await == p.life.Awaits {
-			return p.device.PowerOn(ctx, portal.ForDevices())
+		if assigned && profile.Await == p.life.Awaits && (profile.WebURL != "") == (p.life.Person != nil) {
+			return p.enroll(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -87,6 +104,16 @@ func (p *performer) powerOn(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func (p *performer) enroll(ctx context.Context) error {
+	if err := p.device.PowerOn(ctx, p.rehearsal.env.Portal().ForDevices()); err != nil || p.life.Person == nil {
+		return err
+	}
+	p.rehearsal.mu.Lock()
+	defer p.rehearsal.mu.Unlock()
+	p.rehearsal.signed[p.life.Serial] = true
+	return nil
 }
 
 // known waits until Muster knows the device.

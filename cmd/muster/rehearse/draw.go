@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -12,12 +13,23 @@ import (
 type kind struct {
 	name   string
 	weight int
+	// signsIn says whether somebody signs in on the devices: in some lives, unless it is said here.
+	signsIn often
 	// refuses is what the device never installs.
 	refuses string
 	// calm devices have no bad luck: when they talk to the server decides how they end.
 	calm   bool
 	events func(r *rand.Rand) []Event
 }
+
+// often says in which lives something happens.
+type often int
+
+const (
+	sometimes often = iota
+	always
+	never
+)
 
 func assign(groups ...string) Event {
 	return Event{Do: Assign, User: "ANDREW", Groups: groups}
@@ -34,10 +46,14 @@ var kinds = []kind{
 	{name: "assigned during activation", weight: 3, events: func(r *rand.Rand) []Event {
 		return []Event{{Do: Register}, {Do: BeginActivation}, assign(anyGroups(r)...), {Do: FinishActivation}}
 	}},
-	{name: "assigned and switched on at once", weight: 3, events: func(r *rand.Rand) []Event {
+	// What the directory brings comes on top of an assignment that was before, and is replaced by one that comes after.
+	{name: "assigned and switched on at once", weight: 3, signsIn: never, events: func(r *rand.Rand) []Event {
 		return []Event{{Do: Register}, {Do: Together, Events: []Event{assign(anyGroups(r)...), {Do: SwitchOn}}}}
 	}},
-	{name: "kiosk with a technician", weight: 1, events: func(*rand.Rand) []Event {
+	{name: "switched on by whom it shall be for", weight: 8, signsIn: always, events: func(r *rand.Rand) []Event {
+		return []Event{{Do: Buy}, {Do: SwitchOn, After: upTo(r, 1)}}
+	}},
+	{name: "kiosk with a technician", weight: 1, signsIn: never, events: func(*rand.Rand) []Event {
 		return []Event{{Do: Assign, Technician: "TESSA", Groups: []string{kiosk}}, {Do: SwitchOn}}
 	}},
 	{name: "factory reset and enrolled anew", weight: 2, events: func(r *rand.Rand) []Event {
@@ -65,7 +81,7 @@ var kinds = []kind{
 		return []Event{assign(anyGroups(r)...), {Do: SwitchOn}, {Do: Settle}, {Do: CheckOut}, {Do: SwitchOn, After: upTo(r, 1)}}
 	}},
 	{name: "never switched on", weight: 1, events: func(r *rand.Rand) []Event { return []Event{assign(anyGroups(r)...)} }},
-	{name: "never assigned", weight: 1, events: func(*rand.Rand) []Event { return []Event{{Do: Register}, {Do: SwitchOn}} }},
+	{name: "never assigned", weight: 1, signsIn: never, events: func(*rand.Rand) []Event { return []Event{{Do: Register}, {Do: SwitchOn}} }},
 	{name: "neither", weight: 1, events: func(*rand.Rand) []Event { return []Event{{Do: Register}} }},
 	{name: "groups without a user", weight: 1, events: func(*rand.Rand) []Event {
 		return []Event{{Do: Assign, Groups: []string{drivers}}, {Do: SwitchOn}}
@@ -86,6 +102,18 @@ var kinds = []kind{
 	{name: "unassigned before it is switched on", weight: 1, events: func(*rand.Rand) []Event {
 		return []Event{assign(sales), {Do: Unassign}}
 	}},
+	{name: "switched on by somebody else, whose it becomes", weight: 1, signsIn: always, events: func(*rand.Rand) []Event {
+		return []Event{{Do: Buy}, reserved, {Do: SwitchOn}, {Do: Settle}, {Do: Review, Choice: takeSignedIn}}
+	}},
+	{name: "switched on by somebody else, and kept for whom it was", weight: 1, signsIn: always, events: func(*rand.Rand) []Event {
+		return []Event{reserved, {Do: Buy}, {Do: SwitchOn}, {Do: Settle}, {Do: Review, Choice: keepReserved}}
+	}},
+	{name: "switched on by somebody else, and assigned anew", weight: 1, signsIn: always, events: func(*rand.Rand) []Event {
+		return []Event{{Do: Buy}, reserved, {Do: SwitchOn}, {Do: Settle}, assign(kiosk)}
+	}},
+	{name: "switched on by somebody else, and nobody decides", weight: 1, signsIn: always, events: func(*rand.Rand) []Event {
+		return []Event{{Do: Buy}, reserved, {Do: SwitchOn}}
+	}},
 	{name: "released", weight: 1, events: func(r *rand.Rand) []Event {
 		return []Event{assign(anyGroups(r)...), {Do: SwitchOn}, {Do: Settle}, {Do: Release}}
 	}},
@@ -103,21 +131,35 @@ var kinds = []kind{
 	}},
 }
 
+// reserved is for somebody who doesn't sign in.
+var reserved = Event{Do: Assign, User: "BERTA", Groups: []string{sales}}
+
 // perSecond is how many devices begin their lives in a second, so that a small machine is busy but not flooded.
 const perSecond = 8
 
 // Draw draws the lives of n devices. The same seed gives the same lives; with enough devices every kind is among them.
-func Draw(seed uint64, n int) []Life {
+func Draw(seed uint64, n int) []Life { return drawOf(seed, n, kinds, true) }
+
+// DrawWithoutSignIn draws lives in which nobody signs in on a device.
+func DrawWithoutSignIn(seed uint64, n int) []Life {
+	some := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.signsIn == always })
+	return drawOf(seed, n, some, false)
+}
+
+func drawOf(seed uint64, n int, kinds []kind, signIn bool) []Life {
 	r := rand.New(rand.NewPCG(seed, 0x6d7573746572))
 	order := slices.Clone(kinds)
 	for len(order) < n {
-		order = append(order, weighted(r))
+		order = append(order, weighted(r, kinds))
 	}
 	order = order[:n]
 	r.Shuffle(n, func(i, j int) { order[i], order[j] = order[j], order[i] })
 	lives := make([]Life, n)
 	for i, serial := range sim.Serials(seed, n) {
 		lives[i] = draw(r, order[i], serial)
+		if signIn && lives[i].mayAsk() && (order[i].signsIn == always || order[i].signsIn == sometimes && chance(r, 0.5)) {
+			lives[i].asks(somebody(r, i))
+		}
 		if len(lives[i].Events) > 0 {
 			lives[i].Events[0].After = time.Duration(r.Float64() * float64(n) / perSecond * float64(time.Second))
 		}
@@ -138,7 +180,24 @@ func DrawEnrolling(seed uint64, n int) []Life {
 	return lives
 }
 
-func weighted(r *rand.Rand) kind {
+// mayAsk reports whether the device can ask for somebody: it learns from Apple that it shall, when it is switched on.
+func (l Life) mayAsk() bool { return l.Bought && has(l.Events, SwitchOn) }
+
+// asks has a person sign in on the device, who is also whom it is assigned to unless the kind of life says otherwise.
+func (l *Life) asks(p Person) {
+	l.Person = &p
+	for i, e := range l.Events {
+		if e.Do == Assign && e.User == assign().User {
+			l.Events[i].User = p.Name
+		}
+	}
+}
+
+func somebody(r *rand.Rand, i int) Person {
+	return Person{Name: fmt.Sprintf("person%04d", i), In: []string{"fleet", "shop", ""}[r.IntN(3)]}
+}
+
+func weighted(r *rand.Rand, kinds []kind) kind {
 	total := 0
 	for _, k := range kinds {
 		total += k.weight

@@ -30,6 +30,37 @@ func TestDrawBringsEveryKindToEndsOfEverySort(t *testing.T) {
 	}
 }
 
+func TestHalfOfThoseThatCanAskForSomebodyDo(t *testing.T) {
+	might, does := 0, 0
+	names := map[string]bool{}
+	lives := Draw(9, 400)
+	for _, l := range lives {
+		if l.mayAsk() {
+			might++
+		}
+		if l.Person == nil {
+			continue
+		}
+		does++
+		names[l.Person.Name] = true
+		require.True(t, l.Bought, "%s asks, and Apple doesn't tell it to", l.Serial)
+		require.True(t, l.Person.In == "" || brings[l.Person.In] != "")
+	}
+	require.Len(t, names, does, "two share an account")
+	require.Len(t, Accounts(lives), does)
+	require.Greater(t, float64(does), 0.4*float64(might))
+	require.Less(t, float64(does), 0.75*float64(might))
+}
+
+func TestDrawWithoutSignIn(t *testing.T) {
+	lives := DrawWithoutSignIn(9, 100)
+	require.Len(t, lives, 100)
+	require.Empty(t, Accounts(lives))
+	for _, l := range lives {
+		require.False(t, has(l.Events, Review))
+	}
+}
+
 func TestDrawOfAFew(t *testing.T) {
 	require.Len(t, Draw(1, 1), 1)
 	require.Len(t, Draw(1, 3), 3)

@@ -20,6 +20,8 @@ const (
 	// TakeOff has Muster take the device off its MDM server there; TakenOff is that somebody did so in Apple's portal.
 	TakeOff  Verb = "take_off"
 	TakenOff Verb = "taken_off"
+	// Review decides for whom the device is on which somebody else signed in.
+	Review Verb = "review"
 
 	// SwitchOn boots the device and enrolls it.
 	SwitchOn Verb = "switch_on"
@@ -48,7 +50,9 @@ type Event struct {
 	// Groups, User and Technician are an Assign's.
 	Groups           []string
 	User, Technician string
-	Events           []Event
+	// Choice is a Review's.
+	Choice string
+	Events []Event
 }
 
 // Life is what happens to one device.
@@ -61,6 +65,8 @@ type Life struct {
 	Awaits bool
 	// Bought: Apple Business Manager lists the device, so it learns from Apple where to enroll.
 	Bought bool
+	// Person signs in whenever the device is switched on; nil: it enrolls without asking anybody. Only for a device that is Bought.
+	Person *Person
 	// Refuses are the identifiers that the device will never install.
 	Refuses []string
 	Faults  sim.Faults

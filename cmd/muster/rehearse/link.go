@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/muster-mdm/muster/api/client"
 	"github.com/muster-mdm/muster/sim/abm"
@@ -16,6 +17,10 @@ type Link struct {
 	// Profiles are the device profiles to make, by name, with Apple's fields; Default is the server's.
 	Profiles map[string]map[string]any
 	Default  string
+	// ByUser are those of the Profiles by which somebody signs in on the device.
+	ByUser []string
+	// AutoAssign: who signs in on a device is its user.
+	AutoAssign bool
 	// Business gives Muster an account of the Business API, too.
 	Business bool
 	// PortalServer is the MDM server in the portal; "" = that of the same name, which is made when there is none.
@@ -29,12 +34,12 @@ type Link struct {
 // returns that server's id.
 func (c *Customer) Link(ctx context.Context, portal *abm.Organization, l Link) (serverID string, err error) {
 	for name, fields := range l.Profiles {
-		if err := c.putDeviceProfile(ctx, name, fields); err != nil {
+		if err := c.putDeviceProfile(ctx, name, fields, slices.Contains(l.ByUser, name)); err != nil {
 			return "", err
 		}
 	}
 	_, err = do(ctx, c, "making the ABM server "+l.Server, func(ctx context.Context, key *string) (*client.PutAbmServerResponse, error) {
-		return c.api.PutAbmServerWithResponse(ctx, l.Server, &client.PutAbmServerParams{IdempotencyKey: key}, client.AbmServerInput{DefaultProfile: &l.Default})
+		return c.api.PutAbmServerWithResponse(ctx, l.Server, &client.PutAbmServerParams{IdempotencyKey: key}, client.AbmServerInput{DefaultProfile: &l.Default, AutoAssignUsers: &l.AutoAssign})
 	})
 	if err != nil {
 		return "", err
@@ -58,9 +63,13 @@ func portalServer(portal *abm.Organization, name string) string {
 	return portal.AddServer(abm.Server{Name: name}).ID
 }
 
-func (c *Customer) putDeviceProfile(ctx context.Context, name string, fields map[string]any) error {
+func (c *Customer) putDeviceProfile(ctx context.Context, name string, fields map[string]any, byUser bool) error {
+	mode := client.ByAdmin
+	if byUser {
+		mode = client.ByUser
+	}
 	_, err := do(ctx, c, "making the device profile "+name, func(ctx context.Context, key *string) (*client.PutDeviceProfileResponse, error) {
-		return c.api.PutDeviceProfileWithResponse(ctx, name, &client.PutDeviceProfileParams{IdempotencyKey: key}, client.DeviceProfileInput{Fields: fields})
+		return c.api.PutDeviceProfileWithResponse(ctx, name, &client.PutDeviceProfileParams{IdempotencyKey: key}, client.DeviceProfileInput{ActivationMode: &mode, Fields: fields})
 	})
 	return err
 }

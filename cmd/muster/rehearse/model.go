@@ -18,6 +18,9 @@ const (
 
 	statusReleased = "Released"
 
+	takeSignedIn = "take_signed_in"
+	keepReserved = "keep_reserved"
+
 	staged    = "staged"
 	managed   = "managed"
 	unmanaged = "unmanaged"
@@ -45,27 +48,32 @@ type fate struct {
 	open             bool // Authenticate without TokenUpdate: not an activation (R6)
 	active, ended    bool
 	epoch            int
-	assigned         bool
 	user, technician string
 	groups           []string
+	held             bool // somebody else signed in, and nobody has decided (R53)
 }
 
 // Model says how a device must end after some events of its life. It is written from the requirements alone.
 func Model(c catalog, l Life, events []Event) Expected {
 	var f fate
-	each(events, f.take)
+	each(events, func(e Event) { f.take(e, l.Person) })
 	return f.expected(c, l)
 }
 
-func (f *fate) take(e Event) {
+func (f *fate) take(e Event, p *Person) {
 	switch e.Do {
 	case Assign:
-		f.assigned, f.user, f.technician, f.groups = true, e.User, e.Technician, e.Groups
+		f.assign(e.User, e.Technician, e.Groups)
 	case Unassign:
-		f.assigned, f.user, f.technician, f.groups = false, "", "", nil
+		f.assign("", "", nil)
+	case Review:
+		if f.held = false; e.Choice == takeSignedIn {
+			f.assign(p.Name, "", p.groups())
+		}
 	case Release:
 		f.released = true
 	case SwitchOn:
+		f.signIn(p)
 		f.authenticate()
 		f.open, f.active = false, true
 	case BeginActivation:
@@ -80,6 +88,22 @@ func (f *fate) take(e Event) {
 		f.heardOf = true
 	case Register, Buy, FactoryReset, GoOffline, Settle, Together:
 		// Registering, a reset or an outage tells nothing about any axis.
+	}
+}
+
+func (f *fate) assign(user, technician string, groups []string) {
+	f.user, f.technician, f.groups, f.held = user, technician, groups, false
+}
+
+// signIn is R49 and R53: who signs in gets a device that is nobody's, with what the directory brings on top of groups that it
+// had; on somebody else's an operator decides.
+func (f *fate) signIn(p *Person) {
+	switch {
+	case p == nil:
+	case !f.complete() || f.user == p.Name:
+		f.assign(p.Name, "", slices.Concat(f.groups, p.groups()))
+	default:
+		f.held = true
 	}
 }
 
@@ -126,6 +150,10 @@ func (f *fate) expected(c catalog, l Life) Expected {
 		if f.active {
 			e.Holds = holds(c, nil, nil, l)
 		}
+		return e
+	}
+	if f.held {
+		e.Status, e.Labels, e.BlockedBy, e.Holds = statusProvisioning, []string{statusProvisioning}, "sign_in_review", holds(c, nil, nil, l)
 		return e
 	}
 	wanted := c.members(f.groups)

@@ -32,6 +32,8 @@ func (p *performer) perform(ctx context.Context, e Event, before []Event) error 
 		return customer.Unassign(ctx, serial)
 	case Release:
 		return customer.Release(ctx, serial)
+	case Review:
+		return customer.Review(ctx, serial, e.Choice)
 	case Buy, TakeOff, TakenOff:
 		return p.atApple(ctx, e.Do)
 	case SwitchOn:

@@ -21,6 +21,7 @@ func (r Report) Print(w io.Writer) error {
 	for _, status := range slices.Sorted(maps.Keys(r.ByStatus)) {
 		row("  "+status, "%d", r.ByStatus[status])
 	}
+	row("Enrolled by signing in", "%d, of them %d Enrolled that nobody else assigned", r.SignedIn, r.AutoAssigned)
 	row("Commands", "%d", r.Commands)
 	row("Commands sent twice", "%d", r.CommandsSentTwice)
 	row("Unexplained", "%d", r.Unexplained)

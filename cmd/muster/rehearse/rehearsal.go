@@ -42,6 +42,7 @@ type Rehearsal struct {
 	begun    time.Time
 
 	mu      sync.Mutex
+	signed  map[string]bool  // by serial, who enrolled by signing in
 	over    map[string]error // by serial, how each life that is over went
 	right   map[string]bool
 	elapsed time.Duration
@@ -54,8 +55,11 @@ func Run(ctx context.Context, env *environment.Environment, cfg Config) (Report,
 	if err != nil {
 		return Report{}, err
 	}
-	r := &Rehearsal{cfg: cfg, env: env, catalog: rehearsalCatalog(), customer: customer, over: map[string]error{}, right: map[string]bool{}}
+	r := &Rehearsal{cfg: cfg, env: env, catalog: rehearsalCatalog(), customer: customer, signed: map[string]bool{}, over: map[string]error{}, right: map[string]bool{}}
 	if err := customer.furnish(ctx, r.catalog); err != nil {
+		return Report{}, err
+	}
+	if err := r.connect(ctx); err != nil {
 		return Report{}, err
 	}
 	if err := r.link(ctx); err != nil {
@@ -88,7 +92,7 @@ func (r *Rehearsal) newFleet() (*sim.Fleet, error) {
 		Device: sim.Config{APNs: r.env.Push(), Factory: r.env.Factory(), Keys: r.cfg.Keys, KeyBits: 2048, Catalog: r.catalog.sources()},
 		Vary: func(i int, c *sim.Config) {
 			l := r.cfg.Lives[i]
-			c.AutomatedEnrollment, c.Await, c.Faults = l.Awaits, l.Awaits, l.Faults
+			c.AutomatedEnrollment, c.Await, c.Faults, c.Person = l.Awaits, l.Awaits, l.Faults, r.credentials(l)
 			if len(l.Refuses) > 0 {
 				c.Faults.Refuse = map[string]int{}
 			}

@@ -18,7 +18,11 @@ type Report struct {
 	// AsModelled counts the devices that ended as the model says, seen by the API and on the device itself.
 	AsModelled int            `json:"as_modelled"`
 	ByStatus   map[string]int `json:"by_status"`
-	Commands   int            `json:"commands"`
+	// SignedIn counts the devices that were enrolled by somebody signing in on them; AutoAssigned are those of them that became
+	// Enrolled although nobody at a desk ever assigned them.
+	SignedIn     int `json:"signed_in"`
+	AutoAssigned int `json:"auto_assigned"`
+	Commands     int `json:"commands"`
 	// CommandsSentTwice is counted by the devices; see [sim.SentTwice].
 	CommandsSentTwice int `json:"commands_sent_twice"`
 	// Unexplained counts the devices that are neither Enrolled nor Released and can't say what they wait for.
@@ -95,6 +99,15 @@ func (r *Rehearsal) judge(ctx context.Context, l Life, report *Report) error {
 		return ctx.Err()
 	}
 	report.ByStatus[string(d.Status)]++
+	r.mu.Lock()
+	signed := r.signed[l.Serial]
+	r.mu.Unlock()
+	if signed {
+		report.SignedIn++
+	}
+	if signed && string(d.Status) == statusEnrolled && !has(l.Events, Assign) {
+		report.AutoAssigned++
+	}
 	wrong := Wrong{Life: l, Differences: differences(Model(r.catalog, l, l.Events), d, r.fleet.Device(l.Serial).Snapshot())}
 	r.mu.Lock()
 	failed, over := r.over[l.Serial]

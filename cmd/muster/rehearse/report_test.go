@@ -28,7 +28,7 @@ func TestReportIsOneObjectWithTheseNames(t *testing.T) {
 	require.NoError(t, json.Unmarshal(raw, &object))
 	require.ElementsMatch(t, []string{
 		"devices", "as_modelled", "by_status", "commands", "commands_sent_twice", "unexplained", "to_first_command_ms",
-		"to_enrolled_ms", "signals_per_device_p50", "activities_per_device_p50", "history_events_per_device_p50", "elapsed_s",
+		"to_enrolled_ms", "signals_per_device_p50", "activities_per_device_p50", "history_events_per_device_p50", "elapsed_s", "signed_in", "auto_assigned",
 	}, slices.Collect(maps.Keys(object)))
 	require.Equal(t, map[string]any{"p50": 0.0, "p95": 0.0, "p99": 0.0}, object["to_enrolled_ms"])
 }

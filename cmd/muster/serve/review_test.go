@@ -17,6 +17,7 @@ import (
 
 	"github.com/muster-mdm/muster/cmd/muster/serve"
 	"github.com/muster-mdm/muster/devstack"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/signals"
@@ -27,7 +28,7 @@ import (
 type reception struct {
 	*site
 	service   *serve.Service
-	slapd     *directorytest.Slapd
+	slapd     *directories.Slapd
 	temporal  client.Client
 	namespace string
 	settings  []string
@@ -121,7 +122,7 @@ func (r *reception) arrive() held {
 	h := held{serial: fmt.Sprintf("C07Q853LG9%02d", r.devices)}
 	r.listed(h.serial)
 	r.rest(r.service, "PUT", "/v1/devices/"+h.serial+"/assignment", map[string]any{
-		"user": map[string]any{"name": "bob", "domain": directorytest.Domain, "email": "bob@zylker.com"}, "groups": []string{"kiosks"},
+		"user": map[string]any{"name": "bob", "domain": directories.Domain, "email": "bob@zylker.com"}, "groups": []string{"kiosks"},
 	})
 	h.Device = r.used(r.service, r.slapd, h.serial)
 	d, err := r.db.Device(r.t.Context(), h.serial)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/muster-mdm/muster/api/enroll"
 	"github.com/muster-mdm/muster/cmd/muster/serve"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/devstack/directorytest"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
@@ -98,13 +99,13 @@ func (s *site) withWorker() *serve.Service {
 }
 
 // school has whoever signs in by the directory assigned; members of its drivers get a group.
-func (s *site) school(service *serve.Service, slapd *directorytest.Slapd) {
+func (s *site) school(service *serve.Service, slapd *directories.Slapd) {
 	s.t.Helper()
 	s.rest(service, "PUT", "/v1/groups/zylker_drivers", map[string]any{"items": []any{}})
 	s.rest(service, "PUT", "/v1/directories/zylker", map[string]any{
-		"kind": "ldap", "domain": directorytest.Domain, "urls": []string{slapd.URL}, "ca": slapd.CA, "base_dn": directorytest.BaseDN,
-		"bind_template": "uid={user}," + directorytest.PeopleDN,
-		"groups":        []any{map[string]any{"directory_group": "cn=drivers," + directorytest.BaseDN, "group": "zylker_drivers"}},
+		"kind": "ldap", "domain": directories.Domain, "urls": []string{slapd.URL}, "ca": slapd.CA, "base_dn": directories.BaseDN,
+		"bind_template": "uid={user}," + directories.PeopleDN,
+		"groups":        []any{map[string]any{"directory_group": "cn=drivers," + directories.BaseDN, "group": "zylker_drivers"}},
 	})
 	require.Equal(s.t, map[string]any{"works": true, "problems": []any{}}, s.rest(service, "POST", "/v1/directories/zylker:test", nil))
 	s.rest(service, "PUT", "/v1/device-profiles/by-user", map[string]any{
@@ -124,11 +125,11 @@ func (s *site) listed(serial string) {
 }
 
 // used is a device that andrew switches on and signs in on; it answers until the test ends.
-func (s *site) used(service *serve.Service, slapd *directorytest.Slapd, serial string) *sim.Device {
+func (s *site) used(service *serve.Service, slapd *directories.Slapd, serial string) *sim.Device {
 	s.t.Helper()
 	d, err := sim.NewDevice(sim.Config{
 		Serial: serial, Roots: s.roots, Factory: s.fabric, KeyBits: 2048, APNs: s.apns,
-		Person: &sim.Credentials{Account: directorytest.Domain + `\` + directorytest.Andrew, Password: slapd.Password},
+		Person: &sim.Credentials{Account: directories.Domain + `\` + directories.Andrew, Password: slapd.Password},
 	})
 	require.NoError(s.t, err)
 	s.t.Cleanup(d.Close)

@@ -92,7 +92,8 @@ func (svc *Service) policy() provision.Policy {
 	s := svc.settings
 	return provision.Policy{
 		SetupHold: s.SetupHold, HoldPolicy: provision.HoldPolicy(s.SetupHoldPolicy), RetryAfter: s.RetryAfter, NudgeAfter: s.NudgeAfter,
-		ReleaseDelay: s.ReleaseDelay, RemindBefore: s.RemindBefore,
+		ReviewFreesSetup: true,
+		ReleaseDelay:     s.ReleaseDelay, RemindBefore: s.RemindBefore,
 	}
 }
 

@@ -55,6 +55,7 @@ func TestDefaultsAreTheDefaultPolicy(t *testing.T) {
 	set := provision.Policy{
 		SetupHold: s.SetupHold, HoldPolicy: provision.HoldPolicy(s.SetupHoldPolicy), RetryAfter: s.RetryAfter, NudgeAfter: s.NudgeAfter,
 		ReleaseDelay: s.ReleaseDelay, RemindBefore: s.RemindBefore,
+		ReviewFreesSetup: true,
 	}
 	require.Equal(t, workflows.DefaultPolicy(), set)
 }

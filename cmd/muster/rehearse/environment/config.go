@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-mdm/muster/devstack"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/sim"
 )
 
@@ -37,6 +38,8 @@ type Config struct {
 	Push sim.APNsConfig
 	// PortalSeed decides what the virtual Apple Business Manager leaves to chance.
 	PortalSeed uint64
+	// Accounts are those of a directory, an OpenLDAP server, to sign in against; there is one if there are any.
+	Accounts []directories.Account
 	// Logs receives what muster's processes log; nil: only their files do.
 	Logs     io.Writer
 	Progress devstack.Progress

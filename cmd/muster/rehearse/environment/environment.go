@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/muster-mdm/muster/devstack"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/sim"
 	"github.com/muster-mdm/muster/sim/abm"
 	"github.com/muster-mdm/muster/store"
@@ -35,6 +36,7 @@ type Environment struct {
 	factory      *sim.Factory
 	portal       *abm.Organization
 	portalAt     *abm.Listener
+	directory    *directories.Slapd
 	keyring      string
 	front        *http.Server
 	listen       string
@@ -102,6 +104,9 @@ func (e *Environment) open(ctx context.Context) error {
 	if err := e.startPortal(ctx); err != nil {
 		return err
 	}
+	if err := e.startDirectory(ctx); err != nil {
+		return err
+	}
 	if err := e.address(ctx); err != nil {
 		return err
 	}
@@ -165,6 +170,21 @@ func (e *Environment) startPortal(ctx context.Context) error {
 	return nil
 }
 
+// startDirectory starts a directory to sign in against, if anybody does. Its end counts as a crash like that of muster's processes.
+func (e *Environment) startDirectory(ctx context.Context) error {
+	if len(e.cfg.Accounts) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, buildPatience)
+	defer cancel()
+	var err error
+	e.directory, err = directories.StartSlapd(ctx, e.cfg.Progress, e.cfg.Accounts...)
+	if err == nil {
+		e.watch(e.directory.Program)
+	}
+	return err
+}
+
 // address chooses where muster listens and what devices are told, which must stay the same when processes come back.
 func (e *Environment) address(ctx context.Context) error {
 	for _, to := range []*string{&e.listen, &e.workerListen} {
@@ -213,6 +233,9 @@ func (e *Environment) Close() error {
 	if e.portalAt != nil {
 		errs = append(errs, e.portalAt.Close())
 	}
+	if e.directory != nil {
+		errs = append(errs, e.directory.Stop())
+	}
 	if e.servers != nil {
 		errs = append(errs, e.servers.stop())
 	}
@@ -252,6 +275,9 @@ func (e *Environment) Factory() *sim.Factory { return e.factory }
 
 // Portal is the organisation's Apple Business Manager.
 func (e *Environment) Portal() *abm.Organization { return e.portal }
+
+// Directory is where people sign in; nil without Config.Accounts.
+func (e *Environment) Directory() *directories.Slapd { return e.directory }
 
 // Postgres is the private PostgreSQL; nil where a shared one is used.
 func (e *Environment) Postgres() *devstack.Postgres { return e.servers.postgres }

@@ -80,6 +80,12 @@ func (e *Environment) Start(name string, variables map[string]string, args ...st
 	e.mu.Lock()
 	e.programs[name] = p
 	e.mu.Unlock()
+	e.watch(p)
+	return p, nil
+}
+
+// watch reports a program as crashed when it ends unasked.
+func (e *Environment) watch(p *devstack.Program) {
 	go func() {
 		<-p.Done()
 		if err := p.Err(); err != nil {
@@ -89,7 +95,6 @@ func (e *Environment) Start(name string, variables map[string]string, args ...st
 			}
 		}
 	}()
-	return p, nil
 }
 
 const (

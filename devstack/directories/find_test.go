@@ -1,4 +1,4 @@
-package directorytest
+package directories
 
 import (
 	"os"
@@ -22,13 +22,18 @@ case "$*" in *" install "*) [ -z "$FAIL" ] || exit 100 ;; esac`,
 
 func runInstallScript(t *testing.T, root string, env ...string) (calls string, err error) {
 	t.Helper()
+	return runInstallScriptFor(t, root, nil, env...)
+}
+
+func runInstallScriptFor(t *testing.T, root string, wanted []string, env ...string) (calls string, err error) {
+	t.Helper()
 	bin := filepath.Join(root, "bin")
 	require.NoError(t, os.MkdirAll(bin, 0o755))
 	require.NoError(t, os.MkdirAll(filepath.Join(root, "usr/sbin"), 0o755))
 	for name, script := range fakeTools {
 		require.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", installScript)
+	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", installScript, "install"}, wanted...)...)
 	cmd.Env = append(append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "MUSTER_ROOT="+root, "FAIL=", "INSTALLED=", "KNOWN="), env...)
 	out, err := cmd.CombinedOutput()
 	t.Log(string(out))
@@ -43,7 +48,7 @@ func TestInstallScriptStartsNoServiceNowOrLater(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, `apt-get -o DPkg::Lock::Timeout=300 update policy=yes
 debconf slapd slapd/no_configuration boolean true
-apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends samba winbind samba-dsdb-modules samba-vfs-modules slapd samba-ad-dc samba-ad-provision policy=yes
+apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends samba winbind samba-dsdb-modules samba-vfs-modules samba-ad-dc samba-ad-provision slapd policy=yes
 systemctl disable smbd
 systemctl disable nmbd
 systemctl disable samba-ad-dc
@@ -51,6 +56,30 @@ systemctl disable winbind
 systemctl disable slapd
 `, calls)
 	require.NoFileExists(t, filepath.Join(root, "usr/sbin/policy-rc.d"))
+}
+
+func TestInstallScriptInstallsOneOfThem(t *testing.T) {
+	root := t.TempDir()
+	calls, err := runInstallScriptFor(t, root, []string{"slapd"})
+	require.NoError(t, err)
+	require.Equal(t, `apt-get -o DPkg::Lock::Timeout=300 update policy=yes
+debconf slapd slapd/no_configuration boolean true
+apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends slapd policy=yes
+systemctl disable slapd
+`, calls)
+
+	root = t.TempDir()
+	calls, err = runInstallScriptFor(t, root, []string{"samba"})
+	require.NoError(t, err)
+	require.NotContains(t, calls, "slapd")
+	require.Contains(t, calls, "install -y --no-install-recommends samba winbind samba-dsdb-modules samba-vfs-modules policy=yes")
+	require.Contains(t, calls, "systemctl disable samba-ad-dc")
+
+	root = t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(root, "calls"), nil, 0o600))
+	calls, err = runInstallScriptFor(t, root, []string{"samba", "novell"})
+	require.Error(t, err)
+	require.Empty(t, calls)
 }
 
 // Somebody's own servers go on as they were.

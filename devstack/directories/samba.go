@@ -1,4 +1,4 @@
-package directorytest
+package directories
 
 import (
 	"context"
@@ -21,8 +21,9 @@ import (
 type Samba struct {
 	*devstack.Program
 	Server
-	dir     string
-	release func() // removes dir
+	// Dir is its folder, which Stop removes.
+	Dir     string
+	release func()
 }
 
 // Server is what whoever signs in must know of a directory.
@@ -70,7 +71,7 @@ func startSamba(ctx context.Context, found programs, progress devstack.Progress)
 		release()
 		return nil, err
 	}
-	s.dir, s.release = dir, release
+	s.Dir, s.release = dir, release
 	return s, nil
 }
 
@@ -116,7 +117,7 @@ func (s *Samba) Stop() error {
 }
 
 func (s *Samba) answers(context.Context) error {
-	conn, err := s.dial()
+	conn, err := s.Dial()
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,8 @@ func (s *Samba) answers(context.Context) error {
 	return conn.Bind(Domain+`\`+Andrew, s.Password)
 }
 
-func (s Server) dial() (*ldap.Conn, error) {
+// Dial connects by LDAPS, without binding.
+func (s Server) Dial() (*ldap.Conn, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(s.CA))
 	host, _, err := net.SplitHostPort(strings.TrimPrefix(s.URL, "ldaps://"))

@@ -1,4 +1,4 @@
-package directorytest
+package directories
 
 import (
 	"context"
@@ -18,12 +18,14 @@ const PeopleDN = "ou=people," + BaseDN
 type Slapd struct {
 	*devstack.Program
 	Server
-	dir     string
-	release func() // removes dir
+	// Dir is its folder, which Stop removes.
+	Dir     string
+	release func()
 }
 
-// StartSlapd starts an OpenLDAP server and returns when it answers. The context bounds the start, not the life.
-func StartSlapd(ctx context.Context, progress devstack.Progress) (*Slapd, error) {
+// StartSlapd starts an OpenLDAP server that has more accounts than the usual ones if asked, and returns
+// when it answers. The context bounds the start, not the life.
+func StartSlapd(ctx context.Context, progress devstack.Progress, more ...Account) (*Slapd, error) {
 	found, err := devstack.FindPrograms(ctx, slapdPrograms, progress)
 	if err != nil {
 		return nil, err
@@ -32,16 +34,16 @@ func StartSlapd(ctx context.Context, progress devstack.Progress) (*Slapd, error)
 	if err != nil {
 		return nil, err
 	}
-	s, err := startSlapdIn(ctx, found, dir)
+	s, err := startSlapdIn(ctx, found, dir, more)
 	if err != nil {
 		release()
 		return nil, err
 	}
-	s.dir, s.release = dir, release
+	s.Dir, s.release = dir, release
 	return s, nil
 }
 
-func startSlapdIn(ctx context.Context, found programs, dir string) (*Slapd, error) {
+func startSlapdIn(ctx context.Context, found programs, dir string, more []Account) (*Slapd, error) {
 	ca, err := NewAuthority()
 	if err != nil {
 		return nil, err
@@ -61,7 +63,7 @@ func startSlapdIn(ctx context.Context, found programs, dir string) (*Slapd, erro
 	if err := errors.Join(
 		ca.write(dir, "127.0.0.1"),
 		os.WriteFile(config, fmt.Appendf(nil, slapdSettings, dir), 0o600),
-		os.WriteFile(filepath.Join(dir, "entries.ldif"), fmt.Appendf(nil, slapdEntries, server.Password), 0o600),
+		os.WriteFile(filepath.Join(dir, "entries.ldif"), fmt.Appendf(nil, slapdEntries+entriesOf(more), server.Password), 0o600),
 		os.Mkdir(filepath.Join(dir, "data"), 0o700),
 	); err != nil {
 		return nil, err
@@ -88,7 +90,7 @@ func startSlapdIn(ctx context.Context, found programs, dir string) (*Slapd, erro
 }
 
 func (s *Slapd) answers(context.Context) error {
-	conn, err := s.dial()
+	conn, err := s.Dial()
 	if err != nil {
 		return err
 	}

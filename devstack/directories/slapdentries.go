@@ -1,6 +1,11 @@
-package directorytest
+package directories
 
-import "strconv"
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // slapdSettings is slapd.conf; its verb is the folder. Strangers are told that the base exists, and nothing else. The overlay counts wrong passwords in the name of the rootdn, who has none.
 const slapdSettings = `include /etc/ldap/schema/core.schema
@@ -78,4 +83,32 @@ func slapdPerson(uid, name string, more ...string) string {
 		text += line + "\n"
 	}
 	return text + "\n"
+}
+
+// Account is somebody whom a slapd has beside the usual accounts. The password is the same.
+type Account struct {
+	Name, Mail string
+	// Group is the common name of a group whose members are the accounts that name it; "" = none.
+	Group string
+}
+
+// entriesOf are accounts, and the groups they name.
+func entriesOf(accounts []Account) string {
+	var text strings.Builder
+	text.WriteString("\n")
+	members := map[string][]string{}
+	for _, a := range accounts {
+		text.WriteString(slapdPerson(a.Name, a.Name, "mail: "+a.Mail))
+		if a.Group != "" {
+			members[a.Group] = append(members[a.Group], a.Name)
+		}
+	}
+	for _, group := range slices.Sorted(maps.Keys(members)) {
+		text.WriteString("dn: cn=" + group + "," + BaseDN + "\nobjectClass: groupOfNames\n")
+		for _, name := range members[group] {
+			text.WriteString("member: uid=" + name + "," + PeopleDN + "\n")
+		}
+		text.WriteString("\n")
+	}
+	return text.String()
 }

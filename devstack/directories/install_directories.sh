@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs the directories that tests sign in against, Samba's domain controller and OpenLDAP's server, on Debian or Ubuntu, as
-# root. Debian would start both, now and at every boot, and create a directory for the machine's own name; we want none of it.
+# root: both, or the one that the argument names, samba or slapd. Debian would start both, now and at every boot, and create a directory for the machine's own name; we want none of it.
 # MUSTER_ROOT is put before the paths of the files changed meanwhile; tests set it.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
+wanted=${*:-samba slapd}
 policy=${MUSTER_ROOT:-}/usr/sbin/policy-rc.d
 made=
 
@@ -19,9 +20,19 @@ missing() {
 
 # Services that were there before are somebody's.
 services=
-! missing samba || services="$services smbd nmbd samba-ad-dc"
-! missing winbind || services="$services winbind"
-! missing slapd || services="$services slapd"
+for one in $wanted; do
+	case $one in
+	samba)
+		! missing samba || services="$services smbd nmbd samba-ad-dc"
+		! missing winbind || services="$services winbind"
+		;;
+	slapd) ! missing slapd || services="$services slapd" ;;
+	*)
+		echo "There is no directory called $one: name samba or slapd." >&2
+		exit 2
+		;;
+	esac
+done
 
 if [ ! -e "$policy" ]; then
 	made=yes
@@ -29,13 +40,19 @@ if [ ! -e "$policy" ]; then
 	chmod 755 "$policy"
 fi
 apt-get -o DPkg::Lock::Timeout=300 update || echo "The package lists could not all be renewed; trying with those at hand." >&2
-if missing slapd; then
+case " $wanted " in *" slapd "*) preset=slapd ;; *) preset= ;; esac
+if [ -n "$preset" ] && missing slapd; then
 	echo "slapd slapd/no_configuration boolean true" | debconf-set-selections
 fi
-# The names differ: Debian 12 has the domain controller in packages of its own, Ubuntu's older releases have it in samba.
-packages="samba winbind samba-dsdb-modules samba-vfs-modules slapd"
-for name in samba-ad-dc samba-ad-provision; do
-	! apt-cache show "$name" >/dev/null 2>&1 || packages="$packages $name"
+packages=
+for one in $wanted; do
+	packages="$packages $one"
+	[ "$one" = samba ] || continue
+	# The names differ: Debian 12 has the domain controller in packages of its own, Ubuntu's older releases have it in samba.
+	packages="$packages winbind samba-dsdb-modules samba-vfs-modules"
+	for name in samba-ad-dc samba-ad-provision; do
+		! apt-cache show "$name" >/dev/null 2>&1 || packages="$packages $name"
+	done
 done
 # shellcheck disable=SC2086 # the names are words
 apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $packages

@@ -1,13 +1,11 @@
-// Package directorytest gives tests in any room real directories to sign in against: Samba as an Active Directory domain
-// controller, and OpenLDAP's slapd.
+// Package directories runs real directories to sign in against: Samba as an Active Directory domain controller, and OpenLDAP's
+// slapd.
 //
-// Each is started when the first test of a package asks, with the same domain, accounts and groups every time, and is stopped at the package's
-// end. Both keep all they write in throw-away folders, use certificates of an authority of their own, and die with the
-// process that started them. What is missing is installed, and what cannot be is a failure that says how to get it, never a
-// skip.
+// Both keep all they write in throw-away folders, use certificates of an authority of their own, and die with the
+// process that started them. What is missing is installed, and what cannot be is an error that says how to get it.
 //
 // Samba's ports are fixed and low, so it gets a loopback address of its own (127.77.x.y) and must be started by root.
-package directorytest
+package directories
 
 // The organisation that both directories are of.
 const (

@@ -1,4 +1,4 @@
-package directorytest
+package directories
 
 import (
 	"crypto/ecdsa"
