@@ -91,7 +91,9 @@ func TestHeldSignInLeavesSetupAssistant(t *testing.T) {
 	s := newStage()
 	s.after(0, func() { s.happen(assignedTo("sales")) })
 	until := s.hold(time.Minute, provision.TakeSignedIn)
-	s.after(2*time.Minute, func() { s.happens(happening{Fact: provision.Fact{Kind: provision.Activated, AwaitingConfiguration: true}}) })
+	s.after(2*time.Minute, func() {
+		s.happens(happening{Fact: provision.Fact{Kind: provision.Activated, AwaitingConfiguration: true}})
+	})
 	var end signals.Status
 	s.endAt(t, 9*time.Hour, &end)
 	p := shortPolicy()

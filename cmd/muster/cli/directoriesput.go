@@ -207,17 +207,7 @@ func directoryOver(ctx context.Context, api *client.Client, name string) (client
 		only := client.PutDirectoryParamsIfNoneMatchAsterisk
 		return client.DirectoryInput{}, &client.PutDirectoryParams{IfNoneMatch: &only}, nil
 	}
-	return wishOf(is), &client.PutDirectoryParams{IfMatch: etag(is.Version)}, err
-}
-
-// wishOf is the wish for a directory as it is; its secret stays.
-func wishOf(d client.Directory) client.DirectoryInput {
-	return client.DirectoryInput{
-		Description: &d.Description, Kind: d.Kind, Domain: &d.Domain, Urls: d.Urls, StartTls: d.StartTls, BaseDn: d.BaseDn,
-		BindTemplate: d.BindTemplate, UserFilter: d.UserFilter, EmailAttribute: d.EmailAttribute, NestedGroups: d.NestedGroups,
-		Issuer: d.Issuer, ClientId: d.ClientId, Scopes: d.Scopes, Claims: d.Claims, TrustEmail: d.TrustEmail, Ca: d.Ca,
-		InsecurePlain: d.InsecurePlain, Timeout: d.Timeout, Groups: &d.Groups,
-	}
+	return is.Input(), &client.PutDirectoryParams{IfMatch: etag(is.Version)}, err
 }
 
 // directoryIn reads the one document of a file.

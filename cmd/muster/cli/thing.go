@@ -277,7 +277,7 @@ func (t thing) current(ctx context.Context, api *client.Client) (text string, ve
 		var d client.Directory
 		if d, err = ask[client.Directory](api.GetDirectory(ctx, t.name)); err == nil {
 			version = d.Version
-			v, err = plainDirectory(wishOf(d), d.HasClientSecret && t.hasSecretFile())
+			v, err = plainDirectory(d.Input(), d.HasClientSecret && t.hasSecretFile())
 		}
 	}
 	if err != nil {
