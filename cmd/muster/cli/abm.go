@@ -49,13 +49,8 @@ func abmServersCommand() *cobra.Command {
 
 func abmShowCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show NAME", Short: "Shows a server: its account, its last sync, whether it works.", Args: takes("the NAME of a server")}
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		s, err := ask[client.AbmServer](api.GetAbmServer(ctx, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(s, func(w io.Writer) { showServer(w, s) })
+	return withThing(cmd, showServer, func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.GetAbmServer(ctx, name)
 	})
 }
 
@@ -141,12 +136,8 @@ func abmEditCommand() *cobra.Command {
 
 func abmDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "delete NAME", Short: "Deletes a server that lists no devices.", Args: takes("the NAME of a server")}
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		if _, err := answer(api.DeleteAbmServer(ctx, args[0], nil)); err != nil {
-			return err
-		}
-		cmd.Printf("Server %q was deleted.\n", args[0])
-		return nil
+	return withDelete(cmd, "Server", func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.DeleteAbmServer(ctx, name, nil)
 	})
 }
 
@@ -195,16 +186,9 @@ func abmResumeCommand() *cobra.Command {
 	})
 }
 
-// withServer is [withRemote] for a command that changes a server and shows it.
+// withServer is [withThing] for a command that changes a server.
 func withServer(cmd *cobra.Command, change func(ctx context.Context, api *client.Client, name string) (*http.Response, error)) *cobra.Command {
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		s, err := ask[client.AbmServer](change(ctx, api, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(s, func(w io.Writer) { showServer(w, s) })
-	})
+	return withThing(cmd, showServer, change)
 }
 
 // etag is the ETag of a version.

@@ -131,13 +131,8 @@ func assignedTo(a *client.Assignment) (who, email, groups, owner string) {
 
 func devicesShowCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show SERIAL", Short: "Shows a device, and what it waits for.", Args: takes("a SERIAL number")}
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		d, err := ask[client.Device](api.GetDevice(ctx, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(d, func(w io.Writer) { showDevice(w, d) })
+	return withThing(cmd, showDevice, func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.GetDevice(ctx, name)
 	})
 }
 

@@ -57,13 +57,8 @@ func whereOf(d client.Directory) string {
 
 func directoriesShowCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show NAME", Short: "Shows the settings of a directory, without secrets.", Args: takes("the NAME of a directory")}
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		d, err := ask[client.Directory](api.GetDirectory(ctx, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(d, func(w io.Writer) { showDirectory(w, d) })
+	return withThing(cmd, showDirectory, func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.GetDirectory(ctx, name)
 	})
 }
 
@@ -126,12 +121,8 @@ func onlyYes(p *bool) string {
 
 func directoriesDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "delete NAME", Short: "Deletes a directory; nobody can sign in to it any more.", Args: takes("the NAME of a directory")}
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		if _, err := answer(api.DeleteDirectory(ctx, args[0], nil)); err != nil {
-			return err
-		}
-		cmd.Printf("Directory %q was deleted.\n", args[0])
-		return nil
+	return withDelete(cmd, "Directory", func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.DeleteDirectory(ctx, name, nil)
 	})
 }
 
