@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -1677,8 +1678,31 @@ type DirectoryList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// DirectoryPerson Whoever signed in, as the directory tells.
+type DirectoryPerson struct {
+	// DirectoryGroups Their groups in the directory.
+	DirectoryGroups []string `json:"directory_groups"`
+
+	// DisplayName Example: Andrew Fuller
+	DisplayName string `json:"display_name"`
+
+	// Domain Example: ZYLKER
+	Domain string `json:"domain"`
+
+	// Email Example: andrew@zylker.com
+	Email string `json:"email"`
+
+	// Groups The groups that they would get on a device.
+	Groups []string `json:"groups"`
+
+	// Name Example: andrew
+	Name string `json:"name"`
+}
+
 // DirectoryTest defines model for DirectoryTest.
 type DirectoryTest struct {
+	// Person Whoever signed in, as the directory tells.
+	Person   *DirectoryPerson `json:"person,omitempty"`
 	Problems []struct {
 		Code   string `json:"code"`
 		Detail string `json:"detail"`
@@ -1686,6 +1710,15 @@ type DirectoryTest struct {
 
 	// Works Nothing was found that keeps people from signing in.
 	Works bool `json:"works"`
+}
+
+// DirectoryTestInput defines model for DirectoryTestInput.
+type DirectoryTestInput struct {
+	// Account Written as on a device.
+	//
+	// Example: ZYLKER\andrew
+	Account  string `json:"account"`
+	Password string `json:"password"`
 }
 
 // Explanation defines model for Explanation.
@@ -3082,6 +3115,9 @@ type UnassignDevicesFromMdmJSONRequestBody = ManyInput
 
 // PutDirectoryJSONRequestBody defines body for PutDirectory for application/json ContentType.
 type PutDirectoryJSONRequestBody = DirectoryInput
+
+// TestDirectoryJSONRequestBody defines body for TestDirectory for application/json ContentType.
+type TestDirectoryJSONRequestBody = DirectoryTestInput
 
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupInput
@@ -10143,6 +10179,7 @@ func (response PutDirectorydefaultApplicationProblemPlusJSONResponse) VisitPutDi
 type TestDirectoryRequestObject struct {
 	Name   Name `json:"name"`
 	Params TestDirectoryParams
+	Body   *TestDirectoryJSONRequestBody
 }
 
 type TestDirectoryResponseObject interface {
@@ -14061,6 +14098,32 @@ func (sh *strictHandler) TestDirectory(ctx echo.Context, name Name, params TestD
 
 	request.Name = name
 	request.Params = params
+
+	var body TestDirectoryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.TestDirectory(ctx.Request().Context(), request.(TestDirectoryRequestObject))

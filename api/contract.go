@@ -99,10 +99,10 @@ func (o *operation) negotiated(next echo.HandlerFunc) echo.HandlerFunc {
 		if len(accept) > 0 && len(o.produces) > 0 && !accepts(strings.Join(accept, ","), o.produces) {
 			return faultf(codeNotAcceptable, "The answer would be %s, which Accept excludes.", strings.Join(o.produces, " or "))
 		}
-		if o.body == nil {
+		given := c.Request().Header.Get("Content-Type")
+		if o.body == nil || !o.body.Required && given == "" && c.Request().ContentLength == 0 {
 			return next(c)
 		}
-		given := c.Request().Header.Get("Content-Type")
 		media, _, err := mime.ParseMediaType(given)
 		if err != nil || o.body.Content[media] == nil {
 			known := slices.Sorted(maps.Keys(o.body.Content))
@@ -185,7 +185,10 @@ func (ct *contract) Bind(into any, c echo.Context) error {
 	if err != nil {
 		return readFault(err)
 	}
-	if len(raw) == 0 {
+	switch {
+	case len(raw) == 0 && !o.body.Required:
+		return io.EOF // by which the generated code knows that there is none
+	case len(raw) == 0:
 		return faultf(codeInvalidJSON, "The body is empty; it must be a JSON object.")
 	}
 	var value any

@@ -71,16 +71,31 @@ func (r *rest) DeleteDirectory(ctx context.Context, q DeleteDirectoryRequestObje
 
 // TestDirectory answers POST /v1/directories/{name}:test.
 func (r *rest) TestDirectory(ctx context.Context, q TestDirectoryRequestObject) (TestDirectoryResponseObject, error) {
-	problems, err := r.Intake.TestDirectory(ctx, q.Name)
-	out := DirectoryTest{Works: len(problems) == 0}
+	var try *intake.AccountTry
+	if b := value(q.Body); b != (DirectoryTestInput{}) {
+		try = &intake.AccountTry{Account: b.Account, Password: b.Password, By: actorOf(ctx)}
+	}
+	tested, err := r.Intake.TestDirectory(ctx, q.Name, try)
+	out := DirectoryTest{Works: len(tested.Problems) == 0, Person: renderTested(tested)}
 	out.Problems = make([]struct {
 		Code   string `json:"code"`
 		Detail string `json:"detail"`
-	}, len(problems))
-	for i, p := range problems {
+	}, len(tested.Problems))
+	for i, p := range tested.Problems {
 		out.Problems[i].Code, out.Problems[i].Detail = string(p.Code), p.Message
 	}
 	return TestDirectory200JSONResponse(out), err
+}
+
+func renderTested(t intake.DirectoryTested) *DirectoryPerson {
+	if t.Who == nil {
+		return nil
+	}
+	p := t.Who.Person
+	return &DirectoryPerson{
+		Domain: p.Domain, Name: p.Name, DisplayName: p.DisplayName, Email: p.Email,
+		DirectoryGroups: append([]string{}, p.Groups...), Groups: append([]string{}, t.Who.Groups()...),
+	}
 }
 
 func wishedDirectory(name string, b DirectoryInput) (intake.DirectoryWish, error) {

@@ -93,6 +93,59 @@ func TestDirectoryThatFailsItsTest(t *testing.T) {
 	require.Contains(t, p.Detail, "127.0.0.1")
 }
 
+func TestDirectoryIsTestedWithAnAccount(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/drivers", body{"items": []any{}}).ok(201)
+	s.put("/v1/groups/kiosks", body{"items": []any{}}).ok(201)
+	s.put(zylker, ldap(t, body{"groups": []any{
+		body{"directory_group": "CN=drivers," + directories.BaseDN, "group": "drivers"}, body{"directory_group": "cn=others," + directories.BaseDN, "group": "kiosks"},
+	}})).ok(201)
+	password := directorytest.OpenLDAP(t).Password
+	try := func(account, password string) api.DirectoryTest {
+		return read[api.DirectoryTest](s.post(zylker+":test", body{"account": account, "password": password}).ok(200))
+	}
+	out := try(`zylker\ANDREW`, password)
+	require.True(t, out.Works)
+	require.Equal(t, "andrew@zylker.com", out.Person.Email)
+	require.Equal(t, `ZYLKER andrew Andrew Fuller`, out.Person.Domain+" "+out.Person.Name+" "+out.Person.DisplayName)
+	require.Contains(t, out.Person.DirectoryGroups, "cn=drivers,"+directories.BaseDN)
+	require.Equal(t, []string{"drivers"}, out.Person.Groups)
+	require.Empty(t, read[api.PersonList](s.get("/v1/people").ok(200)).People, "nothing is kept")
+
+	for account, code := range map[string]string{
+		`ZYLKER\andrew`: "sign_in_refused", "andrew": "account_format", `OTHER\andrew`: "domain_unknown",
+	} {
+		out := try(account, "wrong")
+		require.False(t, out.Works)
+		require.Nil(t, out.Person)
+		require.Equal(t, code, out.Problems[0].Code)
+		require.NotEmpty(t, out.Problems[0].Detail)
+	}
+	require.Equal(t, "sign_in_refused", try(`ZYLKER\andrew`, "").Problems[0].Code, "an empty password would bind as nobody")
+	require.NotContains(t, s.log.String(), password)
+	require.Equal(t, []string{"password"}, fields(s.post(zylker+":test", body{"account": "x"}).fails(422, provision.Invalid)))
+}
+
+// Whoever has a token can't guess faster than somebody with a device, nor with many accounts.
+func TestGuessingByTheAPIIsLimited(t *testing.T) {
+	s := serve(t)
+	s.put(zylker, ldap(t, nil)).ok(201)
+	code := func(account string) string {
+		out := read[api.DirectoryTest](s.post(zylker+":test", body{"account": account, "password": "wrong"}).ok(200))
+		return out.Problems[0].Code
+	}
+	for range intake.TriesPerAccount {
+		require.Equal(t, "sign_in_refused", code(`ZYLKER\nobody`))
+	}
+	require.Equal(t, "sign_in_locked", code(`ZYLKER\nobody`))
+	require.Equal(t, "sign_in_locked", code(`zylker\NOBODY`), "however it is spelled")
+	for range intake.TriesPerToken - intake.TriesPerAccount {
+		require.Equal(t, "sign_in_refused", code(`ZYLKER\somebody`))
+	}
+	require.Equal(t, "sign_in_locked", code(`ZYLKER\anybody`))
+	require.True(t, read[api.DirectoryTest](s.post(zylker+":test", nil).ok(200)).Works, "without an account it is no guess")
+}
+
 func TestSecretOfAProviderIsNeverShown(t *testing.T) {
 	s := serve(t, func(c *api.Config) {
 		use, err := intake.New(c.DB, intake.Settings{SignInReturn: "https://muster.example.com/enroll/return", Edition: directory.CloudMSP})
@@ -112,6 +165,8 @@ func TestSecretOfAProviderIsNeverShown(t *testing.T) {
 	require.True(t, d.HasClientSecret)
 	require.Equal(t, "roles", *d.Claims.Groups)
 	require.True(t, read[api.DirectoryTest](s.post("/v1/directories/entra:test", nil).ok(200)).Works)
+	p := s.post("/v1/directories/entra:test", body{"account": "x", "password": "y"}).fails(422, provision.Invalid)
+	require.Contains(t, p.Detail, "tested without an account")
 
 	delete(wish, "client_secret")
 	require.True(t, read[api.Directory](s.put("/v1/directories/entra", wish).ok(200)).HasClientSecret)
@@ -121,7 +176,7 @@ func TestSecretOfAProviderIsNeverShown(t *testing.T) {
 	require.NotContains(t, s.log.String(), m.ClientSecret)
 
 	// R51, R52.
-	p := s.put(zylker, ldap(t, body{"kind": "active_directory", "bind_template": ""})).fails(422, provision.EditionRefuses)
+	p = s.put(zylker, ldap(t, body{"kind": "active_directory", "bind_template": ""})).fails(422, provision.EditionRefuses)
 	require.Equal(t, []string{"kind"}, fields(p))
 }
 

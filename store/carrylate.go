@@ -19,6 +19,9 @@ func (c *Change) reviewed(ctx context.Context, step provision.Step) error {
 	}
 	fact := d.ReviewFact(d.Review.Choice)
 	fact.Reason = step.Reason
+	if fact.Source == "" {
+		fact.Source = provision.FromWorkflow
+	}
 	_, err := c.Record(ctx, fact)
 	return err
 }

@@ -183,6 +183,15 @@ var scenarios = map[string]func(*live){
 		l.happen(provision.Fact{Kind: provision.ReleaseRequest, Reason: "end_of_life"})
 		require.NoError(l.t, l.client.GetWorkflow(context.Background(), signals.WorkflowID(device), "").Get(context.Background(), nil))
 	},
+	"sign_in_held": func(l *live) {
+		l.signsIn(2 * time.Second)
+		l.enrolled()
+	},
+	"sign_in_reviewed": func(l *live) {
+		l.signsIn(time.Hour)
+		l.happen(provision.Fact{Kind: provision.SignInReviewed, Choice: string(provision.KeepReserved)})
+		l.enrolled()
+	},
 	"resumed": func(l *live) {
 		l.happen(assignedTo("sales"))
 		l.begun()
@@ -208,6 +217,20 @@ var scenarios = map[string]func(*live){
 		l.activate(1, false)
 		l.enrolled()
 	},
+}
+
+// signsIn has the device enroll by somebody whom it isn't reserved for; it is theirs when nobody decides in time.
+func (l *live) signsIn(hold time.Duration) {
+	l.t.Helper()
+	l.happen(assignedTo("sales"))
+	l.begun()
+	until := time.Now().UTC().Add(hold)
+	l.happen(provision.Fact{
+		Kind: provision.SignInHeld, Assignment: &provision.Assignment{UserID: "p2", Groups: []string{"drivers"}}, Until: &until,
+		Choice: string(provision.TakeSignedIn),
+	})
+	l.activate(1, true)
+	l.until("in review", func(s signals.Status) bool { return s.BlockedBy == "sign_in_review" && s.Epoch == 1 })
 }
 
 // runs fetches the histories of all runs, the oldest first.

@@ -171,6 +171,12 @@ func (w *world) Carry(_ context.Context, _ string, step provision.Step) (d provi
 		}
 	case provision.ConcludeReleased:
 		f.Kind = provision.Released
+	case provision.ConcludeReview:
+		if !row.InReview() || row.Review.By != step.Plan {
+			return d, nil
+		}
+		f = row.ReviewFact(row.Review.Choice)
+		f.Reason = step.Reason
 	case provision.AskABM:
 		w.record(provision.Fact{Kind: provision.ABMAsked, ABM: &provision.ABMFact{Server: row.ABM.Server, Verb: step.Verb}})
 		f = provision.Fact{Kind: provision.ABMGone, Actor: apple, ABM: &provision.ABMFact{Server: row.ABM.Server, State: provision.ABMReleased}}
@@ -191,12 +197,14 @@ func (w *world) stillApplies(step provision.Step) bool {
 		return false
 	case step.Do == provision.ConcludeReleased:
 		return d.ReleasePending() && d.ABM.State != provision.ABMPresent
+	case step.Do == provision.ConcludeReview:
+		return true // Carry looks itself
 	case step.Do == provision.AskABM:
 		return step.Verb == provision.ReleaseDevice && d.ReleasePending() && d.ABM.State == provision.ABMPresent
 	case step.Epoch != 0 && step.Epoch != d.Activation.Epoch || d.Leaving():
 		return false
 	}
-	return d.MayAct() || step.Do == provision.LeaveSetup && d.SetupAskedFor()
+	return d.MayAct() || step.Do == provision.LeaveSetup && (d.SetupAskedFor() || d.MayLeaveSetup())
 }
 
 // RecordByHand implements activities.Keeper; it knows the groups sales and drivers.

@@ -1678,8 +1678,31 @@ type DirectoryList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// DirectoryPerson Whoever signed in, as the directory tells.
+type DirectoryPerson struct {
+	// DirectoryGroups Their groups in the directory.
+	DirectoryGroups []string `json:"directory_groups"`
+
+	// DisplayName Example: Andrew Fuller
+	DisplayName string `json:"display_name"`
+
+	// Domain Example: ZYLKER
+	Domain string `json:"domain"`
+
+	// Email Example: andrew@zylker.com
+	Email string `json:"email"`
+
+	// Groups The groups that they would get on a device.
+	Groups []string `json:"groups"`
+
+	// Name Example: andrew
+	Name string `json:"name"`
+}
+
 // DirectoryTest defines model for DirectoryTest.
 type DirectoryTest struct {
+	// Person Whoever signed in, as the directory tells.
+	Person   *DirectoryPerson `json:"person,omitempty"`
 	Problems []struct {
 		Code   string `json:"code"`
 		Detail string `json:"detail"`
@@ -1687,6 +1710,15 @@ type DirectoryTest struct {
 
 	// Works Nothing was found that keeps people from signing in.
 	Works bool `json:"works"`
+}
+
+// DirectoryTestInput defines model for DirectoryTestInput.
+type DirectoryTestInput struct {
+	// Account Written as on a device.
+	//
+	// Example: ZYLKER\andrew
+	Account  string `json:"account"`
+	Password string `json:"password"`
 }
 
 // Explanation defines model for Explanation.
@@ -3084,6 +3116,9 @@ type UnassignDevicesFromMdmJSONRequestBody = ManyInput
 // PutDirectoryJSONRequestBody defines body for PutDirectory for application/json ContentType.
 type PutDirectoryJSONRequestBody = DirectoryInput
 
+// TestDirectoryJSONRequestBody defines body for TestDirectory for application/json ContentType.
+type TestDirectoryJSONRequestBody = DirectoryTestInput
+
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupInput
 
@@ -3938,13 +3973,27 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
 	PutDirectory(ctx context.Context, name Name, params *PutDirectoryParams, body PutDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// TestDirectoryWithBody Try whether people can sign in to a directory
+	//
+	// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
+	// and holds the base DN; of an OpenID Connect provider its published settings. With an account it is then signed in, as on a
+	// device, and who that is and what groups they would get is told; nothing is kept of it. Tries are limited as on devices.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
+	TestDirectoryWithBody(ctx context.Context, name Name, params *TestDirectoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// TestDirectory Try whether people can sign in to a directory
 	//
 	// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
-	// and holds the base DN; of an OpenID Connect provider its published settings.
+	// and holds the base DN; of an OpenID Connect provider its published settings. With an account it is then signed in, as on a
+	// device, and who that is and what groups they would get is told; nothing is kept of it. Tries are limited as on devices.
+	//
+	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
-	TestDirectory(ctx context.Context, name Name, params *TestDirectoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	TestDirectory(ctx context.Context, name Name, params *TestDirectoryParams, body TestDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups List groups
 	//
@@ -5900,14 +5949,38 @@ func (c *Client) PutDirectory(ctx context.Context, name Name, params *PutDirecto
 	return c.Client.Do(req)
 }
 
+// TestDirectoryWithBody Try whether people can sign in to a directory
+//
+// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
+// and holds the base DN; of an OpenID Connect provider its published settings. With an account it is then signed in, as on a
+// device, and who that is and what groups they would get is told; nothing is kept of it. Tries are limited as on devices.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
+func (c *Client) TestDirectoryWithBody(ctx context.Context, name Name, params *TestDirectoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestDirectoryRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // TestDirectory Try whether people can sign in to a directory
 //
 // Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
-// and holds the base DN; of an OpenID Connect provider its published settings.
+// and holds the base DN; of an OpenID Connect provider its published settings. With an account it is then signed in, as on a
+// device, and who that is and what groups they would get is told; nothing is kept of it. Tries are limited as on devices.
+//
+// Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
-func (c *Client) TestDirectory(ctx context.Context, name Name, params *TestDirectoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewTestDirectoryRequest(c.Server, name, params)
+func (c *Client) TestDirectory(ctx context.Context, name Name, params *TestDirectoryParams, body TestDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestDirectoryRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10643,8 +10716,19 @@ func NewPutDirectoryRequestWithBody(server string, name Name, params *PutDirecto
 	return req, nil
 }
 
-// NewTestDirectoryRequest constructs an http.Request for the TestDirectory method
-func NewTestDirectoryRequest(server string, name Name, params *TestDirectoryParams) (*http.Request, error) {
+// NewTestDirectoryRequest calls the generic TestDirectory builder with application/json body
+func NewTestDirectoryRequest(server string, name Name, params *TestDirectoryParams, body TestDirectoryJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTestDirectoryRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewTestDirectoryRequestWithBody constructs an http.Request for the TestDirectory method, with any body, and a specified content type
+func NewTestDirectoryRequestWithBody(server string, name Name, params *TestDirectoryParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -10669,10 +10753,12 @@ func NewTestDirectoryRequest(server string, name Name, params *TestDirectoryPara
 		return nil, err
 	}
 
-	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
 
@@ -13478,15 +13564,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/directories/{name} (the `PutDirectory` operationId).
 	PutDirectoryWithResponse(ctx context.Context, name Name, params *PutDirectoryParams, body PutDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*PutDirectoryResponse, error)
 
+	// TestDirectoryWithBodyWithResponse Try whether people can sign in to a directory
+	//
+	// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
+	// and holds the base DN; of an OpenID Connect provider its published settings. With an account it is then signed in, as on a
+	// device, and who that is and what groups they would get is told; nothing is kept of it. Tries are limited as on devices.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
+	TestDirectoryWithBodyWithResponse(ctx context.Context, name Name, params *TestDirectoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error)
+
 	// TestDirectoryWithResponse Try whether people can sign in to a directory
 	//
 	// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
-	// and holds the base DN; of an OpenID Connect provider its published settings.
+	// and holds the base DN; of an OpenID Connect provider its published settings. With an account it is then signed in, as on a
+	// device, and who that is and what groups they would get is told; nothing is kept of it. Tries are limited as on devices.
 	//
-	// Returns a wrapper object for the known response body format(s).
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
-	TestDirectoryWithResponse(ctx context.Context, name Name, params *TestDirectoryParams, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error)
+	TestDirectoryWithResponse(ctx context.Context, name Name, params *TestDirectoryParams, body TestDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error)
 
 	// ListGroupsWithResponse List groups
 	//
@@ -20539,16 +20637,34 @@ func (c *ClientWithResponses) PutDirectoryWithResponse(ctx context.Context, name
 	return ParsePutDirectoryResponse(rsp)
 }
 
+// TestDirectoryWithBodyWithResponse Try whether people can sign in to a directory
+//
+// Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
+// and holds the base DN; of an OpenID Connect provider its published settings. With an account it is then signed in, as on a
+// device, and who that is and what groups they would get is told; nothing is kept of it. Tries are limited as on devices.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
+func (c *ClientWithResponses) TestDirectoryWithBodyWithResponse(ctx context.Context, name Name, params *TestDirectoryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error) {
+	rsp, err := c.TestDirectoryWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTestDirectoryResponse(rsp)
+}
+
 // TestDirectoryWithResponse Try whether people can sign in to a directory
 //
 // Asks every server of it all that it tells without a password: whether it can be reached and trusted, is what the settings say,
-// and holds the base DN; of an OpenID Connect provider its published settings.
+// and holds the base DN; of an OpenID Connect provider its published settings. With an account it is then signed in, as on a
+// device, and who that is and what groups they would get is told; nothing is kept of it. Tries are limited as on devices.
 //
-// Returns a wrapper object for the known response body format(s).
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
-func (c *ClientWithResponses) TestDirectoryWithResponse(ctx context.Context, name Name, params *TestDirectoryParams, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error) {
-	rsp, err := c.TestDirectory(ctx, name, params, reqEditors...)
+func (c *ClientWithResponses) TestDirectoryWithResponse(ctx context.Context, name Name, params *TestDirectoryParams, body TestDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error) {
+	rsp, err := c.TestDirectory(ctx, name, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

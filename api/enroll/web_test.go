@@ -85,7 +85,7 @@ func TestWrongCredentialsGiveNothing(t *testing.T) {
 			answer := v.submit(c.account, c.password)
 			answer.says(t, 200, c.says)
 			if c.field != "" {
-				require.Regexp(t, `<p class="error" id="`+c.field+`-error">[^<]*`, string(answer.body))
+				require.Regexp(t, `<p class="error" id="`+c.field+`-error" role="alert">[^<]*`, string(answer.body))
 			} else {
 				require.Regexp(t, `<p class="alert" role="alert">[^<]*`, string(answer.body))
 			}

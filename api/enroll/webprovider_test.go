@@ -152,9 +152,9 @@ func TestEditionDecidesWhereToSignIn(t *testing.T) {
 	s.exec(`UPDATE directories SET kind = 'active_directory'`) // of another edition that ran before
 	s.listed(serial)
 	s.view().open(s.virtual(serial)).says(t, 200, "Nobody can sign in here yet.")
-	problems, err := s.cases.TestDirectory(t.Context(), "zylker")
+	tested, err := s.cases.TestDirectory(t.Context(), "zylker", nil)
 	require.NoError(t, err)
-	require.Equal(t, provision.EditionRefuses, problems[0].Code)
+	require.Equal(t, provision.EditionRefuses, tested.Problems[0].Code)
 }
 
 // activeDirectory is the school's directory where that is a real domain controller.

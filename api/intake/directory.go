@@ -156,13 +156,40 @@ func (i *Intake) DeleteDirectory(ctx context.Context, name string, condition sto
 	return i.db.DeleteDirectory(ctx, name, condition)
 }
 
-// TestDirectory asks a directory all that it tells without a password. The problems found are sentences for administrators.
-func (i *Intake) TestDirectory(ctx context.Context, name string) (problems []*provision.Error, err error) {
+// AccountTry is an account to test a directory with.
+type AccountTry struct {
+	Account, Password string
+	By                Actor
+}
+
+// DirectoryTested is what a test of a directory found.
+type DirectoryTested struct {
+	// Problems are sentences for administrators.
+	Problems []*provision.Error
+	// Who signed in; nil when nobody was to, or could.
+	Who *Identified
+}
+
+// TestDirectory asks a directory all that it tells without a password, and then signs an account in to it, if one is given. It fails
+// with [provision.NotFound], and with [provision.Invalid] for an account of a provider, which asks for passwords itself.
+func (i *Intake) TestDirectory(ctx context.Context, name string, try *AccountTry) (tested DirectoryTested, err error) {
 	d, err := i.db.Directory(ctx, name)
 	if err != nil {
-		return nil, err
+		return tested, err
 	}
-	return sentences(i.probe(ctx, d))
+	if try != nil && d.Kind == string(directory.OpenIDConnect) {
+		return tested, provision.Errorf(provision.Invalid, "People sign in to %q at the provider's own page, so it is tested without an account.", name).At("account")
+	}
+	tested.Problems, err = sentences(i.probe(ctx, d))
+	if err != nil || len(tested.Problems) > 0 || try == nil {
+		return tested, err
+	}
+	id, err := i.tryAccount(ctx, d, *try)
+	if err == nil {
+		tested.Who = &id
+	}
+	tested.Problems, err = sentences(err)
+	return tested, err
 }
 
 // probe fails with what keeps people from signing in to the directory.

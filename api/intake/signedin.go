@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 
-	"github.com/muster-mdm/muster/directory"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 )
@@ -47,11 +46,5 @@ func (i *Intake) signedInWish(id Identified) (store.Wish, error) {
 	if err != nil {
 		return store.Wish{}, provision.Errorf(provision.EmailMissing, "The directory has no proper e-mail address for you. Ask your administrator to enter it.")
 	}
-	w := store.Wish{User: &p, OwnedBy: provision.Corporate, Requirement: i.settings.AssignmentRequirement}
-	for _, g := range id.Directory.Groups {
-		if id.Person.MemberOf(directory.Kind(id.Directory.Kind), g.DirectoryGroup) {
-			w.Groups = append(w.Groups, g.Group)
-		}
-	}
-	return w, nil
+	return store.Wish{User: &p, Groups: id.Groups(), OwnedBy: provision.Corporate, Requirement: i.settings.AssignmentRequirement}, nil
 }

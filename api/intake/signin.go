@@ -22,6 +22,8 @@ const (
 	TriesPerAccount = 5
 	TriesPerDevice  = 10
 	TriesPerAddress = 100
+	// TriesPerToken is for those who test directories by the API.
+	TriesPerToken = 10
 
 	shortestHold = 5 * time.Minute
 	longestHold  = 30 * 24 * time.Hour
@@ -98,45 +100,81 @@ type Identified struct {
 	Directory store.Directory
 }
 
+// Groups are the groups that the directory brings them.
+func (id Identified) Groups() []string {
+	var groups []string
+	for _, g := range id.Directory.Groups {
+		if id.Person.MemberOf(directory.Kind(id.Directory.Kind), g.DirectoryGroup) {
+			groups = append(groups, g.Group)
+		}
+	}
+	return groups
+}
+
 // TrySignIn lets somebody in by the directory of their domain. It fails as [directory.Directories.SignIn] does, and with
 // [provision.SignInLocked] when device, account or address have tried too often; the directory isn't asked then.
 func (i *Intake) TrySignIn(ctx context.Context, t SignInTry) (Identified, error) {
 	if _, _, err := directory.ParseAccount(t.Account); err != nil {
 		return Identified{}, err
 	}
-	subjects := t.subjects()
-	if err := i.db.CountTry(ctx, SignInWindow, subjects...); err != nil {
+	return i.counted(ctx, t.subjects(), func() (Identified, error) {
+		all, err := i.permitted(ctx)
+		if err != nil {
+			return Identified{}, err
+		}
+		return i.identify(ctx, byPassword(all), t.Account, t.Password)
+	})
+}
+
+// tryAccount lets an account in by one directory, with the limits of devices: whoever has a token must not guess faster.
+func (i *Intake) tryAccount(ctx context.Context, d store.Directory, t AccountTry) (Identified, error) {
+	if _, _, err := directory.ParseAccount(t.Account); err != nil {
 		return Identified{}, err
 	}
-	id, err := i.identify(ctx, t)
+	limits := []store.TryLimit{accountLimit(t.Account), {Subject: "token/" + t.By.ID, Tries: TriesPerToken}}
+	return i.counted(ctx, limits, func() (Identified, error) {
+		return i.identify(ctx, []store.Directory{d}, t.Account, t.Password)
+	})
+}
+
+// counted counts a try for its subjects, the account first, before it is made.
+func (i *Intake) counted(ctx context.Context, limits []store.TryLimit, try func() (Identified, error)) (Identified, error) {
+	if err := i.db.CountTry(ctx, SignInWindow, limits...); err != nil {
+		return Identified{}, err
+	}
+	subjects := make([]string, len(limits))
+	for n, l := range limits {
+		subjects[n] = l.Subject
+	}
+	id, err := try()
 	switch code := provision.CodeOf(err); code {
 	case "":
-		return id, errors.Join(
-			i.db.ForgetTries(ctx, subjects[0].Subject), i.db.ReturnTry(ctx, subjects[1].Subject, subjects[2].Subject))
+		return id, errors.Join(i.db.ForgetTries(ctx, subjects[0]), i.db.ReturnTry(ctx, subjects[1:]...))
 	case provision.DirectoryUnavailable, provision.DirectoryInvalid, provision.StorageUnavailable, provision.Internal:
 		// Nothing was said of the password. A person who hung up has no try less for it.
-		returned := i.db.ReturnTry(context.WithoutCancel(ctx), subjects[0].Subject, subjects[1].Subject, subjects[2].Subject)
-		return Identified{}, errors.Join(err, returned)
+		return Identified{}, errors.Join(err, i.db.ReturnTry(context.WithoutCancel(ctx), subjects...))
 	}
 	return Identified{}, err
 }
 
-// subjects of a try: account, device and address. An account is kept as a hash, for people type passwords into its field.
+// subjects of a try: account, device and address.
 func (t SignInTry) subjects() []store.TryLimit {
-	account := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(t.Account))))
 	return []store.TryLimit{
-		{Subject: "account/" + hex.EncodeToString(account[:]), Tries: TriesPerAccount},
+		accountLimit(t.Account),
 		{Subject: "device/" + t.Serial, Tries: TriesPerDevice},
 		{Subject: "address/" + t.Address, Tries: TriesPerAddress},
 	}
 }
 
-func (i *Intake) identify(ctx context.Context, t SignInTry) (Identified, error) {
-	all, err := i.permitted(ctx)
-	if err != nil {
-		return Identified{}, err
-	}
-	some := byPassword(all)
+// accountLimit keeps an account as a hash, for people type passwords into its field.
+func accountLimit(account string) store.TryLimit {
+	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(account))))
+	return store.TryLimit{Subject: "account/" + hex.EncodeToString(sum[:]), Tries: TriesPerAccount}
+}
+
+// identify lets an account in by the one of some directories that has its domain.
+func (i *Intake) identify(ctx context.Context, some []store.Directory, account, password string) (Identified, error) {
+	var err error
 	configs := make([]directory.LDAPConfig, len(some))
 	for n, d := range some {
 		if configs[n], err = configOf(d); err != nil {
@@ -147,7 +185,7 @@ func (i *Intake) identify(ctx context.Context, t SignInTry) (Identified, error) 
 	if err != nil {
 		return Identified{}, err
 	}
-	p, err := directories.SignIn(ctx, t.Account, t.Password)
+	p, err := directories.SignIn(ctx, account, password)
 	if err != nil {
 		return Identified{}, err
 	}

@@ -1,63 +1,13 @@
 package directories
 
 import (
-	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/muster-mdm/muster/devstack"
 )
-
-// bare is a machine without any programs.
-func bare(folder string) finder {
-	return finder{
-		lookPath: func(string) (string, error) { return "", exec.ErrNotFound },
-		folders:  []string{folder},
-		install:  func(context.Context, devstack.Progress) error { return nil },
-	}
-}
-
-func addProgram(t *testing.T, folder, name string) string {
-	t.Helper()
-	file := filepath.Join(folder, name)
-	require.NoError(t, os.WriteFile(file, []byte("#!/bin/sh\n"), 0o700))
-	return file
-}
-
-func TestFindInstallsWhatIsMissing(t *testing.T) {
-	folder := t.TempDir()
-	slapd := addProgram(t, folder, "slapd")
-	f := bare(folder)
-	installed := 0
-	f.install = func(context.Context, devstack.Progress) error {
-		installed++
-		addProgram(t, folder, "slapadd")
-		return nil
-	}
-	found, err := f.find(t.Context(), slapdPrograms)
-	require.NoError(t, err)
-	require.Equal(t, programs{"slapd": slapd, "slapadd": filepath.Join(folder, "slapadd")}, found)
-	_, err = f.find(t.Context(), slapdPrograms)
-	require.NoError(t, err)
-	require.Equal(t, 1, installed)
-}
-
-func TestWhatCannotBeInstalledIsAFailureThatSaysHow(t *testing.T) {
-	f := bare(t.TempDir())
-	_, err := f.find(t.Context(), sambaPrograms)
-	require.ErrorIs(t, err, devstack.ErrNotInstalled)
-	require.ErrorContains(t, err, "`sudo sh devstack/directories/install_directories.sh samba`")
-
-	f.install = func(context.Context, devstack.Progress) error { return errors.New("no network") }
-	_, err = f.find(t.Context(), sambaPrograms)
-	require.ErrorIs(t, err, devstack.ErrNotInstalled)
-	require.ErrorContains(t, err, "no network")
-}
 
 // fakeTools stand in for Debian's: they record how they were called, and whether services were kept from starting at that moment. apt-get
 // fails when $FAIL says so; dpkg-query knows the packages in $INSTALLED.

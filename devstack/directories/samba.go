@@ -48,7 +48,7 @@ func StartSamba(ctx context.Context, progress devstack.Progress) (*Samba, error)
 	if os.Geteuid() != 0 {
 		return nil, errors.New("samba's ports are below 1024, so it must be started by root: run these tests with `sudo -E env PATH=$PATH go test`")
 	}
-	found, err := newFinder("samba", progress).find(ctx, sambaPrograms)
+	found, err := devstack.FindPrograms(ctx, sambaPrograms, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ type Slapd struct {
 // StartSlapd starts an OpenLDAP server that has more accounts than the usual ones if asked, and returns
 // when it answers. The context bounds the start, not the life.
 func StartSlapd(ctx context.Context, progress devstack.Progress, more ...Account) (*Slapd, error) {
-	found, err := newFinder("slapd", progress).find(ctx, slapdPrograms)
+	found, err := devstack.FindPrograms(ctx, slapdPrograms, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -49,13 +49,8 @@ func abmServersCommand() *cobra.Command {
 
 func abmShowCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show NAME", Short: "Shows a server: its account, its last sync, whether it works.", Args: takes("the NAME of a server")}
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		s, err := ask[client.AbmServer](api.GetAbmServer(ctx, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(s, func(w io.Writer) { showServer(w, s) })
+	return withThing(cmd, showServer, func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.GetAbmServer(ctx, name)
 	})
 }
 
@@ -67,13 +62,18 @@ type serverFlags struct {
 
 func newServerFlags(cmd *cobra.Command) *serverFlags {
 	f := &serverFlags{cmd: cmd, in: client.AbmServerInput{
-		Description: new(string), DefaultProfile: new(string), SyncEvery: new(string), FullEvery: new(string),
+		Description: new(string), DefaultProfile: new(string), SyncEvery: new(string), FullEvery: new(string), AutoAssignUsers: new(bool),
+		SignInConflict: new(client.SignInConflict), SignInHold: new(string), SignInHoldChoice: new(client.SignInHoldChoice),
 	}}
 	flags := cmd.Flags()
 	flags.StringVar(f.in.Description, "description", "", "what the server is for")
 	flags.StringVar(f.in.DefaultProfile, "default-profile", "", "device profile of devices that have none of their own nor by a group")
 	flags.StringVar(f.in.SyncEvery, "sync-every", "", "how often what changed is asked for, such as 5m")
 	flags.StringVar(f.in.FullEvery, "full-every", "", "how often all devices are listed anew, such as 24h")
+	flags.BoolVar(f.in.AutoAssignUsers, "auto-assign-users", false, "whoever signs in on a device during setup is its user")
+	flags.StringVar((*string)(f.in.SignInConflict), "sign-in-conflict", "", "when it is reserved for somebody else: hold_for_review, keep_reserved or take_signed_in")
+	flags.StringVar(f.in.SignInHold, "sign-in-hold", "", "how long a technician has to decide, such as 8h")
+	flags.StringVar((*string)(f.in.SignInHoldChoice), "sign-in-hold-choice", "", "what is decided then: keep_reserved or take_signed_in")
 	return f
 }
 
@@ -81,16 +81,18 @@ func newServerFlags(cmd *cobra.Command) *serverFlags {
 func (f *serverFlags) over(is *client.AbmServer) client.AbmServerInput {
 	in := client.AbmServerInput{}
 	if is != nil {
-		in = client.AbmServerInput{Description: &is.Description, DefaultProfile: is.DefaultProfile, SyncEvery: &is.SyncEvery, FullEvery: &is.FullEvery}
-	}
-	for name, at := range map[string]struct{ from, to **string }{
-		"description": {&f.in.Description, &in.Description}, "default-profile": {&f.in.DefaultProfile, &in.DefaultProfile},
-		"sync-every": {&f.in.SyncEvery, &in.SyncEvery}, "full-every": {&f.in.FullEvery, &in.FullEvery},
-	} {
-		if f.cmd.Flags().Changed(name) {
-			*at.to = *at.from
+		in = client.AbmServerInput{
+			Description: &is.Description, DefaultProfile: is.DefaultProfile, SyncEvery: &is.SyncEvery, FullEvery: &is.FullEvery,
+			AutoAssignUsers: &is.AutoAssignUsers, SignInConflict: &is.SignInConflict, SignInHold: &is.SignInHold, SignInHoldChoice: &is.SignInHoldChoice,
 		}
 	}
+	setGiven(f.cmd, map[string]laid[string]{
+		"description": {f.in.Description, &in.Description}, "default-profile": {f.in.DefaultProfile, &in.DefaultProfile},
+		"sync-every": {f.in.SyncEvery, &in.SyncEvery}, "full-every": {f.in.FullEvery, &in.FullEvery}, "sign-in-hold": {f.in.SignInHold, &in.SignInHold},
+	})
+	setGiven(f.cmd, map[string]laid[bool]{"auto-assign-users": {f.in.AutoAssignUsers, &in.AutoAssignUsers}})
+	setGiven(f.cmd, map[string]laid[client.SignInConflict]{"sign-in-conflict": {f.in.SignInConflict, &in.SignInConflict}})
+	setGiven(f.cmd, map[string]laid[client.SignInHoldChoice]{"sign-in-hold-choice": {f.in.SignInHoldChoice, &in.SignInHoldChoice}})
 	return in
 }
 
@@ -134,12 +136,8 @@ func abmEditCommand() *cobra.Command {
 
 func abmDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "delete NAME", Short: "Deletes a server that lists no devices.", Args: takes("the NAME of a server")}
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		if _, err := answer(api.DeleteAbmServer(ctx, args[0], nil)); err != nil {
-			return err
-		}
-		cmd.Printf("Server %q was deleted.\n", args[0])
-		return nil
+	return withDelete(cmd, "Server", func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.DeleteAbmServer(ctx, name, nil)
 	})
 }
 
@@ -188,16 +186,9 @@ func abmResumeCommand() *cobra.Command {
 	})
 }
 
-// withServer is [withRemote] for a command that changes a server and shows it.
+// withServer is [withThing] for a command that changes a server.
 func withServer(cmd *cobra.Command, change func(ctx context.Context, api *client.Client, name string) (*http.Response, error)) *cobra.Command {
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		s, err := ask[client.AbmServer](change(ctx, api, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(s, func(w io.Writer) { showServer(w, s) })
-	})
+	return withThing(cmd, showServer, change)
 }
 
 // etag is the ETag of a version.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -13,13 +14,8 @@ import (
 
 func abmDeviceCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "device SERIAL", Short: "Shows what Apple Business Manager says of a device.", Args: takes("a SERIAL number")}
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		d, err := ask[client.DeviceAbm](api.GetDeviceAbm(ctx, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(d, func(w io.Writer) { showInABM(w, d) })
+	return withThing(cmd, showInABM, func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.GetDeviceAbm(ctx, name)
 	})
 }
 

@@ -43,13 +43,8 @@ func abmProfileCommand() *cobra.Command {
 
 func abmProfileShowCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show NAME", Short: "Shows a device profile.", Args: takes("the NAME of a device profile")}
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		p, err := ask[client.DeviceProfile](api.GetDeviceProfile(ctx, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(p, func(w io.Writer) { showProfile(w, p) })
+	return withThing(cmd, showProfile, func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.GetDeviceProfile(ctx, name)
 	})
 }
 
@@ -117,12 +112,8 @@ func fieldsIn(path string, stdin io.Reader) (map[string]any, error) {
 
 func abmProfileDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "delete NAME", Short: "Deletes a device profile that nothing has.", Args: takes("the NAME of a device profile")}
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		if _, err := answer(api.DeleteDeviceProfile(ctx, args[0], nil)); err != nil {
-			return err
-		}
-		cmd.Printf("Device profile %q was deleted.\n", args[0])
-		return nil
+	return withDelete(cmd, "Device profile", func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.DeleteDeviceProfile(ctx, name, nil)
 	})
 }
 

@@ -27,6 +27,7 @@ func showServer(w io.Writer, s client.AbmServer) {
 	line(w, "Devices", strconv.Itoa(s.Devices))
 	line(w, "Waiting for Apple", strconv.Itoa(s.Waiting))
 	line(w, "Default profile", orNone(value(s.DefaultProfile)))
+	line(w, "Signing in", signingIn(s))
 	line(w, "Last sync", orNone(moment(lastSync(s))))
 	line(w, "All devices listed", orNone(moment(s.FullDoneAt)))
 	line(w, "Now", doing(s))
@@ -38,6 +39,18 @@ func showServer(w io.Writer, s client.AbmServer) {
 	} else {
 		line(w, "Business API", "no account")
 	}
+}
+
+// signingIn says what becomes of sign-ins on the server's devices.
+func signingIn(s client.AbmServer) string {
+	if !s.AutoAssignUsers {
+		return "assigns nobody"
+	}
+	text := "assigns whoever signs in; when the device is somebody else's: " + string(s.SignInConflict)
+	if s.SignInConflict == client.HoldForReview {
+		text += fmt.Sprintf(" for %s, then %s", s.SignInHold, s.SignInHoldChoice)
+	}
+	return text
 }
 
 func serverHealth(s client.AbmServer) string {

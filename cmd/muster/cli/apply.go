@@ -17,7 +17,7 @@ func applyCommand() *cobra.Command {
 	var paths []string
 	var dry bool
 	cmd := &cobra.Command{
-		Use: "apply", Short: "Makes and edits groups and what they bring as YAML files say.",
+		Use: "apply", Short: "Makes and edits groups, what they bring, and directories as YAML files say.",
 		Long: `Reads every .yaml and .yml file of a folder, in one pass whatever their order. A document is one thing:
 
   kind: configuration        a profile; "file" is relative to the YAML file
@@ -32,8 +32,12 @@ func applyCommand() *cobra.Command {
   name: drivers
   items:
     - {kind: configuration, name: wifi, stage: before_release}
+  ---
+  kind: directory            "type" is the API's kind; secrets are in files: client_secret_file, and ca_file if you like
+  name: zylker
+  type: ldap
 
-The fields are those of the API. What no document speaks of stays as it is; nothing is deleted. With --dry-run the
+The other fields are those of the API. What no document speaks of stays as it is; nothing is deleted. With --dry-run the
 differences are printed, and the exit code is 2 when there are any.
 
 ` + remoteHelp,
@@ -89,7 +93,7 @@ func applyThing(ctx context.Context, cmd *cobra.Command, api *client.Client, t t
 		return false, err
 	}
 	if !missing && is == wanted {
-		return false, nil
+		return false, t.secretAgain(ctx, cmd, api, applied{dry, version})
 	}
 	if dry {
 		verb := "edit"

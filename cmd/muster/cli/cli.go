@@ -63,7 +63,7 @@ func command(s Streams) *cobra.Command {
 	root.AddCommand(
 		serveCommand(s), dev.Command(), migrateCommand(), tokenCommand(), keyringCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
 		loginCommand(), devicesCommand(), assignCommand(), unassignCommand(), importCommand(), operationsCommand(), groupsCommand(), applyCommand(),
-		abmCommand(), docsCommand(), rehearse.Command(), bench.Command(),
+		abmCommand(), directoriesCommand(), docsCommand(), rehearse.Command(), bench.Command(),
 	)
 	strict(root)
 	return root

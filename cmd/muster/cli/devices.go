@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-mdm/muster/api/client"
+	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
 
 const remoteHelp = `Works on a running Muster by its API: log in by muster login, or name it by --url or MUSTER_URL and give a token by
@@ -130,13 +131,8 @@ func assignedTo(a *client.Assignment) (who, email, groups, owner string) {
 
 func devicesShowCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show SERIAL", Short: "Shows a device, and what it waits for.", Args: takes("a SERIAL number")}
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		d, err := ask[client.Device](api.GetDevice(ctx, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(d, func(w io.Writer) { showDevice(w, d) })
+	return withThing(cmd, showDevice, func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.GetDevice(ctx, name)
 	})
 }
 
@@ -277,10 +273,18 @@ func devicesReviewCommand() *cobra.Command {
 	var choice string
 	cmd := &cobra.Command{
 		Use: "review SERIAL", Short: "Decides for whom a device is that somebody else signed in on.", Args: takes("a SERIAL number"),
+		Long: `A device whose sign-in is to be decided is blocked by sign_in_review: muster devices list --blocked-by sign_in_review lists
+them, and muster devices show names both people.
+
+` + remoteHelp,
 	}
 	out := withOutput(cmd)
 	cmd.Flags().StringVar(&choice, "choice", "", "keep_reserved or take_signed_in")
+	_ = cmd.RegisterFlagCompletionFunc("choice", cobra.FixedCompletions([]string{"keep_reserved", "take_signed_in"}, cobra.ShellCompDirectiveNoFileComp)) // it fails for flags that aren't there
 	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
+		if choice == "" {
+			return settings.Misused("say for whom the device is: --choice keep_reserved or --choice take_signed_in")
+		}
 		d, err := ask[client.Device](api.ReviewDevice(ctx, args[0], nil, client.ReviewInput{Choice: choice}))
 		if err != nil {
 			return err

@@ -61,11 +61,7 @@ func groupsShowCommand() *cobra.Command {
 
 func groupsDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "delete NAME", Short: "Deletes a group that no device is in.", Args: takes("the NAME of a group")}
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		if _, err := answer(api.DeleteGroup(ctx, args[0], nil)); err != nil {
-			return err
-		}
-		cmd.Printf("Group %q was deleted.\n", args[0])
-		return nil
+	return withDelete(cmd, "Group", func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.DeleteGroup(ctx, name, nil)
 	})
 }

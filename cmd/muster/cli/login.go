@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/muster-mdm/muster/api/client"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
@@ -46,11 +44,11 @@ the standard input unless --token, MUSTER_TOKEN or MUSTER_TOKEN_FILE gives it; t
 			return settings.AsMisuse(bound)
 		}
 		if s.Token == "" {
-			token, err := readToken(cmd)
+			token, err := readSecret(cmd, "-", "token")
 			if err != nil {
 				return err
 			}
-			s.Token = token
+			s.Token = strings.TrimSpace(token)
 		}
 		if err := s.Check(); err != nil {
 			return settings.AsMisuse(err)
@@ -66,23 +64,6 @@ the standard input unless --token, MUSTER_TOKEN or MUSTER_TOKEN_FILE gives it; t
 		return nil
 	}
 	return cmd
-}
-
-func readToken(cmd *cobra.Command) (string, error) {
-	if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		cmd.PrintErr("Token: ")
-		secret, err := term.ReadPassword(int(f.Fd()))
-		cmd.PrintErrln()
-		if err != nil {
-			return "", fmt.Errorf("reading the token: %w", err)
-		}
-		return strings.TrimSpace(string(secret)), nil
-	}
-	text, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if text = strings.TrimSpace(text); text == "" && err != nil {
-		return "", settings.Misused("no token came by the standard input")
-	}
-	return text, nil
 }
 
 func tryLogin(ctx context.Context, s settings.Client) error {

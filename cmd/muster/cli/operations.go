@@ -92,13 +92,8 @@ func operationsListCommand() *cobra.Command {
 
 func operationsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show ID", Short: "Shows an operation and how far it is.", Args: takes("the ID of an operation or import")}
-	out := withOutput(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		o, err := ask[client.Operation](api.GetOperation(ctx, args[0]))
-		if err != nil {
-			return err
-		}
-		return out.show(o, func(w io.Writer) { showOperation(w, o) })
+	return withThing(cmd, showOperation, func(ctx context.Context, api *client.Client, name string) (*http.Response, error) {
+		return api.GetOperation(ctx, name)
 	})
 }
 

@@ -43,6 +43,29 @@ func withRemote(cmd *cobra.Command, run func(ctx context.Context, api *client.Cl
 	return cmd
 }
 
+// withThing is [withRemote] for a command that gets or changes a thing by its name, and shows it.
+func withThing[T any](cmd *cobra.Command, show func(io.Writer, T), request func(ctx context.Context, api *client.Client, name string) (*http.Response, error)) *cobra.Command {
+	out := withOutput(cmd)
+	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
+		v, err := ask[T](request(ctx, api, args[0]))
+		if err != nil {
+			return err
+		}
+		return out.show(v, func(w io.Writer) { show(w, v) })
+	})
+}
+
+// withDelete is [withRemote] for a command that deletes a thing by its name.
+func withDelete(cmd *cobra.Command, what string, request func(ctx context.Context, api *client.Client, name string) (*http.Response, error)) *cobra.Command {
+	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
+		if _, err := answer(request(ctx, api, args[0])); err != nil {
+			return err
+		}
+		cmd.Printf("%s %q was deleted.\n", what, args[0])
+		return nil
+	})
+}
+
 // takes says which arguments a command has, all of them required.
 func takes(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

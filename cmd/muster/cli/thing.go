@@ -32,8 +32,8 @@ type thing struct {
 // String names the thing for people.
 func (t thing) String() string { return strings.ReplaceAll(t.kind, "_", " ") + " " + t.name }
 
-// kinds in the order in which they can be made: groups name the others.
-var kinds = []string{"configuration", "app", "device_profile", "group"}
+// kinds in the order in which they can be made: groups name those before, and directories groups.
+var kinds = []string{"configuration", "app", "device_profile", "group", "directory"}
 
 // readThings reads all documents, sorted so that each comes after what it names.
 func readThings(paths []string, stdin io.Reader) ([]thing, error) {
@@ -177,6 +177,11 @@ func (t thing) text() (string, error) {
 		var in client.GroupInput
 		in, err = as[client.GroupInput](t)
 		v = fullGroup(in)
+	case "directory":
+		var in client.DirectoryInput
+		if in, err = t.directory(); err == nil {
+			v, err = plainDirectory(in, in.ClientSecret != nil)
+		}
 	}
 	if err != nil {
 		return "", err
@@ -197,11 +202,7 @@ func (t thing) profile() (p profileFile, content []byte, err error) {
 	if p.File == "" {
 		return p, nil, fmt.Errorf("%s: %s names no file", t.from, t)
 	}
-	path := p.File
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(t.folder, path)
-	}
-	if content, err = os.ReadFile(path); err != nil {
+	if content, err = os.ReadFile(t.path(p.File)); err != nil {
 		return p, nil, err //nolint:wrapcheck // it says "open" and the name
 	}
 	return profileFile{Description: p.Description, SHA256: sumOf(content)}, content, nil
@@ -272,6 +273,12 @@ func (t thing) current(ctx context.Context, api *client.Client) (text string, ve
 		var g client.Group
 		g, err = ask[client.Group](api.GetGroup(ctx, t.name))
 		v, version = fullGroup(client.GroupInput{Description: &g.Description, DeviceProfile: g.DeviceProfile, Items: g.Items}), g.Version
+	case "directory":
+		var d client.Directory
+		if d, err = ask[client.Directory](api.GetDirectory(ctx, t.name)); err == nil {
+			version = d.Version
+			v, err = plainDirectory(d.Input(), d.HasClientSecret && t.hasSecretFile())
+		}
 	}
 	if err != nil {
 		return "", 0, err
@@ -306,6 +313,12 @@ func (t thing) put(ctx context.Context, api *client.Client, version int64) error
 		full := fullGroup(in)
 		full.DeviceProfile = given(value(full.DeviceProfile))
 		res, err = api.PutGroup(ctx, t.name, &client.PutGroupParams{IfMatch: match}, full) //nolint:bodyclose // answer closes it
+	case "directory":
+		in, readErr := t.directory()
+		if readErr != nil {
+			return readErr
+		}
+		res, err = api.PutDirectory(ctx, t.name, &client.PutDirectoryParams{IfMatch: match}, in) //nolint:bodyclose // answer closes it
 	}
 	_, err = answer(res, err)
 	return err

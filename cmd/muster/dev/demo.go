@@ -24,6 +24,8 @@ type demo struct {
 	portal *abm.Organization
 	url    string // of Muster
 	keeper *keeper
+	// signIn: people can sign in on their devices, and are assigned by it.
+	signIn bool
 	seed   uint64
 	spread time.Duration
 	lives  sync.WaitGroup
@@ -54,7 +56,10 @@ func newDemo(ctx context.Context, o options, st *stack, say func(string, ...any)
 				Install: sim.Span{Min: o.spread / 8, Max: o.spread * 6 / 8},
 			},
 		},
-		Vary: func(i int, c *sim.Config) { model(i, c) },
+		Vary: func(i int, c *sim.Config) {
+			model(i, c)
+			c.Person = st.person(i)
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the virtual devices: %w", err)
@@ -70,7 +75,10 @@ func newDemo(ctx context.Context, o options, st *stack, say func(string, ...any)
 	if err != nil {
 		return nil, err
 	}
-	return d, d.linkOnce(ctx, customer)
+	if err := d.connect(ctx, customer, st.people); err != nil {
+		return nil, err
+	}
+	return d, d.linkOnce(ctx, customer, st.people != nil)
 }
 
 // model gives the i-th device a product; every third waits in Setup Assistant to be released.
@@ -130,16 +138,16 @@ func (d *demo) live(ctx context.Context, i int, dev *sim.Device) error {
 	luck := rand.New(rand.NewPCG(d.seed, uint64(i)))
 	switchOn, assign := luck.Float64(), luck.Float64()
 	pause := func(share float64) time.Duration { return time.Duration(share * float64(d.spread)) }
-	past := d.keeper.record(dev.Serial())
-	if !past.Registered {
+	if !d.keeper.record(dev.Serial()).Registered {
 		if err := d.arrive(ctx, i, dev); err != nil {
 			return err
 		}
 	}
+	past := d.keeper.record(dev.Serial())
 	on, assigned := d.fate(i)
 	both := make(chan error, 2)
 	go func() {
-		both <- after(ctx, pause(assign), assigned && !past.Assigned, func() error { return d.assign(ctx, i, dev) })
+		both <- after(ctx, pause(assign), assigned && !past.Assigned && !past.SignsIn, func() error { return d.assign(ctx, i, dev) })
 	}()
 	go func() {
 		both <- after(ctx, pause(switchOn), on && !past.Enrolled, func() error { return d.enroll(ctx, i, dev) })
@@ -164,12 +172,20 @@ func (d *demo) arrive(ctx context.Context, i int, dev *sim.Device) error {
 	if err := d.listed(ctx, dev.Serial()); err != nil {
 		return err
 	}
-	if awaits(i) {
-		if err := d.held(ctx, dev.Serial()); err != nil {
+	signsIn := d.signIn && theirOwn[i] != ""
+	profile := ""
+	switch {
+	case signsIn:
+		profile = profileSignIn
+	case awaits(i):
+		profile = profileAwaited
+	}
+	if profile != "" {
+		if err := d.choose(ctx, dev.Serial(), profile); err != nil {
 			return err
 		}
 	}
-	return d.keeper.done(dev, func(r *record) { r.Registered = true })
+	return d.keeper.done(dev, func(r *record) { r.Registered, r.SignsIn = true, signsIn })
 }
 
 // enroll switches a device on for the first time.

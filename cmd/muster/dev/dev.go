@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +19,7 @@ import (
 	"github.com/muster-mdm/muster/cmd/muster/serve"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 	"github.com/muster-mdm/muster/devstack"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/directory"
 )
 
@@ -28,17 +32,19 @@ type options struct {
 	seed        uint64
 	plain       bool
 	until       string
+	directory   func(context.Context, devstack.Progress, ...directories.Account) (*directories.Slapd, error)
 	spread      time.Duration // devices are assigned and switched on within it, and install apps at that pace
 }
 
 // Command is muster dev.
 func Command() *cobra.Command {
-	o := options{spread: 8 * time.Second}
+	o := options{spread: 8 * time.Second, directory: directories.StartSlapd}
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Runs everything on this machine, with virtual devices that enroll.",
 		Long: `Runs a private PostgreSQL, Temporal's development server with its UI, Muster's API, MDM endpoint and worker, a
-virtual Apple push service and two dozen virtual devices that enroll over HTTP. State is kept in the folder given by
+virtual Apple push service and two dozen virtual devices that enroll over HTTP. Two of them are set up by their users,
+who sign in to a directory, where OpenLDAP is installed or can be. State is kept in the folder given by
 --dir, so the next run goes on from there. Ctrl-C stops everything.
 
 DATABASE_URL, if it is set, names a database to use instead of the private one: the schema and the demonstration's data are
@@ -129,9 +135,21 @@ Muster is up after %s.
 Try:
   curl -H "Authorization: Bearer %s" %s/v1/devices?limit=5
 
-%s Ctrl-C stops everything.
+%s%s Ctrl-C stops everything.
 `, took.Round(100*time.Millisecond), st.muster.URL(), st.muster.URL(), st.temporal.UIURL(), st.portalAt.URL, st.database,
-		st.token, filepath.Join(o.dir, "token"), filepath.Join(o.dir, "muster.log"), st.token, st.muster.URL(), devices)
+		st.token, filepath.Join(o.dir, "token"), filepath.Join(o.dir, "muster.log"), st.token, st.muster.URL(), whoSignsIn(st), devices)
+}
+
+// whoSignsIn says with what people sign in, if somebody does.
+func whoSignsIn(st *stack) string {
+	if st.people == nil {
+		return ""
+	}
+	var accounts []string
+	for _, i := range slices.Sorted(maps.Keys(theirOwn)) {
+		accounts = append(accounts, directories.Domain+`\`+accountOf(i))
+	}
+	return fmt.Sprintf("%s set their devices up themselves: they sign in with the password %s.\n", strings.Join(accounts, " and "), st.people.Password)
 }
 
 // serveSettings are muster serve's for one machine: short pauses, so that a person sees things happen.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/muster-mdm/muster/api/client"
 	"github.com/muster-mdm/muster/devstack"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/sim"
 )
 
@@ -27,7 +28,7 @@ const patience = 3 * time.Minute
 // device, and ones whose servers are killed.
 func TestRuns(t *testing.T) {
 	dir := stateDir(t)
-	o := options{dir: dir, listen: "127.0.0.1:0", devices: 8, seed: 3, plain: true, spread: time.Second}
+	o := options{dir: dir, listen: "127.0.0.1:0", devices: 8, seed: 3, plain: true, spread: time.Second, directory: directories.StartSlapd}
 
 	first := o
 	first.until = "enrolled"
@@ -37,6 +38,7 @@ func TestRuns(t *testing.T) {
 	require.NoError(t, r.ended())
 	require.Contains(t, r.out.String(), "All devices that can be are Enrolled.")
 	require.Contains(t, r.out.String(), "5 Enrolled")
+	require.Contains(t, r.out.String(), `ZYLKER\bella and ZYLKER\chen set their devices up themselves`)
 	r.requireAllGone()
 
 	second := continues(t, o)
@@ -58,6 +60,9 @@ func continues(t *testing.T, o options) (url string) {
 		if dev.Epoch != 0 {
 			require.Equal(t, 1, dev.Epoch, dev.Serial)
 		}
+	}
+	for i, email := range map[int]string{1: "bella@zylker.com", 2: "chen@zylker.com"} {
+		signedIn(t, api, sim.Serials(o.seed, o.devices)[i], email)
 	}
 	serial := assignedTo(t, r.devices(api), "zylker_drivers") // which the change takes back to Provisioning for a while
 	number := int64(1)
@@ -179,6 +184,18 @@ func extendGroup(t *testing.T, api *client.ClientWithResponses, name, app string
 	require.NoError(t, wanted("changing the group", res.StatusCode(), res.Body, http.StatusOK))
 }
 
+// signedIn requires that somebody signed in on a device, which is theirs by that, and that the directory is known where it is now.
+func signedIn(t *testing.T, api *client.ClientWithResponses, serial, email string) {
+	t.Helper()
+	dev, err := api.GetDeviceWithResponse(t.Context(), serial)
+	require.NoError(t, err)
+	require.Equal(t, email, dev.JSON200.Assignment.User.Email)
+	require.Equal(t, "enrollment_sign_in", dev.JSON200.Assignment.Origin.Source)
+	tested, err := api.TestDirectoryWithBodyWithResponse(t.Context(), directoryName, nil, "application/json", nil)
+	require.NoError(t, err)
+	require.True(t, tested.JSON200.Works, string(tested.Body))
+}
+
 func assignedTo(t *testing.T, devices []client.Device, group string) (serial string) {
 	t.Helper()
 	for _, dev := range devices {
@@ -238,8 +255,12 @@ func TestRunTakesTheDatabaseThatIsNamed(t *testing.T) {
 	t.Setenv("DATABASE_URL", postgres.URL("theirs"))
 
 	dir := stateDir(t)
-	r := start(t, options{dir: dir, listen: "127.0.0.1:0", devices: 2, seed: 5, plain: true, spread: time.Second, until: "enrolled"})
+	nowhere := func(context.Context, devstack.Progress, ...directories.Account) (*directories.Slapd, error) {
+		return nil, devstack.ErrNotInstalled
+	}
+	r := start(t, options{dir: dir, listen: "127.0.0.1:0", devices: 2, seed: 5, plain: true, spread: time.Second, until: "enrolled", directory: nowhere})
 	require.NoError(t, r.ended())
+	require.Contains(t, r.out.String(), "Nobody signs in on their device in this demonstration: not installed.")
 	require.Contains(t, r.out.String(), "2 Enrolled")
 	require.NoDirExists(t, filepath.Join(dir, "postgres"))
 }

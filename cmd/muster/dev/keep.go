@@ -26,6 +26,7 @@ type record struct {
 	Registered bool
 	Assigned   bool
 	Enrolled   bool
+	SignsIn    bool // its user sets it up
 	Device     json.RawMessage
 }
 

@@ -25,7 +25,8 @@ const (
 	profileAwaited = "held-in-setup"
 )
 
-func link() rehearse.Link {
+// link is how Muster is linked; assigns says that who signs in on a device is its user.
+func link(assigns bool) rehearse.Link {
 	fields := func(await bool) map[string]any {
 		return map[string]any{
 			"is_supervised": true, "is_mdm_removable": false, "is_mandatory": true, "await_device_configured": await,
@@ -34,7 +35,8 @@ func link() rehearse.Link {
 	}
 	return rehearse.Link{
 		Server: linkName, Default: profileName, Business: true,
-		Profiles: map[string]map[string]any{profileName: fields(false), profileAwaited: fields(true)},
+		Profiles: map[string]map[string]any{profileName: fields(false), profileAwaited: fields(true), profileSignIn: fields(false)},
+		ByUser:   []string{profileSignIn}, AutoAssign: assigns,
 	}
 }
 
@@ -130,20 +132,22 @@ func (d *demo) stock(serverID string) error {
 }
 
 // linkOnce links Muster with the portal, whose devices are there already, as for a customer who begins with Muster.
-func (d *demo) linkOnce(ctx context.Context, customer *rehearse.Customer) error {
+func (d *demo) linkOnce(ctx context.Context, customer *rehearse.Customer, directory bool) error {
 	res, err := d.api.GetAbmServerWithResponse(ctx, linkName)
 	if err != nil {
 		return fmt.Errorf("looking for the link: %w", err)
 	}
 	linked := res.JSON200 != nil && res.JSON200.LinkedAt != nil
 	if linked && len(d.portal.Servers()) > 0 {
+		d.signIn = directory && res.JSON200.AutoAssignUsers
 		return nil
 	}
+	d.signIn = directory
 	server := d.portal.AddServer(abm.Server{Name: "Muster", Disown: true})
 	if err := d.stock(server.ID); err != nil {
 		return err
 	}
-	l := link()
+	l := link(directory)
 	l.PortalServer, l.Force = server.ID, linked // a portal that was lost begins anew
 	if _, err := customer.Link(ctx, d.portal, l); err != nil {
 		return err
@@ -177,7 +181,8 @@ func (d *demo) assigned(ctx context.Context, i int, serial string) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if p, there := d.portal.ProfileFor(serial); there && p.Await == awaits(i) && strings.HasPrefix(p.URL, d.url) {
+		signsIn := d.keeper.record(serial).SignsIn
+		if p, there := d.portal.ProfileFor(serial); there && p.Await == (awaits(i) && !signsIn) && (p.WebURL != "") == signsIn && strings.HasPrefix(p.URL, d.url) {
 			return nil
 		}
 		select {
@@ -188,9 +193,9 @@ func (d *demo) assigned(ctx context.Context, i int, serial string) error {
 	}
 }
 
-// held chooses the device profile that has the device wait in Setup Assistant.
-func (d *demo) held(ctx context.Context, serial string) error {
-	res, err := d.api.PutDeviceDeviceProfileWithResponse(ctx, serial, nil, client.DeviceProfileChoice{Name: profileAwaited})
+// choose gives the device a device profile of its own.
+func (d *demo) choose(ctx context.Context, serial, profile string) error {
+	res, err := d.api.PutDeviceDeviceProfileWithResponse(ctx, serial, nil, client.DeviceProfileChoice{Name: profile})
 	if err != nil {
 		return fmt.Errorf("choosing a device profile: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/muster-mdm/muster/cmd/muster/serve"
 	"github.com/muster-mdm/muster/devstack"
+	"github.com/muster-mdm/muster/devstack/directories"
 	"github.com/muster-mdm/muster/signals"
 	"github.com/muster-mdm/muster/sim"
 	"github.com/muster-mdm/muster/sim/abm"
@@ -36,15 +37,18 @@ type stack struct {
 	portal   *abm.Organization
 	portalAt *abm.Listener
 	keyring  string
-	muster   *serve.Service
-	log      *os.File
+	// directory starts the one that people sign in to.
+	directory func(context.Context, devstack.Progress, ...directories.Account) (*directories.Slapd, error)
+	people    *directories.Slapd // nil where there is no OpenLDAP
+	muster    *serve.Service
+	log       *os.File
 }
 
 // crashNotice is how long the end of a server may take to be noticed.
 const crashNotice = time.Second
 
 func startStack(ctx context.Context, o options, say func(string, ...any)) (st *stack, err error) {
-	st = &stack{dir: o.dir}
+	st = &stack{dir: o.dir, directory: o.directory}
 	defer func() {
 		if err != nil {
 			err = errors.Join(st.blame(ctx, err), st.stop())
@@ -80,6 +84,9 @@ func startStack(ctx context.Context, o options, say func(string, ...any)) (st *s
 		return st, err
 	}
 	if err := st.startPortal(ctx, o.seed); err != nil {
+		return st, err
+	}
+	if err := st.startDirectory(ctx, progress); err != nil {
 		return st, err
 	}
 	return st, st.startMuster(ctx, progress)
@@ -233,6 +240,9 @@ func (st *stack) stop() error {
 	}
 	if st.portalAt != nil {
 		errs = append(errs, st.portalAt.Close(), st.keepPortal())
+	}
+	if st.people != nil {
+		errs = append(errs, st.people.Stop())
 	}
 	if st.apns != nil {
 		errs = append(errs, st.apns.Close())

@@ -25,6 +25,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster-mdm/muster/cmd/muster/cli"
 	"github.com/muster-mdm/muster/cmd/muster/serve"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 	"github.com/muster-mdm/muster/devstack/directorytest"
@@ -34,7 +35,16 @@ import (
 	"github.com/muster-mdm/muster/store"
 )
 
-func TestMain(m *testing.M) { os.Exit(stacktest.Runner{M: directorytest.Runner{M: m}}.Run()) }
+// asMuster makes this test program behave as muster, so that tests can kill a part of it. It doesn't begin with MUSTER_, which
+// settings do.
+const asMuster = "SERVE_AS_MUSTER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMuster) != "" {
+		os.Exit(cli.Main(context.Background(), os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	}
+	os.Exit(stacktest.Runner{M: directorytest.Runner{M: m}}.Run())
+}
 
 const serial = "C07Q853LG9RM"
 
@@ -123,17 +133,22 @@ func (s *site) pair(name string, key any, public any) (cert, keyFile string) {
 func (s *site) start(environ ...string) (*serve.Service, error) {
 	s.t.Helper()
 	var set settings.Serve
-	environ = append([]string{
-		"MUSTER_DATABASE_URL=" + s.url, "MUSTER_DATABASE_MAX_CONNS=4", "MUSTER_TEMPORAL_ADDRESS=127.0.0.1:1", "MUSTER_LISTEN=127.0.0.1:0",
-		"MUSTER_ROLES=mdm,api", "MUSTER_APNS_URL=" + s.apns.URL(), "MUSTER_APNS_CA_FILE=" + filepath.Join(s.dir, "apns.pem"),
-		"MUSTER_PUSH_CERT_FILE=" + filepath.Join(s.dir, "push.pem"), "MUSTER_PUSH_KEY_FILE=" + filepath.Join(s.dir, "push.key"),
-	}, environ...)
+	environ = s.environ(environ...)
 	require.NoError(s.t, settings.Bind(pflag.NewFlagSet("serve", pflag.ContinueOnError), &set, environ))
 	service, err := serve.Start(s.t.Context(), set, slog.New(slog.NewTextHandler(s, nil)))
 	if err == nil {
 		s.t.Cleanup(func() { require.NoError(s.t, service.Stop()) })
 	}
 	return service, err
+}
+
+// environ are the settings of a service without Temporal, with changes.
+func (s *site) environ(changed ...string) []string {
+	return append([]string{
+		"MUSTER_DATABASE_URL=" + s.url, "MUSTER_DATABASE_MAX_CONNS=4", "MUSTER_TEMPORAL_ADDRESS=127.0.0.1:1", "MUSTER_LISTEN=127.0.0.1:0",
+		"MUSTER_ROLES=mdm,api", "MUSTER_APNS_URL=" + s.apns.URL(), "MUSTER_APNS_CA_FILE=" + filepath.Join(s.dir, "apns.pem"),
+		"MUSTER_PUSH_CERT_FILE=" + filepath.Join(s.dir, "push.pem"), "MUSTER_PUSH_KEY_FILE=" + filepath.Join(s.dir, "push.key"),
+	}, changed...)
 }
 
 func (s *site) device() *sim.Device {

@@ -38,40 +38,107 @@ func (p page) Activate(string) (sim.Activation, bool) {
 // adminToken has the form that tokens have.
 var adminToken = "mst_" + strings.Repeat("a", 43)
 
-// rest asks the API of a service and returns what it answers.
+// rest asks the API of a service, which must do it, and returns what it answers.
 func (s *site) rest(service *serve.Service, method, path string, body any) map[string]any {
 	s.t.Helper()
-	raw, err := json.Marshal(body)
-	require.NoError(s.t, err)
-	r, err := http.NewRequestWithContext(s.t.Context(), method, service.URL()+path, bytes.NewReader(raw))
+	status, out := s.ask(service, method, path, body)
+	require.Less(s.t, status, 300, "%s %s: %v", method, path, out)
+	return out
+}
+
+// ask asks the API of a service. Bytes are a configuration profile, anything else is sent as JSON.
+func (s *site) ask(service *serve.Service, method, path string, body any) (status int, out map[string]any) {
+	s.t.Helper()
+	var sent io.Reader
+	media := "application/json"
+	switch b := body.(type) {
+	case nil:
+		media = ""
+	case []byte:
+		sent, media = bytes.NewReader(b), "application/x-apple-aspen-config"
+	default:
+		raw, err := json.Marshal(body)
+		require.NoError(s.t, err)
+		sent = bytes.NewReader(raw)
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), method, service.URL()+path, sent)
 	require.NoError(s.t, err)
 	r.Header.Set("Authorization", "Bearer "+adminToken)
-	r.Header.Set("Content-Type", "application/json")
+	if media != "" {
+		r.Header.Set("Content-Type", media)
+	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}}
 	resp, err := client.Do(r)
 	require.NoError(s.t, err)
 	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(resp.Body)
+	require.NoError(s.t, json.NewDecoder(resp.Body).Decode(&out))
+	return resp.StatusCode, out
+}
+
+// secured are the settings of a service that devices sign in to, beside a Temporal of its own.
+func (s *site) secured() (environ []string, address, namespace string) {
+	s.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(s.t, err)
-	require.Less(s.t, resp.StatusCode, 300, "%s %s: %s", method, path, answer)
-	var out map[string]any
-	require.NoError(s.t, json.Unmarshal(answer, &out))
-	return out
+	cert, keyFile := s.pair("tls", key, key.Public())
+	address, namespace = stacktest.Temporal(s.t)
+	return []string{
+		"MUSTER_TEMPORAL_ADDRESS=" + address, "MUSTER_TEMPORAL_NAMESPACE=" + namespace, "MUSTER_DATABASE_MAX_CONNS=10",
+		"MUSTER_TLS_CERT_FILE=" + cert, "MUSTER_TLS_KEY_FILE=" + keyFile, "MUSTER_ENROLL_ANCHORS_FILE=" + filepath.Join(s.dir, "anchors.pem"),
+		"MUSTER_KEYRING=" + keyring.NewKey(), "MUSTER_BOOTSTRAP_TOKEN=" + adminToken, "MUSTER_REPUSH_FIRST=200ms", "MUSTER_ORGANIZATION=Zylker",
+	}, address, namespace
 }
 
 // withWorker starts a service in all its roles.
 func (s *site) withWorker() *serve.Service {
 	s.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(s.t, err)
-	cert, keyFile := s.pair("tls", key, key.Public())
-	address, namespace := stacktest.Temporal(s.t)
-	service, err := s.start(
-		"MUSTER_ROLES=mdm,api,worker", "MUSTER_TEMPORAL_ADDRESS="+address, "MUSTER_TEMPORAL_NAMESPACE="+namespace, "MUSTER_DATABASE_MAX_CONNS=10",
-		"MUSTER_TLS_CERT_FILE="+cert, "MUSTER_TLS_KEY_FILE="+keyFile, "MUSTER_ENROLL_ANCHORS_FILE="+filepath.Join(s.dir, "anchors.pem"),
-		"MUSTER_KEYRING="+keyring.NewKey(), "MUSTER_BOOTSTRAP_TOKEN="+adminToken, "MUSTER_REPUSH_FIRST=200ms", "MUSTER_ORGANIZATION=Zylker")
+	environ, _, _ := s.secured()
+	service, err := s.start(append(environ, "MUSTER_ROLES=mdm,api,worker")...)
 	require.NoError(s.t, err)
 	return service
+}
+
+// school has whoever signs in by the directory assigned; members of its drivers get a group.
+func (s *site) school(service *serve.Service, slapd *directories.Slapd) {
+	s.t.Helper()
+	s.rest(service, "PUT", "/v1/groups/zylker_drivers", map[string]any{"items": []any{}})
+	s.rest(service, "PUT", "/v1/directories/zylker", map[string]any{
+		"kind": "ldap", "domain": directories.Domain, "urls": []string{slapd.URL}, "ca": slapd.CA, "base_dn": directories.BaseDN,
+		"bind_template": "uid={user}," + directories.PeopleDN,
+		"groups":        []any{map[string]any{"directory_group": "cn=drivers," + directories.BaseDN, "group": "zylker_drivers"}},
+	})
+	require.Equal(s.t, map[string]any{"works": true, "problems": []any{}}, s.rest(service, "POST", "/v1/directories/zylker:test", nil))
+	s.rest(service, "PUT", "/v1/device-profiles/by-user", map[string]any{
+		"activation_mode": "by_user", "fields": map[string]any{"is_supervised": true, "await_device_configured": true},
+	})
+	s.rest(service, "PUT", "/v1/abm-servers/school", map[string]any{"default_profile": "by-user", "auto_assign_users": true})
+}
+
+// listed makes a device one of the school's at Apple.
+func (s *site) listed(serial string) {
+	s.t.Helper()
+	_, err := s.db.UpdateOrCreate(s.t.Context(), serial, func(ctx context.Context, c *store.Change) error {
+		_, err := c.Record(ctx, provision.Fact{Kind: provision.ABMSeen, ABM: &provision.ABMFact{Server: "school", State: provision.ABMPresent}})
+		return err
+	})
+	require.NoError(s.t, err)
+}
+
+// used is a device that andrew switches on and signs in on; it answers until the test ends.
+func (s *site) used(service *serve.Service, slapd *directories.Slapd, serial string) *sim.Device {
+	s.t.Helper()
+	d, err := sim.NewDevice(sim.Config{
+		Serial: serial, Roots: s.roots, Factory: s.fabric, KeyBits: 2048, APNs: s.apns,
+		Person: &sim.Credentials{Account: directories.Domain + `\` + directories.Andrew, Password: slapd.Password},
+	})
+	require.NoError(s.t, err)
+	s.t.Cleanup(d.Close)
+	require.NoError(s.t, d.PowerOn(s.t.Context(), page(service.URL())))
+	ctx, stop := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- d.Run(ctx) }()
+	s.t.Cleanup(func() { stop(); require.NoError(s.t, <-ran) })
+	return d
 }
 
 // R8, R9, R49: a device out of its box is Enrolled when somebody signed in on it, and nobody else did anything.
@@ -79,44 +146,19 @@ func TestSigningInLeadsToEnrolled(t *testing.T) {
 	s := newSite(t)
 	service := s.withWorker()
 	slapd := directorytest.OpenLDAP(t)
-	s.rest(service, "PUT", "/v1/groups/zylker_drivers", map[string]any{"items": []any{}})
-	s.rest(service, "PUT", "/v1/directories/zylker", map[string]any{
-		"kind": "ldap", "domain": directories.Domain, "urls": []string{slapd.URL}, "ca": slapd.CA, "base_dn": directories.BaseDN,
-		"bind_template": "uid={user}," + directories.PeopleDN,
-		"groups":        []any{map[string]any{"directory_group": "cn=drivers," + directories.BaseDN, "group": "zylker_drivers"}},
-	})
-	require.Equal(t, map[string]any{"works": true, "problems": []any{}}, s.rest(service, "POST", "/v1/directories/zylker:test", nil))
-	s.rest(service, "PUT", "/v1/device-profiles/by-user", map[string]any{
-		"activation_mode": "by_user", "fields": map[string]any{"is_supervised": true, "await_device_configured": true},
-	})
-	s.rest(service, "PUT", "/v1/abm-servers/school", map[string]any{"default_profile": "by-user", "auto_assign_users": true})
-	_, err := s.db.Update(t.Context(), serial, func(ctx context.Context, c *store.Change) error {
-		_, err := c.Record(ctx, provision.Fact{Kind: provision.ABMSeen, ABM: &provision.ABMFact{Server: "school", State: provision.ABMPresent}})
-		return err
-	})
-	require.NoError(t, err)
+	s.school(service, slapd)
+	s.listed(serial)
+	d := s.used(service, slapd, serial)
 
-	d, err := sim.NewDevice(sim.Config{
-		Serial: serial, Roots: s.roots, Factory: s.fabric, KeyBits: 2048, APNs: s.apns,
-		Person: &sim.Credentials{Account: directories.Domain + `\` + directories.Andrew, Password: slapd.Password},
-	})
-	require.NoError(t, err)
-	t.Cleanup(d.Close)
-	require.NoError(t, d.PowerOn(t.Context(), page(service.URL())))
-	ctx, stop := context.WithCancel(context.Background())
-	ran := make(chan error, 1)
-	go func() { ran <- d.Run(ctx) }()
-	t.Cleanup(func() { stop(); require.NoError(t, <-ran) })
-
-	s.until(provision.StatusEnrolled)
+	s.until(serial, "it is Enrolled", func(d provision.Device) bool { return d.Status() == provision.StatusEnrolled })
 	shown := s.rest(service, "GET", "/v1/devices/"+serial+"/assignment", nil)
 	require.Equal(t, "andrew@zylker.com", shown["user"].(map[string]any)["email"])
 	require.Equal(t, []any{"zylker_drivers"}, shown["groups"])
 	require.False(t, d.Snapshot().AwaitingConfiguration, "it left Setup Assistant")
 }
 
-// until waits for a status.
-func (s *site) until(want provision.Status) {
+// until waits until a device has come so far, and returns it.
+func (s *site) until(serial, what string, reached func(provision.Device) bool) provision.Device {
 	s.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -124,13 +166,13 @@ func (s *site) until(want provision.Status) {
 	for {
 		d, err := s.db.Device(s.t.Context(), serial)
 		require.NoError(s.t, err)
-		if d.Status() == want {
-			return
+		if reached(d) {
+			return d
 		}
 		select {
 		case <-tick.C:
 		case <-end:
-			s.t.Fatalf("the device is %s instead of %s; log:\n%s", d.Status(), want, s.logged())
+			s.t.Fatalf("not in time: %s; device %s is %s, blocked by %q; log:\n%s", what, serial, d.Status(), d.BlockedBy(), s.logged())
 		}
 	}
 }
