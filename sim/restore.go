@@ -91,7 +91,10 @@ func (d *Device) recall(m *memory) {
 		if facts == nil {
 			facts = dict{}
 		}
-		s.books = append(s.books, &book{id: b.ID, store: b.Store, facts: facts})
+		s.books = append(s.books, &book{
+			id: b.ID, store: b.Store, facts: facts, content: b.Content, update: b.Update, deleted: b.Deleted, fails: b.Fails,
+			started: b.Started, done: b.Ready,
+		})
 	}
 	maps.Copy(d.drawn, m.Drawn)
 	d.journal = journal{epoch: m.Epoch, seq: m.Seq}
