@@ -143,7 +143,7 @@ func (e endless) Read(p []byte) (int, error) {
 func TestADocumentIsNotTooLarge(t *testing.T) {
 	s := serve(t)
 	for _, said := range []int64{-1, 256<<20 + 1} {
-		req, err := http.NewRequestWithContext(t.Context(), "PUT", s.http.URL+"/v1/documents/x/content", io.LimitReader(endless{strings.NewReader(handbook)}, 256<<20+1))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.http.URL+"/v1/documents/x/content", io.LimitReader(endless{strings.NewReader(handbook)}, 256<<20+1))
 		require.NoError(t, err)
 		req.ContentLength = said
 		req.Header.Set("Authorization", "Bearer "+s.secret[store.Admin])
@@ -177,6 +177,20 @@ func (s *server) plan(serial string, groups ...string) {
 	s.put("/v1/devices/"+serial+"/assignment", body{"user": body{"name": "ANDREW", "email": "andrew@zylker.com"}, "groups": groups}).ok(200)
 	_, err = s.db.Apply(s.t.Context(), serial, 0, 1, "com.example.mdm")
 	require.NoError(s.t, err)
+}
+
+func TestAMacExplainsWhyItHasNoDocument(t *testing.T) {
+	s := serve(t)
+	s.lodge("/v1/documents/handbook/content", handbook).ok(201)
+	s.put("/v1/groups/drivers", body{"items": []body{{"kind": "document", "name": "handbook"}}}).ok(201)
+	s.record(serial, provision.Fact{Kind: provision.Registered})
+	_, err := s.db.NanoMDM().ExecContext(t.Context(), `UPDATE public.devices SET product_name = 'Mac14,2'`)
+	require.NoError(t, err)
+	s.plan(serial, "drivers")
+	why := read[api.Explanation](s.get("/v1/devices/" + serial + "/explain").ok(200))
+	require.Len(t, why.Waits, 2)
+	require.Contains(t, why.Waits[1].For, "document/handbook: A Mac takes no documents")
+	require.Contains(t, why.Waits[1].Who, "administrator")
 }
 
 func TestDevicesFetchTheirDocuments(t *testing.T) {

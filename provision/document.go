@@ -136,8 +136,13 @@ func rejection(a Answer) string {
 
 // families are how products of Apple's begin that take no documents, and what people call them.
 var families = []struct{ product, name string }{
-	{"Mac", "A Mac"}, {"iMac", "A Mac"}, {"VirtualMac", "A Mac"}, {"AppleTV", "An Apple TV"}, {"Watch", "An Apple Watch"},
-	{"RealityDevice", "An Apple Vision"}, {"AudioAccessory", "A HomePod"},
+	{"Mac", "A Mac"},
+	{"iMac", "A Mac"},
+	{"VirtualMac", "A Mac"},
+	{"AppleTV", "An Apple TV"},
+	{"Watch", "An Apple Watch"},
+	{"RealityDevice", "An Apple Vision"},
+	{"AudioAccessory", "A HomePod"},
 }
 
 // WithoutDocuments names the kind of device that a product such as Mac14,2 is when it takes no documents: InstallMedia by an

@@ -140,6 +140,11 @@ func TestDevicesWithoutDocumentsSayWhy(t *testing.T) {
 		}
 		require.Equal(t, provision.Removed, find(items, doc("old")).State)
 		require.Equal(t, []string{"document/handbook", "document/rules"}, device().Judge(items).Failed)
+		find(items, doc("rules")).Stage = provision.BestEffort
+		waits := provision.ExplainItems(items)
+		require.Len(t, waits, 1, "a best_effort item isn't missed")
+		require.Equal(t, "document/handbook: "+find(items, doc("handbook")).Detail, waits[0].For)
+		require.Equal(t, at(3), waits[0].Since)
 	}
 }
 

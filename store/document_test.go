@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -280,7 +279,7 @@ func TestAnUploadThatBreaksOffLeavesNothing(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = f.StageFile(canceled, strings.NewReader("x"))
-	require.True(t, errors.Is(err, context.Canceled))
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestContentsThatNoDeviceNeedsArePurged(t *testing.T) {

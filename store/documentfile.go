@@ -72,7 +72,7 @@ func fill(from io.Reader, buffer []byte) (n int, ended bool, err error) {
 	for n < len(buffer) {
 		m, err := from.Read(buffer[n:])
 		n += m
-		if err == io.EOF { //nolint:errorlint // the end of a stream is never wrapped
+		if err == io.EOF { // never wrapped
 			return n, true, nil
 		}
 		if err != nil {
