@@ -2,7 +2,6 @@ package sim
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -13,11 +12,8 @@ type book struct {
 	store   int64
 	facts   dict   // Kind, Version, Author, Title and PersistentID as the command gave them
 	content string // SHA-256 of what was fetched, in lower-case hex; "" for one from the store
-	update  bool   // it was there before
 	deleted bool   // by the device's user
-	started time.Time
-	done    time.Time
-	fails   bool
+	installation
 }
 
 // mediaCommands are those that iPhones and iPads know only, but for books of the store (Apple, media.*.yaml).
@@ -38,23 +34,16 @@ func (d *Device) installMedia(c *command) result {
 	if kind := text(c.body, "MediaType"); kind != "Book" {
 		return rejected("WrongMediaType", "The media type “"+kind+"” is not supported.")
 	}
-	b := &book{id: c.target, content: c.download, facts: dict{}, started: d.now()}
+	b := &book{id: c.target, content: c.download, facts: dict{}}
 	b.store, _ = integer(c.body, "iTunesStoreID")
 	copyTexts(b.facts, c.body, "PersistentID", "Kind", "Version", "Author", "Title")
 	if c.target == "" || b.store == 0 && text(c.body, "MediaURL") == "" {
 		return rejected("CouldNotVerifyITunesStoreID", "The command names no book.")
 	}
-	b.update = slices.ContainsFunc(d.state.books, func(have *book) bool { return have.id == b.id && !have.deleted })
-	draw := d.chance.of("install", c.target, strconv.Itoa(d.journal.seq))
-	b.done = b.started.Add(d.cfg.Faults.Install.pick(draw))
-	b.fails = d.due("fail", c.target, d.cfg.Faults.Fail)
+	b.installation = d.begin(b.id, slices.ContainsFunc(d.state.books, func(have *book) bool { return have.id == b.id && !have.deleted }))
 	d.state.books = slices.DeleteFunc(d.state.books, func(have *book) bool { return have.id == b.id })
 	d.state.books = append(d.state.books, b)
-	state := b.state(d.now())
-	if state == "Failed" {
-		state = "Installing" // a book never fails before the command is answered
-	}
-	keys := dict{"MediaType": "Book", "State": state}
+	keys := dict{"MediaType": "Book", "State": b.told()}
 	copyTexts(keys, c.body, "MediaURL", "PersistentID")
 	if b.store != 0 {
 		keys["iTunesStoreID"] = b.store
@@ -68,21 +57,20 @@ func rejected(reason, why string) result {
 
 // state differs by origin: only a book from a URL is managed.
 func (b *book) state(now time.Time) string {
-	switch {
-	case b.deleted:
+	if b.deleted {
 		return "ManagedButUninstalled"
-	case now.Before(b.started.Add(b.done.Sub(b.started) / 4)):
-		return "Queued"
-	case now.Before(b.done) && b.update:
-		return "Updating"
-	case now.Before(b.done):
-		return "Installing"
-	case b.fails:
-		return "Failed"
-	case b.store != 0:
+	}
+	return b.named(b.installation.state(now))
+}
+
+// told is the state in the answer to the command.
+func (b *book) told() string { return b.named(b.installation.told()) }
+
+func (b *book) named(state string) string {
+	if state == "Managed" && b.store != 0 {
 		return "Installed"
 	}
-	return "Managed"
+	return state
 }
 
 // removeMedia acknowledges even when there is no such book, as documented.

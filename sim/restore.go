@@ -82,8 +82,8 @@ func (d *Device) recall(m *memory) {
 	}
 	for _, a := range m.Apps {
 		s.apps[a.ID] = &app{
-			id: a.ID, content: a.Content, flags: a.Flags, config: a.Configured, update: a.Update, fails: a.Fails,
-			started: a.Started, done: a.Ready,
+			id: a.ID, content: a.Content, flags: a.Flags, config: a.Configured,
+			installation: installation{update: a.Update, fails: a.Fails, started: a.Started, done: a.Ready},
 		}
 	}
 	for _, b := range m.Books {
@@ -92,8 +92,8 @@ func (d *Device) recall(m *memory) {
 			facts = dict{}
 		}
 		s.books = append(s.books, &book{
-			id: b.ID, store: b.Store, facts: facts, content: b.Content, update: b.Update, deleted: b.Deleted, fails: b.Fails,
-			started: b.Started, done: b.Ready,
+			id: b.ID, store: b.Store, facts: facts, content: b.Content, deleted: b.Deleted,
+			installation: installation{update: b.Update, fails: b.Fails, started: b.Started, done: b.Ready},
 		})
 	}
 	maps.Copy(d.drawn, m.Drawn)

@@ -211,10 +211,7 @@ func (db *DB) DeleteDocument(ctx context.Context, name string, condition Conditi
 		if err != nil {
 			return err
 		}
-		if err := condition.Check(d.Version); err != nil {
-			return err
-		}
-		if err := e.checkUnused(ctx, provision.ItemKey{Kind: provision.DocumentItem, Name: name}); err != nil {
+		if err := e.checkDeletable(ctx, provision.ItemKey{Kind: provision.DocumentItem, Name: name}, d.Version); err != nil {
 			return err
 		}
 		rows, err := e.tx.Query(ctx, filesOfDocument, name)
