@@ -42,10 +42,15 @@ func (s *site) rest(service *serve.Service, method, path string, body any) map[s
 	s.t.Helper()
 	raw, err := json.Marshal(body)
 	require.NoError(s.t, err)
+	return s.send(service, method, path, "application/json", raw)
+}
+
+func (s *site) send(service *serve.Service, method, path, media string, raw []byte) map[string]any {
+	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, service.URL()+path, bytes.NewReader(raw))
 	require.NoError(s.t, err)
 	r.Header.Set("Authorization", "Bearer "+adminToken)
-	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Content-Type", media)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}}
 	resp, err := client.Do(r)
 	require.NoError(s.t, err)
@@ -59,16 +64,16 @@ func (s *site) rest(service *serve.Service, method, path string, body any) map[s
 }
 
 // withWorker starts a service in all its roles.
-func (s *site) withWorker() *serve.Service {
+func (s *site) withWorker(more ...string) *serve.Service {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(s.t, err)
 	cert, keyFile := s.pair("tls", key, key.Public())
 	address, namespace := stacktest.Temporal(s.t)
-	service, err := s.start(
+	service, err := s.start(append(more,
 		"MUSTER_ROLES=mdm,api,worker", "MUSTER_TEMPORAL_ADDRESS="+address, "MUSTER_TEMPORAL_NAMESPACE="+namespace, "MUSTER_DATABASE_MAX_CONNS=10",
 		"MUSTER_TLS_CERT_FILE="+cert, "MUSTER_TLS_KEY_FILE="+keyFile, "MUSTER_ENROLL_ANCHORS_FILE="+filepath.Join(s.dir, "anchors.pem"),
-		"MUSTER_KEYRING="+keyring.NewKey(), "MUSTER_BOOTSTRAP_TOKEN="+adminToken, "MUSTER_REPUSH_FIRST=200ms", "MUSTER_ORGANIZATION=Zylker")
+		"MUSTER_KEYRING="+keyring.NewKey(), "MUSTER_BOOTSTRAP_TOKEN="+adminToken, "MUSTER_REPUSH_FIRST=200ms", "MUSTER_ORGANIZATION=Zylker")...)
 	require.NoError(s.t, err)
 	return service
 }
