@@ -62,6 +62,7 @@ func TestDocuments(t *testing.T) {
 	d = read[api.Document](s.put("/v1/documents/handbook", body{"title": "The handbook", "author": "Zylker"}).ok(200))
 	require.Equal(t, []any{"The handbook", "", 2}, []any{d.Title, d.Description, d.Content}, "what isn't given is emptied")
 	require.NotNil(t, d.Sha256, "the upload stays")
+	require.Equal(t, []string{"format"}, fields(s.put("/v1/documents/handbook", body{"format": "epub"}).fails(422, provision.DocumentBad)))
 	s.send(request{method: "PUT", path: "/v1/documents/handbook", body: body{}, header: map[string]string{"If-Match": `"1"`}}).fails(412, provision.VersionConflict)
 	s.send(request{method: "PUT", path: "/v1/documents/handbook/content", body: handbook, media: octets, header: map[string]string{"If-None-Match": "*"}}).fails(412, provision.VersionConflict)
 

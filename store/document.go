@@ -284,6 +284,9 @@ WHERE d.serial = $1 AND d.epoch = $2 AND d.management = 'managed'`
 // LinkedDocument returns the file that the token of an address leads to. It fails with [provision.DocumentLinkRefused] when
 // the token isn't ours or is over, and when the device isn't to have the document any more.
 func (db *DB) LinkedDocument(ctx context.Context, token string) (DocumentFile, error) {
+	if len(db.links.key) == 0 {
+		return DocumentFile{}, provision.Errorf(provision.DocumentLinkRefused, "This server gives no addresses of documents.")
+	}
 	link, err := provision.ParseDocumentLink(token, db.links.key, db.now())
 	if err != nil {
 		return DocumentFile{}, err

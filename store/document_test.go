@@ -170,7 +170,19 @@ func TestAnAddressWorksForItsDeviceWhileItIsToHaveTheDocument(t *testing.T) {
 	refuses(token, "the enrollment is over")
 }
 
-func TestDocumentsWithoutAnAddressOfOursAreNotSent(t *testing.T) {
+func TestWithoutAKeyNothingIsLinked(t *testing.T) {
+	f := newFleet(t)
+	f.document("handbook", "one")
+	f.group("g", "doc:handbook")
+	f.assign(serial, "g")
+	f.boot(serial, "U1", false)
+	f.apply(serial, 0, 1)
+	link := provision.DocumentLink{Serial: serial, Epoch: 1, Document: "handbook", Content: 1, Until: f.Now().Add(time.Hour)}
+	_, err := f.LinkedDocument(t.Context(), link.Token(nil))
+	require.Equal(t, provision.DocumentLinkRefused, provision.CodeOf(err), "anybody could sign with no key")
+}
+
+func TestADocumentAtAnAddressOfItsOwnIsFetchedThere(t *testing.T) {
 	f := newFleet(t)
 	_, _, err := f.PutDocument(t.Context(), store.DocumentEdit{Name: "menu", MediaURL: "https://example.com/menu.epub", Format: provision.EPUB}, edit)
 	require.NoError(t, err)

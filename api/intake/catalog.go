@@ -108,7 +108,7 @@ func (i *Intake) PutApp(ctx context.Context, by Actor, a store.App, condition st
 	return i.db.PutApp(ctx, a, by.edit(condition))
 }
 
-// httpsAddress reports whether a device may be sent there: https, and nothing in it that a person's browser would keep.
+// httpsAddress reports whether a device may be sent there: an https address without user and fragment.
 func httpsAddress(raw string) bool {
 	u, err := url.Parse(raw)
 	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && u.Fragment == ""

@@ -25,10 +25,13 @@ func (i *Intake) PutDocument(ctx context.Context, by Actor, d store.DocumentEdit
 	if d.Name, err = provision.CheckItemName(d.Name); err != nil {
 		return saved, false, err
 	}
-	if d.MediaURL != "" {
+	switch {
+	case d.MediaURL != "":
 		if d.Format, err = checkMedia(d.MediaURL, d.Format); err != nil {
 			return saved, false, err
 		}
+	case d.Format != "":
+		return saved, false, provision.Errorf(provision.DocumentBad, "format says what is at media_url, which isn't given; what a file is is read from the file.").At("format")
 	}
 	return i.db.PutDocument(ctx, d, by.edit(condition))
 }
