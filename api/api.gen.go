@@ -278,6 +278,27 @@ func (e DirectoryKind) Valid() bool {
 	}
 }
 
+// Defines values for DocumentFormat.
+const (
+	EPUB   DocumentFormat = "epub"
+	IBooks DocumentFormat = "ibooks"
+	PDF    DocumentFormat = "pdf"
+)
+
+// Valid indicates whether the value is a known member of the DocumentFormat enum.
+func (e DocumentFormat) Valid() bool {
+	switch e {
+	case EPUB:
+		return true
+	case IBooks:
+		return true
+	case PDF:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthChecks.
 const (
 	HealthChecksOk          HealthChecks = "ok"
@@ -318,6 +339,7 @@ func (e HealthStatus) Valid() bool {
 const (
 	AppItem           ItemKind = "app"
 	ConfigurationItem ItemKind = "configuration"
+	DocumentItem      ItemKind = "document"
 )
 
 // Valid indicates whether the value is a known member of the ItemKind enum.
@@ -326,6 +348,8 @@ func (e ItemKind) Valid() bool {
 	case AppItem:
 		return true
 	case ConfigurationItem:
+		return true
+	case DocumentItem:
 		return true
 	default:
 		return false
@@ -791,6 +815,36 @@ const (
 func (e PutDirectoryParamsIfNoneMatch) Valid() bool {
 	switch e {
 	case PutDirectoryParamsIfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutDocumentParamsIfNoneMatch.
+const (
+	PutDocumentParamsIfNoneMatchAsterisk PutDocumentParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutDocumentParamsIfNoneMatch enum.
+func (e PutDocumentParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutDocumentParamsIfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutDocumentContentParamsIfNoneMatch.
+const (
+	PutDocumentContentParamsIfNoneMatchAsterisk PutDocumentContentParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutDocumentContentParamsIfNoneMatch enum.
+func (e PutDocumentContentParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutDocumentContentParamsIfNoneMatchAsterisk:
 		return true
 	default:
 		return false
@@ -1721,6 +1775,64 @@ type DirectoryTestInput struct {
 	Password string `json:"password"`
 }
 
+// Document defines model for Document.
+type Document struct {
+	Author string `json:"author"`
+
+	// Content The number of the newest content.
+	Content     int            `json:"content"`
+	CreatedAt   time.Time      `json:"created_at"`
+	Description string         `json:"description"`
+	Format      DocumentFormat `json:"format"`
+
+	// Identifier The PersistentID of the book on devices.
+	//
+	// Example: com.github.muster-mdm.document.0b8f9a4e-4f5f-5d0a-9f0e-6d0f5c1f8f57
+	Identifier string `json:"identifier"`
+
+	// MediaUrl Where devices fetch it; not there when it was uploaded.
+	MediaUrl *string `json:"media_url,omitempty"`
+	Name     string  `json:"name"`
+
+	// Sha256 The SHA-256 of the file that was uploaded, in lower-case hexadecimal.
+	//
+	// Example: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	Sha256 *string `json:"sha256,omitempty"`
+
+	// Size The bytes of the file that was uploaded.
+	Size      *int64    `json:"size,omitempty"`
+	Title     string    `json:"title"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Version   int64     `json:"version"`
+}
+
+// DocumentFormat defines model for DocumentFormat.
+type DocumentFormat string
+
+// DocumentInput Example: {"author":"Zylker","media_url":"https://docs.zylker.com/handbook.pdf","title":"Drivers' handbook"}
+type DocumentInput struct {
+	// Author Whom devices name as its author.
+	Author      *string         `json:"author,omitempty"`
+	Description *string         `json:"description,omitempty"`
+	Format      *DocumentFormat `json:"format,omitempty"`
+
+	// MediaUrl An https address that devices can reach without signing in; what was uploaded stays when not given.
+	//
+	// Example: https://docs.zylker.com/handbook.pdf
+	MediaUrl *string `json:"media_url,omitempty"`
+
+	// Title What devices call it; its name when not given.
+	Title *string `json:"title,omitempty"`
+}
+
+// DocumentList defines model for DocumentList.
+type DocumentList struct {
+	Documents []Document `json:"documents"`
+
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
 // Explanation defines model for Explanation.
 type Explanation struct {
 	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
@@ -1804,8 +1916,10 @@ type GroupInput struct {
 // GroupItem defines model for GroupItem.
 type GroupItem struct {
 	DependsOn *[]ItemRef `json:"depends_on,omitempty"`
-	Kind      ItemKind   `json:"kind"`
-	Name      string     `json:"name"`
+
+	// Kind Documents go to iPhones and iPads only; on other devices they fail and say so.
+	Kind ItemKind `json:"kind"`
+	Name string   `json:"name"`
 
 	// Stage before_release holds the device in Setup Assistant, required holds Enrolled, best_effort holds nothing.
 	Stage *Stage `json:"stage,omitempty"`
@@ -1840,11 +1954,12 @@ type HoldInput struct {
 	Reason string `json:"reason"`
 }
 
-// ItemKind defines model for ItemKind.
+// ItemKind Documents go to iPhones and iPads only; on other devices they fail and say so.
 type ItemKind string
 
 // ItemRef defines model for ItemRef.
 type ItemRef struct {
+	// Kind Documents go to iPhones and iPads only; on other devices they fail and say so.
 	Kind ItemKind `json:"kind"`
 	Name string   `json:"name"`
 }
@@ -2836,6 +2951,60 @@ type TestDirectoryParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListDocumentsParams defines parameters for ListDocuments.
+type ListDocumentsParams struct {
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// DeleteDocumentParams defines parameters for DeleteDocument.
+type DeleteDocumentParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDocumentParams defines parameters for PutDocument.
+type PutDocumentParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutDocumentParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDocumentParamsIfNoneMatch defines parameters for PutDocument.
+type PutDocumentParamsIfNoneMatch string
+
+// PutDocumentContentParams defines parameters for PutDocumentContent.
+type PutDocumentContentParams struct {
+	// Description What the document is for; left as it is when not given.
+	Description *string `form:"description,omitempty" json:"description,omitempty"`
+
+	// Title What devices call it; left as it is when not given, and the name of a new document.
+	Title *string `form:"title,omitempty" json:"title,omitempty"`
+
+	// Author Whom devices name as its author; left as it is when not given.
+	Author *string `form:"author,omitempty" json:"author,omitempty"`
+
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutDocumentContentParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// PutDocumentContentParamsIfNoneMatch defines parameters for PutDocumentContent.
+type PutDocumentContentParamsIfNoneMatch string
+
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
 	// Cursor The next_cursor of the page before.
@@ -3119,6 +3288,9 @@ type PutDirectoryJSONRequestBody = DirectoryInput
 // TestDirectoryJSONRequestBody defines body for TestDirectory for application/json ContentType.
 type TestDirectoryJSONRequestBody = DirectoryTestInput
 
+// PutDocumentJSONRequestBody defines body for PutDocument for application/json ContentType.
+type PutDocumentJSONRequestBody = DocumentInput
+
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupInput
 
@@ -3346,6 +3518,24 @@ type ServerInterface interface {
 	// TestDirectory Try whether people can sign in to a directory
 	// (POST /v1/directories/{name}:test)
 	TestDirectory(ctx echo.Context, name Name, params TestDirectoryParams) error
+	// ListDocuments List documents
+	// (GET /v1/documents)
+	ListDocuments(ctx echo.Context, params ListDocumentsParams) error
+	// DeleteDocument Delete a document
+	// (DELETE /v1/documents/{name})
+	DeleteDocument(ctx echo.Context, name Name, params DeleteDocumentParams) error
+	// GetDocument Show a document
+	// (GET /v1/documents/{name})
+	GetDocument(ctx echo.Context, name Name) error
+	// PutDocument Edit a document, or create one that is at an address of its own
+	// (PUT /v1/documents/{name})
+	PutDocument(ctx echo.Context, name Name, params PutDocumentParams) error
+	// GetDocumentContent Download a document
+	// (GET /v1/documents/{name}/content)
+	GetDocumentContent(ctx echo.Context, name Name) error
+	// PutDocumentContent Upload a document
+	// (PUT /v1/documents/{name}/content)
+	PutDocumentContent(ctx echo.Context, name Name, params PutDocumentContentParams) error
 	// ListGroups List groups
 	// (GET /v1/groups)
 	ListGroups(ctx echo.Context, params ListGroupsParams) error
@@ -5887,6 +6077,251 @@ func (w *ServerInterfaceWrapper) TestDirectory(ctx echo.Context) error {
 	return err
 }
 
+// ListDocuments converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDocuments(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDocumentsParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDocuments(ctx, params)
+	return err
+}
+
+// DeleteDocument converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteDocument(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteDocumentParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteDocument(ctx, name, params)
+	return err
+}
+
+// GetDocument converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDocument(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDocument(ctx, name)
+	return err
+}
+
+// PutDocument converts echo context to params.
+func (w *ServerInterfaceWrapper) PutDocument(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutDocumentParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch PutDocumentParamsIfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutDocument(ctx, name, params)
+	return err
+}
+
+// GetDocumentContent converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDocumentContent(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDocumentContent(ctx, name)
+	return err
+}
+
+// PutDocumentContent converts echo context to params.
+func (w *ServerInterfaceWrapper) PutDocumentContent(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutDocumentContentParams
+	// ------------- Optional query parameter "description" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "description", ctx.QueryParams(), &params.Description, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter description: %s", err))
+	}
+
+	// ------------- Optional query parameter "title" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "title", ctx.QueryParams(), &params.Title, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter title: %s", err))
+	}
+
+	// ------------- Optional query parameter "author" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "author", ctx.QueryParams(), &params.Author, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter author: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch PutDocumentContentParamsIfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutDocumentContent(ctx, name, params)
+	return err
+}
+
 // ListGroups converts echo context to params.
 func (w *ServerInterfaceWrapper) ListGroups(ctx echo.Context) error {
 	var err error
@@ -7039,6 +7474,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/apps/:name", wrapper.DeleteApp, options.OperationMiddlewares["deleteApp"]...)
 	router.GET(options.BaseURL+"/v1/apps/:name", wrapper.GetApp, options.OperationMiddlewares["getApp"]...)
 	router.PUT(options.BaseURL+"/v1/apps/:name", wrapper.PutApp, options.OperationMiddlewares["putApp"]...)
+	router.GET(options.BaseURL+"/v1/documents", wrapper.ListDocuments, options.OperationMiddlewares["listDocuments"]...)
+	router.DELETE(options.BaseURL+"/v1/documents/:name", wrapper.DeleteDocument, options.OperationMiddlewares["deleteDocument"]...)
+	router.GET(options.BaseURL+"/v1/documents/:name", wrapper.GetDocument, options.OperationMiddlewares["getDocument"]...)
+	router.PUT(options.BaseURL+"/v1/documents/:name", wrapper.PutDocument, options.OperationMiddlewares["putDocument"]...)
+	router.GET(options.BaseURL+"/v1/documents/:name/content", wrapper.GetDocumentContent, options.OperationMiddlewares["getDocumentContent"]...)
+	router.PUT(options.BaseURL+"/v1/documents/:name/content", wrapper.PutDocumentContent, options.OperationMiddlewares["putDocumentContent"]...)
 	router.GET(options.BaseURL+"/v1/abm-servers", wrapper.ListAbmServers, options.OperationMiddlewares["listAbmServers"]...)
 	router.DELETE(options.BaseURL+"/v1/abm-servers/:name", wrapper.DeleteAbmServer, options.OperationMiddlewares["deleteAbmServer"]...)
 	router.GET(options.BaseURL+"/v1/abm-servers/:name", wrapper.GetAbmServer, options.OperationMiddlewares["getAbmServer"]...)
@@ -7118,6 +7559,15 @@ type DirectoryJSONResponse struct {
 	Body Directory
 
 	Headers DirectoryResponseHeaders
+}
+
+type DocumentResponseHeaders struct {
+	ETag *string
+}
+type DocumentJSONResponse struct {
+	Body Document
+
+	Headers DocumentResponseHeaders
 }
 
 type GroupResponseHeaders struct {
@@ -10217,6 +10667,310 @@ func (response TestDirectorydefaultApplicationProblemPlusJSONResponse) VisitTest
 	return err
 }
 
+type ListDocumentsRequestObject struct {
+	Params ListDocumentsParams
+}
+
+type ListDocumentsResponseObject interface {
+	VisitListDocumentsResponse(w http.ResponseWriter) error
+}
+
+type ListDocuments200JSONResponse DocumentList
+
+func (response ListDocuments200JSONResponse) VisitListDocumentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDocumentsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListDocumentsdefaultApplicationProblemPlusJSONResponse) VisitListDocumentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDocumentRequestObject struct {
+	Name   Name `json:"name"`
+	Params DeleteDocumentParams
+}
+
+type DeleteDocumentResponseObject interface {
+	VisitDeleteDocumentResponse(w http.ResponseWriter) error
+}
+
+type DeleteDocument204Response struct {
+}
+
+func (response DeleteDocument204Response) VisitDeleteDocumentResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteDocumentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteDocumentdefaultApplicationProblemPlusJSONResponse) VisitDeleteDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDocumentRequestObject struct {
+	Name Name `json:"name"`
+}
+
+type GetDocumentResponseObject interface {
+	VisitGetDocumentResponse(w http.ResponseWriter) error
+}
+
+type GetDocument200JSONResponse struct{ DocumentJSONResponse }
+
+func (response GetDocument200JSONResponse) VisitGetDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDocumentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetDocumentdefaultApplicationProblemPlusJSONResponse) VisitGetDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDocumentRequestObject struct {
+	Name   Name `json:"name"`
+	Params PutDocumentParams
+	Body   *PutDocumentJSONRequestBody
+}
+
+type PutDocumentResponseObject interface {
+	VisitPutDocumentResponse(w http.ResponseWriter) error
+}
+
+type PutDocument200JSONResponse struct{ DocumentJSONResponse }
+
+func (response PutDocument200JSONResponse) VisitPutDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDocument201ResponseHeaders struct {
+	ETag *string
+}
+
+type PutDocument201JSONResponse struct {
+	Body    Document
+	Headers PutDocument201ResponseHeaders
+}
+
+func (response PutDocument201JSONResponse) VisitPutDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDocumentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutDocumentdefaultApplicationProblemPlusJSONResponse) VisitPutDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDocumentContentRequestObject struct {
+	Name Name `json:"name"`
+}
+
+type GetDocumentContentResponseObject interface {
+	VisitGetDocumentContentResponse(w http.ResponseWriter) error
+}
+
+type GetDocumentContent200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type GetDocumentContent200ApplicationoctetStreamResponse struct {
+	Body          io.Reader
+	Headers       GetDocumentContent200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetDocumentContent200ApplicationoctetStreamResponse) VisitGetDocumentContentResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDocumentContentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetDocumentContentdefaultApplicationProblemPlusJSONResponse) VisitGetDocumentContentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDocumentContentRequestObject struct {
+	Name   Name `json:"name"`
+	Params PutDocumentContentParams
+	Body   io.Reader
+}
+
+type PutDocumentContentResponseObject interface {
+	VisitPutDocumentContentResponse(w http.ResponseWriter) error
+}
+
+type PutDocumentContent200JSONResponse struct{ DocumentJSONResponse }
+
+func (response PutDocumentContent200JSONResponse) VisitPutDocumentContentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDocumentContent201ResponseHeaders struct {
+	ETag *string
+}
+
+type PutDocumentContent201JSONResponse struct {
+	Body    Document
+	Headers PutDocumentContent201ResponseHeaders
+}
+
+func (response PutDocumentContent201JSONResponse) VisitPutDocumentContentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDocumentContentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutDocumentContentdefaultApplicationProblemPlusJSONResponse) VisitPutDocumentContentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListGroupsRequestObject struct {
 	Params ListGroupsParams
 }
@@ -11757,6 +12511,24 @@ type StrictServerInterface interface {
 	// TestDirectory Try whether people can sign in to a directory
 	// (POST /v1/directories/{name}:test)
 	TestDirectory(ctx context.Context, request TestDirectoryRequestObject) (TestDirectoryResponseObject, error)
+	// ListDocuments List documents
+	// (GET /v1/documents)
+	ListDocuments(ctx context.Context, request ListDocumentsRequestObject) (ListDocumentsResponseObject, error)
+	// DeleteDocument Delete a document
+	// (DELETE /v1/documents/{name})
+	DeleteDocument(ctx context.Context, request DeleteDocumentRequestObject) (DeleteDocumentResponseObject, error)
+	// GetDocument Show a document
+	// (GET /v1/documents/{name})
+	GetDocument(ctx context.Context, request GetDocumentRequestObject) (GetDocumentResponseObject, error)
+	// PutDocument Edit a document, or create one that is at an address of its own
+	// (PUT /v1/documents/{name})
+	PutDocument(ctx context.Context, request PutDocumentRequestObject) (PutDocumentResponseObject, error)
+	// GetDocumentContent Download a document
+	// (GET /v1/documents/{name}/content)
+	GetDocumentContent(ctx context.Context, request GetDocumentContentRequestObject) (GetDocumentContentResponseObject, error)
+	// PutDocumentContent Upload a document
+	// (PUT /v1/documents/{name}/content)
+	PutDocumentContent(ctx context.Context, request PutDocumentContentRequestObject) (PutDocumentContentResponseObject, error)
 	// ListGroups List groups
 	// (GET /v1/groups)
 	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
@@ -14138,6 +14910,184 @@ func (sh *strictHandler) TestDirectory(ctx echo.Context, name Name, params TestD
 		return err
 	} else if validResponse, ok := response.(TestDirectoryResponseObject); ok {
 		return validResponse.VisitTestDirectoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDocuments operation middleware
+func (sh *strictHandler) ListDocuments(ctx echo.Context, params ListDocumentsParams) error {
+	var request ListDocumentsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDocuments(ctx.Request().Context(), request.(ListDocumentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDocuments")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDocumentsResponseObject); ok {
+		return validResponse.VisitListDocumentsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteDocument operation middleware
+func (sh *strictHandler) DeleteDocument(ctx echo.Context, name Name, params DeleteDocumentParams) error {
+	var request DeleteDocumentRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDocument(ctx.Request().Context(), request.(DeleteDocumentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDocument")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteDocumentResponseObject); ok {
+		return validResponse.VisitDeleteDocumentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDocument operation middleware
+func (sh *strictHandler) GetDocument(ctx echo.Context, name Name) error {
+	var request GetDocumentRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDocument(ctx.Request().Context(), request.(GetDocumentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDocument")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDocumentResponseObject); ok {
+		return validResponse.VisitGetDocumentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutDocument operation middleware
+func (sh *strictHandler) PutDocument(ctx echo.Context, name Name, params PutDocumentParams) error {
+	var request PutDocumentRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body PutDocumentJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutDocument(ctx.Request().Context(), request.(PutDocumentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutDocument")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutDocumentResponseObject); ok {
+		return validResponse.VisitPutDocumentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDocumentContent operation middleware
+func (sh *strictHandler) GetDocumentContent(ctx echo.Context, name Name) error {
+	var request GetDocumentContentRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDocumentContent(ctx.Request().Context(), request.(GetDocumentContentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDocumentContent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDocumentContentResponseObject); ok {
+		return validResponse.VisitGetDocumentContentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutDocumentContent operation middleware
+func (sh *strictHandler) PutDocumentContent(ctx echo.Context, name Name, params PutDocumentContentParams) error {
+	var request PutDocumentContentRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutDocumentContent(ctx.Request().Context(), request.(PutDocumentContentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutDocumentContent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutDocumentContentResponseObject); ok {
+		return validResponse.VisitPutDocumentContentResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

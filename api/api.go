@@ -44,7 +44,9 @@ type Config struct {
 	Temporal func(context.Context) error
 	// MDM, Checkin, SCEP and Enroll are mounted at /mdm, /checkin, /scep and /enroll, and below; nil ones are not.
 	MDM, Checkin, SCEP, Enroll http.Handler
-	Build                      Build
+	// Documents has devices fetch the documents that were uploaded, at [DocumentsPath].
+	Documents bool
+	Build     Build
 	// URL is where people reach the API; results of imports link to it. "" = links have no host.
 	URL string
 	// Log is [slog.Default] when nil.
@@ -116,6 +118,9 @@ func New(c Config) (*echo.Echo, error) {
 	mount(e, "/checkin", c.Checkin)
 	mount(e, "/scep", c.SCEP)
 	mount(e, "/enroll", c.Enroll)
+	if c.Documents {
+		mountDocuments(e, c)
+	}
 	if c.Intake != nil {
 		mountREST(e, c, contract)
 	}

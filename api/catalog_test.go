@@ -102,10 +102,11 @@ func TestCatalogPages(t *testing.T) {
 		s.put(fmt.Sprintf("/v1/groups/g%d", i), body{"items": []body{}}).ok(201)
 		s.put(fmt.Sprintf("/v1/apps/a%d", i), body{"bundle_id": fmt.Sprintf("com.zylker.a%d", i), "store_id": i + 1}).ok(201)
 		s.upload(fmt.Sprintf("/v1/configurations/c%d", i), profile(fmt.Sprintf("com.zylker.c%d", i))).ok(201)
+		s.put(fmt.Sprintf("/v1/documents/d%d", i), body{"media_url": fmt.Sprintf("https://docs.zylker.com/%d.pdf", i)}).ok(201)
 		s.post("/v1/people", body{"name": "SAME", "domain": fmt.Sprint("d", i), "email": "a@b.co", "technician": i == 0}).ok(201)
 		s.post("/v1/tokens", body{"name": "same", "role": "viewer"}).ok(201)
 	}
-	for list, want := range map[string]int{"groups": 5, "apps": 5, "configurations": 5, "people": 5, "tokens": 8} {
+	for list, want := range map[string]int{"groups": 5, "apps": 5, "configurations": 5, "documents": 5, "people": 5, "tokens": 8} {
 		seen, path := map[string]bool{}, "/v1/"+list+"?limit=2"
 		for {
 			page := read[map[string]any](s.get(path).ok(200))

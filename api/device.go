@@ -80,7 +80,15 @@ func (r *rest) ExplainDevice(ctx context.Context, q ExplainDeviceRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	return ExplainDevice200JSONResponse{Serial: d.Serial, Status: d.Status, Labels: d.Labels, BlockedBy: d.BlockedBy, Waits: *d.Waits}, nil
+	waits := *d.Waits
+	if d.Status == Status(provision.StatusProvisioning) {
+		items, err := r.DB.PlanItems(ctx, d.Serial)
+		if err != nil {
+			return nil, err
+		}
+		waits = append(waits, renderWaits(provision.ExplainItems(items))...)
+	}
+	return ExplainDevice200JSONResponse{Serial: d.Serial, Status: d.Status, Labels: d.Labels, BlockedBy: d.BlockedBy, Waits: waits}, nil
 }
 
 // GetDevicePlan answers GET /v1/devices/{serial}/plan.

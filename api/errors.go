@@ -119,6 +119,8 @@ var meanings = map[provision.Code]meaning{
 	provision.ReleaseReason:          {http.StatusUnprocessableEntity, "Invalid reason for release"},
 	provision.ReleaseSerial:          {http.StatusUnprocessableEntity, "Serial number does not match"},
 	provision.ConfigurationBad:       {http.StatusUnprocessableEntity, "Invalid configuration"},
+	provision.DocumentBad:            {http.StatusUnprocessableEntity, "Invalid document"},
+	provision.DocumentLinkRefused:    {http.StatusForbidden, "Not an address of a document"},
 	provision.AppBad:                 {http.StatusUnprocessableEntity, "Invalid app"},
 	provision.ABMTokenInvalid:        {http.StatusUnprocessableEntity, "Not a server token"},
 	provision.ABMTokenForeignKey:     {http.StatusUnprocessableEntity, "Server token for another key"},

@@ -29,7 +29,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for _, media := range []string{aspenConfig, pemFile, serverToken} {
+	for _, media := range []string{aspenConfig, pemFile, serverToken, octets} {
 		openapi3filter.RegisterBodyDecoder(media, openapi3filter.FileBodyDecoder)
 	}
 	os.Exit(stacktest.Runner{M: directorytest.Runner{M: m}}.Run())

@@ -29,6 +29,12 @@ var leastRole = map[string]store.Role{
 	"getConfiguration":        store.Viewer,
 	"listApps":                store.Viewer,
 	"getApp":                  store.Viewer,
+	"listDocuments":           store.Viewer,
+	"getDocument":             store.Viewer,
+	"getDocumentContent":      store.Viewer, // devices' users read it, too
+	"putDocument":             store.Admin,
+	"putDocumentContent":      store.Admin,
+	"deleteDocument":          store.Admin,
 	"putGroup":                store.Admin,
 	"deleteGroup":             store.Admin,
 	"putConfiguration":        store.Admin,

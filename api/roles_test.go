@@ -67,6 +67,9 @@ var expected = map[string]store.Role{
 	"listDirectories": store.Viewer, "getDirectory": store.Viewer, "testDirectory": store.Technician,
 	"putDirectory": store.Admin, "deleteDirectory": store.Admin,
 
+	"listDocuments": store.Viewer, "getDocument": store.Viewer, "getDocumentContent": store.Viewer, "putDocument": store.Admin,
+	"putDocumentContent": store.Admin, "deleteDocument": store.Admin,
+
 	"releaseDevice": store.Admin, "putGroup": store.Admin, "deleteGroup": store.Admin, "putConfiguration": store.Admin,
 	"deleteConfiguration": store.Admin, "getConfigurationContent": store.Admin, "putApp": store.Admin,
 	"deleteApp": store.Admin, "createPerson": store.Admin, "putPerson": store.Admin, "listTokens": store.Admin,

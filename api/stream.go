@@ -11,9 +11,10 @@ import (
 	"github.com/muster-mdm/muster/api/intake"
 )
 
-// streaming are the operations whose bodies or answers may be as large as an import: they may take long, as long as
-// something moves. The value is the largest body.
+// streaming are the operations whose bodies or answers may be as large as an import or a document: they may take long, as
+// long as something moves. The value is the largest body.
 var streaming = map[string]int64{
+	"putDocumentContent": intake.MaxDocument, "getDocumentContent": maxJSON,
 	"createAssignmentImport": intake.MaxImport, "createUnassignImport": intake.MaxImport,
 	"getAssignmentImportResult": maxJSON, "getUnassignImportResult": maxJSON,
 	"listAssignmentImportRows": maxJSON, "listUnassignImportRows": maxJSON, "listOperationRows": maxJSON,

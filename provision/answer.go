@@ -32,6 +32,10 @@ type Answer struct {
 	Profiles []string
 	// Apps are the states of a ManagedApplicationList by bundle identifier.
 	Apps map[string]string
+	// Rejection is why an InstallMedia was turned down, in Apple's word; the answer may be Acknowledged all the same.
+	Rejection string
+	// Books are those of a ManagedMediaList, by persistent identifier.
+	Books map[string]Book
 }
 
 // Take takes an answer into the items and reports whether any changed. An answer to an attempt that is over changes
@@ -40,13 +44,15 @@ func Take(items []PlanItem, a Answer, now time.Time) bool {
 	if a.Status == AnswerNotNow {
 		return takeNotNow(items, a, now)
 	}
-	failed := a.Status != AnswerAcknowledged
+	failed := a.Status != AnswerAcknowledged || a.Rejection != ""
 	switch a.Command.Type {
 	case ProfileList:
 		return each(items, func(it *PlanItem) bool { return it.takeProfiles(a, failed) }, now)
 	case ManagedApplicationList:
 		return each(items, func(it *PlanItem) bool { return it.takeApps(a, failed) }, now)
-	case InstallProfile, InstallApplication, RemoveProfile, RemoveApplication, DeviceInformationQuery, DeviceConfigured:
+	case ManagedMediaList:
+		return each(items, func(it *PlanItem) bool { return it.takeBooks(a, failed) }, now)
+	case InstallProfile, InstallApplication, InstallMedia, RemoveProfile, RemoveApplication, RemoveMedia, DeviceInformationQuery, DeviceConfigured:
 	}
 	return each(items, func(it *PlanItem) bool {
 		return it.Key == a.Command.Item && it.Attempt == a.Command.Attempt && it.takeOwn(a, failed)
@@ -76,6 +82,8 @@ func takeNotNow(items []PlanItem, a Answer, now time.Time) bool {
 
 func (i *PlanItem) takeOwn(a Answer, failed bool) bool {
 	switch {
+	case i.State == Removing && i.Key.Kind == DocumentItem && !failed:
+		return i.takeRemoval()
 	case i.State == Removing && (!failed || a.Absent):
 		i.State, i.Detail = Removed, ""
 	case i.State == Removing:
@@ -96,6 +104,9 @@ func (i *PlanItem) takeOwn(a Answer, failed bool) bool {
 
 // refusal is never empty: a removal that was refused is known by its detail.
 func refusal(a Answer) string {
+	if a.Rejection != "" {
+		return rejection(a)
+	}
 	if a.Detail == "" {
 		return "The device answered " + string(a.Status) + " and gave no reason."
 	}
@@ -172,6 +183,7 @@ func Renew(items []PlanItem) {
 		if items[i].State == Removing && items[i].Detail != "" {
 			items[i].State, items[i].Detail = RemovePending, ""
 			items[i].Attempt++
+			items[i].Polls = 0
 		}
 	}
 }

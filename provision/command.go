@@ -16,6 +16,9 @@ const (
 	InstallApplication     RequestType = "InstallApplication"
 	RemoveApplication      RequestType = "RemoveApplication"
 	ManagedApplicationList RequestType = "ManagedApplicationList"
+	InstallMedia           RequestType = "InstallMedia"
+	RemoveMedia            RequestType = "RemoveMedia"
+	ManagedMediaList       RequestType = "ManagedMediaList"
 	DeviceInformationQuery RequestType = "DeviceInformation"
 	DeviceConfigured       RequestType = "DeviceConfigured"
 	EraseDevice            RequestType = "EraseDevice"
@@ -26,7 +29,7 @@ type Command struct {
 	Type RequestType
 	// Item is what the command is about; queries name a builtin item.
 	Item ItemKey
-	// Identifier is the payload identifier to remove or the bundle identifier to install or remove.
+	// Identifier is the payload identifier to remove, or the bundle or persistent identifier to install or remove.
 	Identifier string
 	Version    int
 	// Attempt makes the CommandUUID of a repeated command a new one.
@@ -44,6 +47,8 @@ type Order struct {
 	// ManifestURL or StoreID say where the app of an InstallApplication comes from.
 	ManifestURL string
 	StoreID     int64
+	// Document is what an InstallMedia installs.
+	Document DocumentSource
 }
 
 // Asked tells the newest attempt of a query in this epoch and whether one is still unanswered.
@@ -52,14 +57,15 @@ type Asked struct {
 	Outstanding bool
 }
 
-// Queries are the state of the two queries that verify a plan.
+// Queries are the state of the queries that verify a plan.
 type Queries struct {
-	Profiles Asked
-	Apps     Asked
+	Profiles  Asked
+	Apps      Asked
+	Documents Asked
 }
 
 // Advance says which commands to send now for a plan, marks their items as sent and returns when to ask again for apps
-// that are still installing (zero = no need). Items wait for the items they depend on. A query follows the installs that
+// and documents that are still under way (zero = no need). Items wait for the items they depend on. A query follows the installs that
 // it verifies in the same queue; if the device answers it before them (an install got NotNow), the next one goes out only
 // when an install was acknowledged, or the two would chase each other as long as the device is connected.
 func Advance(items []PlanItem, q Queries, pollAfter func(polls int) time.Duration, now time.Time) ([]Command, time.Time) {
@@ -78,11 +84,15 @@ func Advance(items []PlanItem, q Queries, pollAfter func(polls int) time.Duratio
 		if it.State != was {
 			it.UpdatedAt = now
 		}
-		ask[i] = it.State == Acknowledged || it.State == Sent && was == Pending
+		ask[i] = it.State == Acknowledged || it.State == Sent && was == Pending || it.leavesUnseen(was)
 	}
 	commands = append(commands, askProfiles(items, ask, q.Profiles)...)
-	asks, poll := askApps(items, ask, polling{q.Apps, pollAfter, now})
-	return append(commands, asks...), poll
+	apps, poll := polling{AppItem, ManagedApplicationList, q.Apps, pollAfter, now}.ask(items, ask)
+	documents, again := polling{DocumentItem, ManagedMediaList, q.Documents, pollAfter, now}.ask(items, ask)
+	if poll.IsZero() || !again.IsZero() && again.Before(poll) {
+		poll = again
+	}
+	return append(append(commands, apps...), documents...), poll
 }
 
 // start returns the command that begins an item, if it is its turn.
@@ -99,6 +109,8 @@ func (i *PlanItem) start(verified map[ItemKey]bool) (Command, bool) {
 			c.Type = InstallProfile
 		case i.Key.Kind == AppItem:
 			c.Type = InstallApplication
+		case i.Key.Kind == DocumentItem:
+			c.Type = InstallMedia
 		case i.Key.Name == DeviceInformation:
 			c.Type = DeviceInformationQuery
 		default:
@@ -108,9 +120,13 @@ func (i *PlanItem) start(verified map[ItemKey]bool) (Command, bool) {
 		return c, true
 	case RemovePending:
 		i.State = Removing
-		c.Type = RemoveProfile
-		if i.Key.Kind == AppItem {
+		switch i.Key.Kind {
+		case AppItem:
 			c.Type = RemoveApplication
+		case DocumentItem:
+			c.Type = RemoveMedia
+		case ConfigurationItem, BuiltinItem:
+			c.Type = RemoveProfile
 		}
 		return c, true
 	case Sent, Acknowledged, Verified, Failed, Removing, Removed:
@@ -135,23 +151,25 @@ func askProfiles(items []PlanItem, ask []bool, asked Asked) []Command {
 	return nil
 }
 
-// polling is what decides when apps are asked after.
+// polling is what decides when the items of a kind are asked after, and by which query.
 type polling struct {
+	kind      ItemKind
+	query     RequestType
 	asked     Asked
 	pollAfter func(polls int) time.Duration
 	now       time.Time
 }
 
-func askApps(items []PlanItem, ask []bool, p polling) ([]Command, time.Time) {
+func (p polling) ask(items []PlanItem, ask []bool) ([]Command, time.Time) {
 	var due []string
 	var poll time.Time
 	for i, it := range items {
-		if !ask[i] || it.Key.Kind != AppItem {
+		if !ask[i] || it.Key.Kind != p.kind {
 			continue
 		}
 		at := it.UpdatedAt
-		if it.Polls > 0 {
-			at = at.Add(p.pollAfter(it.Polls))
+		if polls := it.idlePolls(); polls > 0 {
+			at = at.Add(p.pollAfter(polls))
 		}
 		if !at.After(p.now) {
 			due = append(due, it.Identifier)
@@ -164,7 +182,9 @@ func askApps(items []PlanItem, ask []bool, p polling) ([]Command, time.Time) {
 	if p.asked.Outstanding || len(due) == 0 {
 		return nil, poll
 	}
-	return []Command{{
-		Type: ManagedApplicationList, Item: ItemKey{BuiltinItem, string(ManagedApplicationList)}, Attempt: p.asked.Count + 1, Identifiers: due,
-	}}, poll
+	c := Command{Type: p.query, Item: ItemKey{BuiltinItem, string(p.query)}, Attempt: p.asked.Count + 1}
+	if p.query == ManagedApplicationList { // a ManagedMediaList can't be narrowed
+		c.Identifiers = due
+	}
+	return []Command{c}, poll
 }

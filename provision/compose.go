@@ -83,12 +83,16 @@ func (i *Item) join(group string, other Item) {
 
 // claim is what only one item can have on a device.
 type claim struct {
-	app        bool
+	space      ItemKind
 	identifier string
 }
 
 func (i Item) claim() (claim, bool) {
-	return claim{i.Key.Kind == AppItem, i.Identifier}, i.Identifier != ""
+	space := i.Key.Kind
+	if space == BuiltinItem {
+		space = ConfigurationItem // the management profile is a profile
+	}
+	return claim{space, i.Identifier}, i.Identifier != ""
 }
 
 // origin names an item and where it comes from.

@@ -112,10 +112,8 @@ func drawGroups(t *rapid.T) []provision.Group {
 			if !rapid.Bool().Draw(t, "has "+n) {
 				continue
 			}
-			it := item(conf(n))
-			if rapid.Bool().Draw(t, "app") {
-				it = item(app(n))
-			}
+			of := rapid.SampledFrom([]func(string) provision.ItemKey{conf, app, doc}).Draw(t, "kind")
+			it := item(of(n))
 			it.Stage = rapid.SampledFrom([]provision.Stage{provision.BeforeRelease, provision.Required, provision.BestEffort}).Draw(t, "stage")
 			if i > 0 && rapid.Bool().Draw(t, "needs") && len(g.Items) > 0 {
 				it.DependsOn = []provision.ItemKey{g.Items[len(g.Items)-1].Key}

@@ -63,6 +63,17 @@ func (d Device) Explain(p Policy, now time.Time) []Wait {
 	return waits
 }
 
+// ExplainItems says of each item that failed, and is missed, what the device or Muster said of it.
+func ExplainItems(items []PlanItem) []Wait {
+	var waits []Wait
+	for _, it := range items {
+		if it.State == Failed && it.Stage != BestEffort && it.Detail != "" {
+			waits = append(waits, Wait{For: it.Key.String() + ": " + it.Detail, Since: it.UpdatedAt, Who: whoAdmin})
+		}
+	}
+	return waits
+}
+
 // explainHeld names what keeps Muster from acting although it knows what to do.
 func (d Device) explainHeld(now time.Time) []Wait {
 	var waits []Wait

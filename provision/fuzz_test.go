@@ -31,7 +31,7 @@ func advanceAndTake(t *rapid.T) {
 		for _, it := range items {
 			before[it.Key] = it
 		}
-		switch rapid.SampledFrom([]string{"reconcile", "advance", "advance", "answer", "answer", "answer", "nudge"}).Draw(t, "step") {
+		switch rapid.SampledFrom([]string{"reconcile", "advance", "advance", "answer", "answer", "answer", "nudge", "spare"}).Draw(t, "step") {
 		case "reconcile":
 			items = provision.Reconcile(drawWanted(t), items)
 		case "advance":
@@ -54,6 +54,8 @@ func advanceAndTake(t *rapid.T) {
 			}
 		case "nudge":
 			provision.Renew(items)
+		case "spare":
+			provision.SpareDocuments(items, rapid.SampledFrom([]string{"", "iPad13,1", "Mac14,2"}).Draw(t, "product"), now)
 		}
 		checkItems(t, before, items)
 	}
@@ -104,6 +106,8 @@ func noteQuery(q *provision.Queries, c provision.Command) {
 		q.Profiles = asked
 	case provision.ManagedApplicationList:
 		q.Apps = asked
+	case provision.ManagedMediaList:
+		q.Documents = asked
 	default:
 	}
 }
@@ -115,6 +119,8 @@ func noteAnswer(q *provision.Queries, a provision.Answer) {
 		q.Profiles.Outstanding = false
 	case a.Command.Type == provision.ManagedApplicationList && a.Command.Attempt == q.Apps.Count:
 		q.Apps.Outstanding = false
+	case a.Command.Type == provision.ManagedMediaList && a.Command.Attempt == q.Documents.Count:
+		q.Documents.Outstanding = false
 	}
 }
 
@@ -127,11 +133,19 @@ func drawAnswer(t *rapid.T, sent []provision.Command) provision.Answer {
 		Detail: rapid.SampledFrom([]string{"", "no"}).Draw(t, "detail"),
 		Absent: rapid.Bool().Draw(t, "absent"),
 		Apps:   map[string]string{},
+		Books:  map[string]provision.Book{},
+	}
+	if a.Command.Type == provision.InstallMedia {
+		a.Rejection = rapid.SampledFrom([]string{"", "", "DownloadInvalid", "Whatever"}).Draw(t, "rejection")
 	}
 	for _, n := range []string{"a", "b", "c", "d"} {
 		if rapid.Bool().Draw(t, "lists "+n) {
 			a.Profiles = append(a.Profiles, "com.example."+n)
 			a.Apps["com.example."+n] = rapid.SampledFrom([]string{"Managed", "Installing", "Failed", "PromptingForLogin", ""}).Draw(t, n+" is")
+			a.Books["com.example."+n] = provision.Book{
+				State:   rapid.SampledFrom([]string{"Managed", "Managed", "Installing", "Uninstalled", "Unknown", ""}).Draw(t, n+" reads"),
+				Version: rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(t, n+" is in version"),
+			}
 		}
 	}
 	return a

@@ -31,6 +31,10 @@ func app(name string) provision.ItemKey {
 	return provision.ItemKey{Kind: provision.AppItem, Name: name}
 }
 
+func doc(name string) provision.ItemKey {
+	return provision.ItemKey{Kind: provision.DocumentItem, Name: name}
+}
+
 // item is a required first version whose identifier is its name.
 func item(key provision.ItemKey, dependsOn ...provision.ItemKey) provision.Item {
 	return provision.Item{Key: key, Stage: provision.Required, Version: 1, Identifier: "com.example." + key.Name, DependsOn: dependsOn}

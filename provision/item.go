@@ -12,6 +12,7 @@ type ItemKind string
 const (
 	ConfigurationItem ItemKind = "configuration"
 	AppItem           ItemKind = "app"
+	DocumentItem      ItemKind = "document"
 	BuiltinItem       ItemKind = "builtin"
 )
 
@@ -57,9 +58,10 @@ func (k ItemKey) String() string { return string(k.Kind) + "/" + k.Name }
 type Item struct {
 	Key   ItemKey `json:"key"`
 	Stage Stage   `json:"stage"`
-	// Version of the configuration or app; a newer one is installed over the older.
+	// Version of the configuration, app or document; a newer one is installed over the older.
 	Version int `json:"version"`
-	// Identifier is the payload identifier of a configuration or the bundle identifier of an app.
+	// Identifier is the payload identifier of a configuration, the bundle identifier of an app or the persistent identifier
+	// of a document.
 	Identifier string `json:"identifier,omitempty"`
 	// DependsOn are items that must be verified before this one is sent.
 	DependsOn []ItemKey `json:"depends_on,omitempty"`
@@ -95,7 +97,8 @@ type PlanItem struct {
 	Position int
 	// Detail says in words what the device last reported, for people.
 	Detail string
-	// Polls counts how often in a row an acknowledged app was asked after without being further.
+	// Polls counts how often in a row an acknowledged app or document was asked after without being further. For a document
+	// that is being removed it begins at 1 when the device has acknowledged the removal.
 	Polls     int
 	UpdatedAt time.Time
 }

@@ -23,6 +23,8 @@ func newWorld(t *rapid.T) *world {
 	}
 	w.busy = rapid.IntRange(0, 4).Draw(t, "NotNow")
 	w.slow = rapid.IntRange(0, 4).Draw(t, "slow apps")
+	w.clings = rapid.IntRange(0, 2).Draw(t, "clinging books")
+	w.product = rapid.SampledFrom([]string{"", "iPad13,1", "iPhone14,5", "AppleTV14,1", "Mac14,2"}).Draw(t, "product")
 	return w
 }
 
@@ -31,6 +33,7 @@ func (w *world) boot() {
 	w.record(provision.Fact{Kind: provision.Authenticated, Epoch: epoch})
 	w.items, w.queue, w.asked, w.sent = nil, nil, provision.Queries{}, map[string]bool{}
 	w.configured = 0
+	w.books = map[string]provision.Book{}
 	w.record(provision.Fact{Kind: provision.Activated, Epoch: epoch, AwaitingConfiguration: rapid.Bool().Draw(w.t, "awaiting")})
 }
 
@@ -138,6 +141,7 @@ func TestAWillingDeviceEnrols(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		w.dislikes, w.policy.HoldPolicy = map[string]int{}, provision.HoldRelease
+		w.product = "iPad13,1"
 		w.policy.NudgeAfter = []time.Duration{minute}
 		if rapid.Bool().Draw(t, "assigned first") {
 			w.assign()

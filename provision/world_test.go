@@ -2,7 +2,9 @@ package provision_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"pgregory.net/rapid"
@@ -31,8 +33,11 @@ type world struct {
 
 	dislikes map[string]int // how often the device refuses an item; -1 = always
 	busy     int            // how often it answers NotNow
-	slow     int            // how often an app is still installing
-	hears    bool           // the device answers at all
+	slow     int            // how often an app or a document is still installing
+	books    map[string]provision.Book
+	clings   int    // how often a removed document is listed on
+	product  string // what the device is
+	hears    bool   // the device answers at all
 }
 
 func (w *world) record(f provision.Fact) {
@@ -86,9 +91,16 @@ func (w *world) apply(s provision.Step) {
 		}
 	}
 	w.items = provision.Reconcile(want, w.items)
+	w.queue = slices.DeleteFunc(w.queue, w.superseded)
 	verdict := w.d.Judge(w.items)
 	w.record(provision.Fact{Kind: provision.Provisioning, Epoch: w.d.Activation.Epoch, For: w.d.Wanted(), Round: s.Round, Verdict: &verdict})
 	w.advance()
+}
+
+// superseded: the command is of an attempt that is over, so the store takes it out of the queue.
+func (w *world) superseded(c provision.Command) bool {
+	it := find(w.items, c.Item)
+	return c.Item.Kind != provision.BuiltinItem && (it == nil || it.Attempt != c.Attempt)
 }
 
 // leaveSetup sends DeviceConfigured, unless one is under way.
@@ -116,6 +128,7 @@ func (w *world) advance() {
 
 func (w *world) send() {
 	var commands []provision.Command
+	provision.SpareDocuments(w.items, w.product, w.now)
 	commands, w.pollAt = provision.Advance(w.items, w.asked, minutes, w.now)
 	if again := w.d.SetupRetryAt(minutes); !again.IsZero() && !again.After(w.now) {
 		w.leaveSetup()
@@ -134,6 +147,8 @@ func (w *world) send() {
 			w.asked.Profiles = provision.Asked{Count: c.Attempt, Outstanding: true}
 		case provision.ManagedApplicationList:
 			w.asked.Apps = provision.Asked{Count: c.Attempt, Outstanding: true}
+		case provision.ManagedMediaList:
+			w.asked.Documents = provision.Asked{Count: c.Attempt, Outstanding: true}
 		default:
 		}
 	}
@@ -161,6 +176,13 @@ func (w *world) answer() bool {
 	case c.Type == provision.ManagedApplicationList:
 		w.asked.Apps.Outstanding = false
 		a.Apps = w.apps(c.Identifiers)
+	case c.Type == provision.InstallMedia:
+		w.books[c.Identifier] = provision.Book{State: "Managed", Version: strconv.Itoa(c.Version)}
+	case c.Type == provision.RemoveMedia:
+		w.remove(c.Identifier)
+	case c.Type == provision.ManagedMediaList:
+		w.asked.Documents.Outstanding = false
+		a.Books = w.listed()
 	}
 	if f, news := w.d.SetupAnswer(a); news {
 		w.record(f)
@@ -169,7 +191,8 @@ func (w *world) answer() bool {
 	provision.Take(w.items, a, w.now)
 	w.checkProofs(before)
 	twice := slices.Clone(w.items)
-	if a.Status != provision.AnswerNotNow && c.Type != provision.ManagedApplicationList && provision.Take(twice, a, w.now) {
+	counts := c.Type == provision.ManagedApplicationList || c.Type == provision.ManagedMediaList // how often it said so
+	if a.Status != provision.AnswerNotNow && !counts && provision.Take(twice, a, w.now) {
 		w.t.Fatalf("the same answer to %s twice changes the plan again", c.Type)
 	}
 	w.advance()
@@ -199,12 +222,38 @@ func (w *world) apps(identifiers []string) map[string]string {
 	return apps
 }
 
+// remove takes a book off the device, which may list it a little longer.
+func (w *world) remove(identifier string) {
+	delete(w.books, identifier)
+	if w.clings > 0 {
+		w.clings--
+		w.books[identifier] = provision.Book{State: "Uninstalled"}
+	}
+}
+
+// listed are the device's books; those under way become what they are when they were listed once.
+func (w *world) listed() map[string]provision.Book {
+	books := maps.Clone(w.books)
+	for id, b := range books {
+		if w.slow > 0 && b.State == "Managed" {
+			w.slow--
+			b.State = rapid.SampledFrom([]string{"Installing", "PromptingForLogin", "Queued", "Updating"}).Draw(w.t, "book is")
+			books[id] = b
+		}
+	}
+	return books
+}
+
 // checkProofs: what was verified stays so until a new version or attempt.
 func (w *world) checkProofs(before []provision.PlanItem) {
 	for _, was := range before {
 		is := find(w.items, was.Key)
 		if was.State == provision.Verified && is.State != provision.Verified {
 			w.t.Fatalf("%s was verified and is %s", was.Key, is.State)
+		}
+		if _, there := w.books[was.Identifier]; was.Key.Kind == provision.DocumentItem && was.State == provision.Removing &&
+			is.State == provision.Removed && there && w.books[was.Identifier].State == "Managed" {
+			w.t.Fatalf("%s counts as removed and is on the device", was.Key)
 		}
 	}
 }

@@ -24,6 +24,7 @@ type command struct {
 	body        dict
 	target      string
 	content     string
+	download    string   // SHA-256 of the book that was fetched
 	profile     *profile // of InstallProfile; nil when it can't be read
 	renewal     *renewal // of an InstallProfile that updates the enrollment profile
 	putOff      bool     // it is answered NotNow
@@ -74,7 +75,7 @@ func (d *Device) execute(ctx context.Context, e *enrolment, boot int, body []byt
 	if c == nil {
 		return nil
 	}
-	d.study(ctx, e, c)
+	d.study(ctx, e, boot, c)
 	if d.consider(c); !c.putOff && c.updates(e) {
 		c.renewal, c.problem = d.renew(ctx, e, boot, c.profile)
 	}
@@ -143,6 +144,7 @@ func readCommand(body []byte) *command {
 func (d *Device) react(c *command) (res result, executed bool) {
 	subject := c.requestType + " " + c.target
 	handler, known := handlers[c.requestType]
+	known = known && !d.lacks(c.requestType)
 	switch {
 	case c.requestType == "":
 		return result{status: statusFormatError, chain: []*deviceError{mdmError(mdmMalformedRequest, "The request is malformed.")}}, false
@@ -179,8 +181,11 @@ func (d *Device) refusal(c *command) result {
 		return failed(&deviceError{domainInstall, installFailed, "Profile failed to install."}, link)
 	}
 	res := failed(link)
-	if c.requestType == "InstallApplication" {
+	switch c.requestType {
+	case "InstallApplication":
 		res.keys = dict{"RejectionReason": "CouldNotVerifyAppID"}
+	case "InstallMedia":
+		res.keys = dict{"RejectionReason": "DownloadInvalid"}
 	}
 	return res
 }
@@ -204,7 +209,7 @@ func (d *Device) answerMessage(e *enrolment, c *command, res result) (message, e
 }
 
 // study finds the target of a command and what its content is; that may need the network but not the state.
-func (d *Device) study(ctx context.Context, e *enrolment, c *command) {
+func (d *Device) study(ctx context.Context, e *enrolment, boot int, c *command) {
 	switch c.requestType {
 	case "InstallProfile":
 		raw := data(c.body, "Payload")
@@ -218,11 +223,27 @@ func (d *Device) study(ctx context.Context, e *enrolment, c *command) {
 	case "InstallMedia":
 		c.content = hashOf(c.body)
 		c.target = bookID(c.body)
+		d.fetchBook(ctx, boot, c)
 	case "RemoveMedia":
 		c.target = bookID(c.body)
 	case "RemoveProfile", "RemoveApplication":
 		c.target = text(c.body, "Identifier")
 	}
+}
+
+// fetchBook downloads what an InstallMedia brings. Its content is what was downloaded, with what the command says of it: the
+// address may differ each time.
+func (d *Device) fetchBook(ctx context.Context, boot int, c *command) {
+	if text(c.body, "MediaURL") == "" || text(c.body, "MediaType") != "Book" || !d.takesMedia() {
+		return
+	}
+	if c.download, c.problem = d.download(ctx, boot, c.body); c.problem != nil {
+		c.problem = mdmError(mdmMalformedRequest, "The book could not be downloaded: "+c.problem.Error())
+		return
+	}
+	facts := dict{"download": c.download}
+	copyTexts(facts, c.body, "PersistentID", "Kind", "Version", "Author", "Title")
+	c.content = hashOf(facts)
 }
 
 // bookID names a book by its persistent identifier or, for one from the store, by its number.

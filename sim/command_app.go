@@ -25,24 +25,47 @@ type app struct {
 	content string
 	flags   int64
 	config  bool
+	installation
+}
+
+// installation is how something comes onto the device.
+type installation struct {
 	update  bool // it was there before
 	started time.Time
 	done    time.Time
 	fails   bool
 }
 
-func (a *app) state(now time.Time) string {
+// state is that of apps and books that a server manages, in Apple's words.
+func (i installation) state(now time.Time) string {
 	switch {
-	case now.Before(a.started.Add(a.done.Sub(a.started) / 4)):
+	case now.Before(i.started.Add(i.done.Sub(i.started) / 4)):
 		return "Queued"
-	case now.Before(a.done) && a.update:
+	case now.Before(i.done) && i.update:
 		return "Updating"
-	case now.Before(a.done):
+	case now.Before(i.done):
 		return "Installing"
-	case a.fails:
+	case i.fails:
 		return "Failed"
 	}
 	return "Managed"
+}
+
+// begin draws how long the installation of a target takes and whether it fails.
+func (d *Device) begin(target string, update bool) installation {
+	now := d.now()
+	draw := d.chance.of("install", target, strconv.Itoa(d.journal.seq))
+	return installation{
+		update: update, started: now, done: now.Add(d.cfg.Faults.Install.pick(draw)), fails: d.due("fail", target, d.cfg.Faults.Fail),
+	}
+}
+
+// told is the state in the answer to the command: nothing fails before that is answered.
+func (i installation) told() string {
+	if state := i.state(i.started); state != "Failed" {
+		return state
+	}
+	return "Installing"
 }
 
 // tooEarly tells what an old iOS puts off while Setup Assistant runs.
@@ -111,20 +134,11 @@ func fetchManifest(ctx context.Context, client *http.Client, address string) (st
 }
 
 func (d *Device) installApplication(c *command) result {
-	now := d.now()
-	have := d.state.apps[c.target]
-	a := &app{id: c.target, content: c.content, started: now, update: have != nil}
+	a := &app{id: c.target, content: c.content, installation: d.begin(c.target, d.state.apps[c.target] != nil)}
 	a.flags, _ = integer(c.body, "ManagementFlags")
 	a.config = child(c.body, "Configuration") != nil
-	draw := d.chance.of("install", c.target, strconv.Itoa(d.journal.seq))
-	a.done = now.Add(d.cfg.Faults.Install.pick(draw))
-	a.fails = d.due("fail", c.target, d.cfg.Faults.Fail)
 	d.state.apps[c.target] = a
-	state := a.state(now)
-	if state == "Failed" {
-		state = "Installing" // an app never fails before the command is answered
-	}
-	return acknowledged(dict{"Identifier": c.target, "State": state})
+	return acknowledged(dict{"Identifier": c.target, "State": a.told()})
 }
 
 func (d *Device) removeApplication(c *command) result {

@@ -173,23 +173,6 @@ func TestOldSystemPutsAppsOffInSetupAssistant(t *testing.T) {
 	require.Zero(t, sim.SentTwice(d.Log()[:1]))
 }
 
-func TestMedia(t *testing.T) {
-	p := newPeer(t)
-	d := p.enrolled()
-	answer := p.send(d, uuid(1), "InstallMedia", dict{"MediaType": "Book", "MediaURL": "https://example.org/b.pdf", "PersistentID": "org.example.book", "Kind": "pdf", "Title": "A book"})
-	require.Equal(t, "Managed", answer["State"])
-	p.send(d, uuid(2), "InstallMedia", dict{"MediaType": "Book", "iTunesStoreID": 42})
-	books := p.send(d, uuid(3), "ManagedMediaList", nil)["Books"].([]any)
-	require.Len(t, books, 2)
-	require.Equal(t, "A book", books[0].(dict)["Title"])
-	require.Equal(t, "Installed", books[1].(dict)["State"])
-	p.send(d, uuid(4), "RemoveMedia", dict{"MediaType": "Book", "PersistentID": "org.example.book"})
-	p.send(d, uuid(5), "RemoveMedia", dict{"MediaType": "Book", "iTunesStoreID": "42"})
-	require.Empty(t, d.Snapshot().Media)
-	require.Equal(t, "Acknowledged", p.send(d, uuid(6), "RemoveMedia", dict{"MediaType": "Book", "PersistentID": "none"})["Status"])
-	require.Equal(t, "CouldNotVerifyITunesStoreID", p.send(d, uuid(8), "InstallMedia", dict{"MediaType": "Book"})["RejectionReason"])
-}
-
 func TestInformationAndSettings(t *testing.T) {
 	p := newPeer(t)
 	d := p.enrolled(func(c *sim.Config) { c.AutomatedEnrollment = true })

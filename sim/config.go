@@ -97,13 +97,13 @@ type Faults struct {
 	NotNow    float64 // share of commands answered NotNow
 	NotNowFor Span    // after which the device connects again by itself; zero: 1 s
 
-	// Refuse lists targets (payload or app identifiers) whose installation is answered with an Error so many
+	// Refuse lists targets (payload, app or book identifiers) whose installation is answered with an Error so many
 	// times, for ever when negative. RefuseShare strikes any installation.
 	Refuse      map[string]int
 	RefuseShare float64
-	// Fail lists apps whose installation is acknowledged and then ends as Failed so many times.
+	// Fail lists apps and books whose installation is acknowledged and then ends as Failed so many times.
 	Fail map[string]int
-	// Install is how long an app is under way before it is Managed.
+	// Install is how long an app or a book is under way before it is Managed.
 	Install Span
 
 	// CannotUpdate: the device can't be told to update itself while it is set up. Update is how long that takes otherwise.

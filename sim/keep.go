@@ -66,6 +66,14 @@ type keptBook struct {
 	ID    string
 	Store int64             `json:",omitempty"`
 	Facts map[string]string `json:",omitempty"`
+
+	// What follows was not kept in the beginning: such a book is on the device.
+	Content string    `json:",omitempty"`
+	Update  bool      `json:",omitempty"`
+	Deleted bool      `json:",omitempty"`
+	Fails   bool      `json:",omitempty"`
+	Started time.Time `json:",omitzero"`
+	Ready   time.Time `json:",omitzero"`
 }
 
 // Save writes down all that the device remembers, as JSON that holds its private key; the same memory gives the
@@ -113,7 +121,7 @@ func (d *Device) Save() ([]byte, error) {
 func (m *memory) keepEnrollment(s *state) error {
 	m.Awaiting, m.Missed, m.PutOff = s.awaiting, s.missed, s.putOff
 	for _, b := range s.books {
-		m.Books = append(m.Books, keptBook{b.id, b.store, textsOf(b.facts)})
+		m.Books = append(m.Books, keptBook{b.id, b.store, textsOf(b.facts), b.content, b.update, b.deleted, b.fails, b.started, b.done})
 	}
 	identity, err := s.enrolment.identity.keep()
 	if err != nil {

@@ -91,8 +91,9 @@ func (p *peer) furnish(d *sim.Device) {
 	p.send(d, uuid(2), "InstallProfile", dict{"Payload": p.sealed(d)})
 	p.send(d, uuid(3), "InstallApplication", dict{"iTunesStoreID": 1, "ManagementFlags": 1})
 	p.send(d, uuid(4), "InstallApplication", dict{"iTunesStoreID": 2})
+	p.serveBooks("/handbook.pdf", "%PDF-1.7", 0)
 	p.send(d, uuid(5), "InstallMedia", dict{
-		"MediaType": "Book", "MediaURL": "https://example.org/handbook.pdf", "PersistentID": "org.example.handbook",
+		"MediaType": "Book", "MediaURL": p.server.URL + "/handbook.pdf", "PersistentID": "org.example.handbook",
 		"Kind": "pdf", "Title": "Handbook", "Version": "1",
 	})
 	p.send(d, uuid(6), "Settings", dict{"Settings": []any{

@@ -69,6 +69,7 @@ type peer struct {
 	mu        sync.Mutex
 	checkins  []string
 	answers   map[string][]*mdm.CommandResults
+	ranges    atomic.Int32 // requests for a part of a book
 	intercept func(w http.ResponseWriter, r *http.Request) bool
 }
 

@@ -82,8 +82,8 @@ func (d *Device) recall(m *memory) {
 	}
 	for _, a := range m.Apps {
 		s.apps[a.ID] = &app{
-			id: a.ID, content: a.Content, flags: a.Flags, config: a.Configured, update: a.Update, fails: a.Fails,
-			started: a.Started, done: a.Ready,
+			id: a.ID, content: a.Content, flags: a.Flags, config: a.Configured,
+			installation: installation{update: a.Update, fails: a.Fails, started: a.Started, done: a.Ready},
 		}
 	}
 	for _, b := range m.Books {
@@ -91,7 +91,10 @@ func (d *Device) recall(m *memory) {
 		if facts == nil {
 			facts = dict{}
 		}
-		s.books = append(s.books, &book{id: b.ID, store: b.Store, facts: facts})
+		s.books = append(s.books, &book{
+			id: b.ID, store: b.Store, facts: facts, content: b.Content, deleted: b.Deleted,
+			installation: installation{update: b.Update, fails: b.Fails, started: b.Started, done: b.Ready},
+		})
 	}
 	maps.Copy(d.drawn, m.Drawn)
 	d.journal = journal{epoch: m.Epoch, seq: m.Seq}

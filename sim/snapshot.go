@@ -31,10 +31,14 @@ type ProfileState struct {
 // AppState is a managed app with its state in Apple's words, such as Installing or Managed.
 type AppState struct{ BundleID, State string }
 
-// MediaState is a book, by persistent identifier or store number.
-type MediaState struct{ ID, State string }
+// MediaState is a book, by persistent identifier or store number, with its state in Apple's words.
+type MediaState struct {
+	ID, State string
+	Version   string
+	Content   string // SHA-256 of what was fetched, in lower-case hex; "" for one from the store
+}
 
-// Snapshot looks at the device without disturbing it: an app's transient state stays to be reported.
+// Snapshot looks at the device without disturbing it: an app's or a book's transient state stays to be reported.
 func (d *Device) Snapshot() Snapshot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -53,7 +57,7 @@ func (d *Device) Snapshot() Snapshot {
 		s.Apps = append(s.Apps, AppState{id, d.state.apps[id].state(d.now())})
 	}
 	for _, b := range d.state.books {
-		s.Media = append(s.Media, MediaState{b.id, b.state()})
+		s.Media = append(s.Media, MediaState{b.id, b.state(d.now()), text(b.facts, "Version"), b.content})
 	}
 	return s
 }
@@ -70,4 +74,13 @@ func (s Snapshot) App(bundleID string) string {
 		return ""
 	}
 	return s.Apps[i].State
+}
+
+// Book returns a book, or the zero value when there is none.
+func (s Snapshot) Book(id string) MediaState {
+	i := slices.IndexFunc(s.Media, func(m MediaState) bool { return m.ID == id })
+	if i < 0 {
+		return MediaState{}
+	}
+	return s.Media[i]
 }

@@ -30,7 +30,7 @@ WHERE command_uuid = $1`
 // What an answer needs is read in one go, after the device was locked: each statement sees what others committed until
 // then.
 const lockDeviceOfCommand = `
-SELECT state, coalesce(udid, ''), push_at, push_tries, poll_at
+SELECT state, coalesce(udid, ''), product_name, push_at, push_tries, poll_at
 FROM devices
 WHERE serial = (SELECT serial FROM device_commands WHERE command_uuid = $1)
 FOR UPDATE`
@@ -45,7 +45,8 @@ ORDER BY position`
 const otherQueriesThan = `
 SELECT q.request_type, newest.status IN ('', 'NotNow') AND (newest.command_uuid <> $1 OR $2), newest.attempt
 FROM device_commands answered
-    CROSS JOIN (VALUES ('ProfileList', 'management_profile'), ('ManagedApplicationList', 'ManagedApplicationList')) AS q (request_type, name)
+    CROSS JOIN (VALUES ('ProfileList', 'management_profile'), ('ManagedApplicationList', 'ManagedApplicationList'),
+        ('ManagedMediaList', 'ManagedMediaList')) AS q (request_type, name)
     CROSS JOIN LATERAL (
         SELECT c.command_uuid, c.attempt, c.status
         FROM device_commands c

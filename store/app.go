@@ -126,10 +126,7 @@ func (db *DB) DeleteApp(ctx context.Context, name string, condition Condition) e
 		if err != nil {
 			return err
 		}
-		if err := condition.Check(a.Version); err != nil {
-			return err
-		}
-		if err := e.checkUnused(ctx, provision.ItemKey{Kind: provision.AppItem, Name: name}); err != nil {
+		if err := e.checkDeletable(ctx, provision.ItemKey{Kind: provision.AppItem, Name: name}, a.Version); err != nil {
 			return err
 		}
 		_, err = e.tx.Exec(ctx, `DELETE FROM apps WHERE name = $1`, name)

@@ -64,10 +64,11 @@ func (c *Change) apply(ctx context.Context, want []provision.Item, round int) er
 
 const groupItemsOf = `
 SELECT g.group_name, g.kind, g.name, g.stage, g.depends_on,
-    coalesce(c.content, a.content), coalesce(c.identifier, a.bundle_id)
+    coalesce(c.content, a.content, d.content), coalesce(c.identifier, a.bundle_id, d.identifier)
 FROM group_items g
     LEFT JOIN configurations c ON c.name = g.configuration_name
     LEFT JOIN apps a ON a.name = g.app_name
+    LEFT JOIN documents d ON d.name = g.document_name
 WHERE g.group_name = ANY ($1)
 ORDER BY array_position($1, g.group_name), g.position`
 

@@ -54,7 +54,7 @@ type Edit struct {
 // affectedAtOnce bounds the devices whose states are in memory at a time.
 const affectedAtOnce = 1000
 
-// catalogLock orders edits of groups, configurations and apps, so that none misses what another is just adding. It is
+// catalogLock orders edits of groups, configurations, apps and documents, so that none misses what another is just adding. It is
 // taken before any row: first this, then groups by name, then devices by serial number.
 const catalogLock = 0x6d757374 // any number nobody else takes
 

@@ -30,6 +30,7 @@ type Change struct {
 	many     *Many // that this is a part of, if it is
 	now      time.Time
 	udid     string
+	product  string // such as iPad13,1; "" = not known
 	facts    int
 	deliver  bool
 	priority provision.Priority
@@ -94,7 +95,7 @@ func (db *DB) transact(ctx context.Context, doing string, change func(*Change) e
 }
 
 const lockDevice = `
-SELECT state, coalesce(udid, ''), push_at, push_tries, poll_at
+SELECT state, coalesce(udid, ''), product_name, push_at, push_tries, poll_at
 FROM devices
 WHERE serial = $1
 FOR UPDATE`
@@ -123,7 +124,7 @@ func (c *Change) lock(ctx context.Context, serial string, create bool) error {
 // locked reads the row just locked. The change is dated only now, so that the times of a device's facts rise with their
 // ids however long others held the lock.
 func (c *Change) locked(row pgx.Row) error {
-	err := row.Scan(&c.Device, &c.udid, &c.was.pushAt, &c.was.pushTries, &c.was.pollAt)
+	err := row.Scan(&c.Device, &c.udid, &c.product, &c.was.pushAt, &c.was.pushTries, &c.was.pollAt)
 	c.now = c.db.now()
 	return err
 }

@@ -91,11 +91,13 @@ func (c *Change) queueCommand(order provision.Order, raw []byte, n int) {
 
 // contents are what install commands carry.
 type contents struct {
-	profiles map[profileContent][]byte
-	apps     map[string]provision.Order
+	profiles  map[itemContent][]byte
+	apps      map[string]provision.Order
+	documents map[itemContent]provision.DocumentSource
 }
 
-type profileContent struct {
+// itemContent is one content of a configuration or a document.
+type itemContent struct {
 	name    string
 	content int
 }
@@ -111,23 +113,25 @@ FROM apps
 WHERE name = ANY ($1)`
 
 func (c *Change) contents(ctx context.Context, commands []provision.Command) (contents, error) {
-	found := contents{map[profileContent][]byte{}, map[string]provision.Order{}}
-	var profiles, apps []string
-	var versions []int
+	found := contents{map[itemContent][]byte{}, map[string]provision.Order{}, map[itemContent]provision.DocumentSource{}}
+	var profiles, apps, documents []string
+	var versions, documentVersions []int
 	for _, cmd := range commands {
 		switch cmd.Type {
 		case provision.InstallProfile:
 			profiles, versions = append(profiles, cmd.Item.Name), append(versions, cmd.Version)
 		case provision.InstallApplication:
 			apps = append(apps, cmd.Item.Name)
+		case provision.InstallMedia:
+			documents, documentVersions = append(documents, cmd.Item.Name), append(documentVersions, cmd.Version)
 		case provision.RemoveProfile, provision.ProfileList, provision.RemoveApplication, provision.ManagedApplicationList,
-			provision.DeviceInformationQuery, provision.DeviceConfigured:
+			provision.RemoveMedia, provision.ManagedMediaList, provision.DeviceInformationQuery, provision.DeviceConfigured:
 		}
 	}
 	batch := &pgx.Batch{}
 	if len(profiles) > 0 {
 		batch.Queue(configurationContents, profiles, versions).Query(func(rows pgx.Rows) error {
-			var p profileContent
+			var p itemContent
 			var payload []byte
 			_, err := pgx.ForEachRow(rows, []any{&p.name, &p.content, &payload}, func() error {
 				found.profiles[p], payload = payload, nil
@@ -147,6 +151,11 @@ func (c *Change) contents(ctx context.Context, commands []provision.Command) (co
 			return err
 		})
 	}
+	if len(documents) > 0 {
+		batch.Queue(documentSources, documents, documentVersions).Query(func(rows pgx.Rows) error {
+			return c.collectDocuments(rows, found.documents)
+		})
+	}
 	if batch.Len() == 0 {
 		return found, nil
 	}
@@ -160,11 +169,13 @@ func (c contents) order(cmd provision.Command) (provision.Order, bool) {
 	order, there := provision.Order{}, true
 	switch cmd.Type {
 	case provision.InstallProfile:
-		order.Payload, there = c.profiles[profileContent{cmd.Item.Name, cmd.Version}]
+		order.Payload, there = c.profiles[itemContent{cmd.Item.Name, cmd.Version}]
 	case provision.InstallApplication:
 		order, there = c.apps[cmd.Item.Name]
+	case provision.InstallMedia:
+		order.Document, there = c.documents[itemContent{cmd.Item.Name, cmd.Version}]
 	case provision.RemoveProfile, provision.ProfileList, provision.RemoveApplication, provision.ManagedApplicationList,
-		provision.DeviceInformationQuery, provision.DeviceConfigured:
+		provision.RemoveMedia, provision.ManagedMediaList, provision.DeviceInformationQuery, provision.DeviceConfigured:
 	}
 	order.Command = cmd
 	return order, there
@@ -177,7 +188,8 @@ WITH stale AS (
     UPDATE device_commands c
     SET status = 'Superseded', answered_at = $4
     WHERE c.serial = $1 AND c.epoch = $2 AND c.status IN ('', 'NotNow')
-        AND c.request_type IN ('InstallProfile', 'InstallApplication', 'RemoveProfile', 'RemoveApplication', 'DeviceInformation')
+        AND c.request_type IN ('InstallProfile', 'InstallApplication', 'RemoveProfile', 'RemoveApplication', 'InstallMedia', 'RemoveMedia',
+            'DeviceInformation')
         AND (c.kind, c.name) <> ('builtin', 'identity_renewal') -- which belongs to no plan
         AND NOT EXISTS (
             SELECT

@@ -180,6 +180,14 @@ func (e *catalogEdit) itemChanged(ctx context.Context, item provision.ItemKey) e
 	return e.changed(ctx, names)
 }
 
+// checkDeletable holds the edit's condition against a version of the item, and whether a group brings it.
+func (e *catalogEdit) checkDeletable(ctx context.Context, item provision.ItemKey, version int64) error {
+	if err := e.If.Check(version); err != nil {
+		return err
+	}
+	return e.checkUnused(ctx, item)
+}
+
 func (e *catalogEdit) checkUnused(ctx context.Context, item provision.ItemKey) error {
 	names, err := e.groupsWith(ctx, item)
 	if err != nil {
@@ -205,10 +213,7 @@ func (db *DB) DeleteConfiguration(ctx context.Context, name string, condition Co
 		if err != nil {
 			return err
 		}
-		if err := condition.Check(c.Version); err != nil {
-			return err
-		}
-		if err := e.checkUnused(ctx, provision.ItemKey{Kind: provision.ConfigurationItem, Name: name}); err != nil {
+		if err := e.checkDeletable(ctx, provision.ItemKey{Kind: provision.ConfigurationItem, Name: name}, c.Version); err != nil {
 			return err
 		}
 		_, err = e.tx.Exec(ctx, `DELETE FROM configurations WHERE name = $1`, name)

@@ -31,6 +31,11 @@ INSERT INTO enrollment_challenges (sha256, serial, created_at, expires_at, renew
 SELECT sha256(n::text::bytea), 'S' || lpad(n::text, 9, '0'), now(), now(), 1 FROM generate_series(1, 5000) n;
 INSERT INTO configurations (name, content, identifier) SELECT 'c' || n, 1, 'i' || n FROM generate_series(1, 2000) n;
 INSERT INTO configuration_contents (name, content, identifier, payload) SELECT name, 1, identifier, 'x' FROM configurations;
+INSERT INTO documents (name, content, identifier, created_at, updated_at) SELECT 'd' || n, 1, 'd' || n, now(), now() FROM generate_series(1, 2000) n;
+INSERT INTO document_files (created_at) SELECT now() FROM generate_series(1, 2000);
+INSERT INTO document_chunks (file, number, bytes) SELECT id, n, 'x' FROM document_files, generate_series(0, 2) n;
+INSERT INTO document_contents (name, content, format, title, file, created_at) SELECT d.name, 1, 'pdf', d.name, f.id, now()
+FROM (SELECT name, row_number() OVER (ORDER BY name) AS n FROM documents) d JOIN (SELECT id, row_number() OVER (ORDER BY id) AS n FROM document_files) f USING (n);
 INSERT INTO nanomdm.devices (id, authenticate, authenticate_at) SELECT 'U' || n, 'x', now() FROM generate_series(1, 5000) n;
 INSERT INTO nanomdm.enrollments (id, device_id, type, topic, push_magic, token_hex, last_seen_at) SELECT id, id, 'Device', 't', 'm', 'x', now() FROM nanomdm.devices;
 INSERT INTO nanomdm.commands (command_uuid, request_type, command) SELECT command_uuid, request_type, '<?xml' FROM device_commands WHERE request_type = 'InstallProfile';
@@ -50,6 +55,7 @@ func TestHotQueriesUseIndexes(t *testing.T) {
 		"otherQueriesThan": {command, false}, "answerCommand": {command, "Acknowledged", "", now}, "closeCommand": {command},
 		"supersede": {device, 1, udid, now}, "clearQueue": {udid}, "revokeIdentities": {device, now}, "serialOfUDID": {udid},
 		"holderOfUDID": {udid, device}, "configurations": {[]string{"c1", "c2"}, []int{1, 1}},
+		"documents": {[]string{"d1", "d2"}, []int{1, 1}}, "linkedFile": {device, 1, "d1", 1}, "readChunk": {7, 1},
 		"identity": {hash}, "newestRenewal": {device, 1, now}, "claimRenewals": {now, 50, []float64{60, 120}, 2}, "endPredecessors": {device, now},
 		"foreignIdentity":  {device, hash},
 		"newestConfigured": {device, 1}, "wishAgain": {device, now}, "claimPushes": {now, 50, []float64{60, 120}, 2},

@@ -18,6 +18,26 @@ func MigrateDown(ctx context.Context, url string) error {
 	return err
 }
 
+// MigrateTo migrates up or down to a version.
+func MigrateTo(ctx context.Context, url string, version int64) error {
+	_, err := withProvider(url, func(p *goose.Provider) ([]Migration, error) {
+		at, err := p.GetDBVersion(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the version: %w", err)
+		}
+		if at < version {
+			_, err = p.UpTo(ctx, version)
+		} else {
+			_, err = p.DownTo(ctx, version)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("migrating to %d: %w", version, err)
+		}
+		return nil, nil
+	})
+	return err
+}
+
 // NamedRules are the constraints whose breach has a meaning to people, with that meaning's code.
 func NamedRules() map[string]string {
 	rules := map[string]string{}
@@ -49,6 +69,9 @@ var HotQueries = map[string]string{
 	"serialOfUDID":        serialOfUDID,
 	"holderOfUDID":        holderOfUDID,
 	"configurations":      configurationContents,
+	"documents":           documentSources,
+	"linkedFile":          linkedFile,
+	"readChunk":           readChunk,
 	"newestConfigured":    newestConfigured,
 	"wishAgain":           wishAgain,
 	"claimPushes":         claimPushes,

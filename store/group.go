@@ -30,11 +30,12 @@ const groups = `
 SELECT g.name, g.description, coalesce(g.device_profile, ''), g.version, g.created_at, g.updated_at,
     coalesce((
         SELECT jsonb_agg(jsonb_build_object('key', jsonb_build_object('kind', i.kind, 'name', i.name), 'stage', i.stage,
-            'depends_on', i.depends_on, 'version', coalesce(c.content, a.content),
-            'identifier', coalesce(c.identifier, a.bundle_id)) ORDER BY i.position)
+            'depends_on', i.depends_on, 'version', coalesce(c.content, a.content, d.content),
+            'identifier', coalesce(c.identifier, a.bundle_id, d.identifier)) ORDER BY i.position)
         FROM group_items i
             LEFT JOIN configurations c ON c.name = i.configuration_name
             LEFT JOIN apps a ON a.name = i.app_name
+            LEFT JOIN documents d ON d.name = i.document_name
         WHERE i.group_name = g.name), '[]')
 FROM groups g
 WHERE `
@@ -148,7 +149,11 @@ WHERE name = ANY ($1)
 UNION ALL
 SELECT 'app', name, content, bundle_id
 FROM apps
-WHERE name = ANY ($2)`
+WHERE name = ANY ($2)
+UNION ALL
+SELECT 'document', name, content, identifier
+FROM documents
+WHERE name = ANY ($3)`
 
 // checkItems fills in what the catalog says of the items and composes them.
 func (e *catalogEdit) checkItems(ctx context.Context, g *Group) error {
@@ -185,21 +190,15 @@ func (e *catalogEdit) checkItems(ctx context.Context, g *Group) error {
 }
 
 func (e *catalogEdit) itemsNamed(ctx context.Context, items []provision.Item) (map[provision.ItemKey]provision.Item, error) {
-	var configurations, apps []string
-	name := func(k provision.ItemKey) {
-		if k.Kind == provision.AppItem {
-			apps = append(apps, k.Name)
-			return
-		}
-		configurations = append(configurations, k.Name)
-	}
+	named := map[provision.ItemKind][]string{}
+	name := func(k provision.ItemKey) { named[k.Kind] = append(named[k.Kind], k.Name) }
 	for _, it := range items {
 		name(it.Key)
 		for _, dep := range it.DependsOn {
 			name(dep)
 		}
 	}
-	rows, err := e.tx.Query(ctx, catalogItems, notNil(configurations), notNil(apps))
+	rows, err := e.tx.Query(ctx, catalogItems, notNil(named[provision.ConfigurationItem]), notNil(named[provision.AppItem]), notNil(named[provision.DocumentItem]))
 	if err != nil {
 		return nil, err
 	}
@@ -217,8 +216,8 @@ DELETE FROM group_items
 WHERE group_name = $1`
 
 const addItem = `
-INSERT INTO group_items (group_name, position, kind, configuration_name, app_name, stage, depends_on)
-VALUES ($1, $2, $3, $4, $5, $6, $7)`
+INSERT INTO group_items (group_name, position, kind, configuration_name, app_name, document_name, stage, depends_on)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 
 func (e *catalogEdit) saveItems(ctx context.Context, g Group) error {
 	batch := &pgx.Batch{}
@@ -231,13 +230,13 @@ func (e *catalogEdit) saveItems(ctx context.Context, g Group) error {
 				return fmt.Errorf("writing dependencies: %w", err)
 			}
 		}
-		var configuration, app *string
-		if it.Key.Kind == provision.AppItem {
-			app = &it.Key.Name
-		} else {
-			configuration = &it.Key.Name
+		only := func(kind provision.ItemKind) *string {
+			if it.Key.Kind != kind {
+				return nil
+			}
+			return &it.Key.Name
 		}
-		batch.Queue(addItem, g.Name, i, it.Key.Kind, configuration, app, it.Stage, depends)
+		batch.Queue(addItem, g.Name, i, it.Key.Kind, only(provision.ConfigurationItem), only(provision.AppItem), only(provision.DocumentItem), it.Stage, depends)
 	}
 	return e.tx.SendBatch(ctx, batch).Close()
 }

@@ -163,3 +163,45 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	require.ErrorContains(t, err, "can't be reached")
 	require.Equal(t, provision.StorageUnavailable, provision.CodeOf(store.Translate(err)))
 }
+
+// What was stored before there were documents is read as it was, and a way back leaves it so.
+func TestPlansAndGroupsOutliveTheMigrationOfDocuments(t *testing.T) {
+	const before, with = 10, 11
+	at := stacktest.Database(t, "before-documents", func(ctx context.Context, url string) error { return store.MigrateTo(ctx, url, before) })
+	conn := connect(t, at)
+	_, err := conn.Exec(t.Context(), `
+		INSERT INTO configurations (name, content, identifier) VALUES ('wifi', 3, 'com.example.wifi');
+		INSERT INTO apps (name, bundle_id, store_id) VALUES ('mail', 'com.example.mail', 1);
+		INSERT INTO groups (name) VALUES ('g');
+		INSERT INTO group_items (group_name, position, kind, configuration_name, app_name, stage) VALUES
+			('g', 0, 'configuration', 'wifi', NULL, 'required'), ('g', 1, 'app', NULL, 'mail', 'best_effort');
+		INSERT INTO devices (serial, state, status, management, epoch) VALUES
+			('C07Q853LG9RM', '{"serial": "C07Q853LG9RM", "activation": {"epoch": 1}}', 'Provisioning', 'managed', 1);
+		INSERT INTO plan_items (serial, epoch, kind, name, stage, version, identifier, group_names, position, state, attempt, updated_at) VALUES
+			('C07Q853LG9RM', 1, 'configuration', 'wifi', 'required', 3, 'com.example.wifi', '{g}', 0, 'verified', 1, now()),
+			('C07Q853LG9RM', 1, 'app', 'mail', 'best_effort', 1, 'com.example.mail', '{g}', 1, 'acknowledged', 2, now());`)
+	require.NoError(t, err)
+	require.NoError(t, store.MigrateTo(t.Context(), at, with))
+
+	db, err := store.Open(t.Context(), store.Config{URL: at})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	plan, err := db.PlanItems(t.Context(), "C07Q853LG9RM")
+	require.NoError(t, err)
+	require.Len(t, plan, 2)
+	require.Equal(t, []any{"configuration/wifi", provision.Verified, 3}, []any{plan[0].Key.String(), plan[0].State, plan[0].Version})
+	require.Equal(t, []any{"app/mail", provision.Acknowledged, 2}, []any{plan[1].Key.String(), plan[1].State, plan[1].Attempt})
+	g, err := db.Group(t.Context(), "g")
+	require.NoError(t, err)
+	require.Equal(t, []any{"configuration/wifi", "com.example.wifi", "app/mail", "com.example.mail"},
+		[]any{g.Items[0].Key.String(), g.Items[0].Identifier, g.Items[1].Key.String(), g.Items[1].Identifier})
+
+	_, _, err = db.PutDocument(t.Context(), store.DocumentEdit{Name: "menu", MediaURL: "https://example.com/menu.pdf", Format: provision.PDF}, store.Edit{})
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), `INSERT INTO group_items (group_name, position, kind, document_name, stage) VALUES ('g', 2, 'document', 'menu', 'required')`)
+	require.NoError(t, err)
+	require.NoError(t, store.MigrateTo(t.Context(), at, before))
+	var left int
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM group_items WHERE name IN ('wifi', 'mail')`).Scan(&left))
+	require.Equal(t, 2, left)
+}

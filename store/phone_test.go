@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,7 +51,7 @@ func encode(o provision.Order) ([]byte, error) {
 	if strings.Contains(string(o.Payload), "unwritable") {
 		return nil, errUnwritable
 	}
-	return fmt.Appendf(nil, `<?xml version="1.0"?><!-- %s %s v%d %s %s %d -->`, o.Command.Type, o.Command.Item, o.Command.Version, o.Payload, o.ManifestURL, o.StoreID), nil
+	return fmt.Appendf(nil, `<?xml version="1.0"?><!-- %s %s v%d %s %s %d %s -->`, o.Command.Type, o.Command.Item, o.Command.Version, o.Payload, o.ManifestURL, o.StoreID, o.Document.URL), nil
 }
 
 func newFleet(t testing.TB) *fleet {
@@ -104,6 +105,9 @@ func (f *fleet) group(name string, items ...string) {
 		if app, is := strings.CutPrefix(it, "app:"); is {
 			it, kind, column = app, "app", "app_name"
 		}
+		if document, is := strings.CutPrefix(it, "doc:"); is {
+			it, kind, column = document, "document", "document_name"
+		}
 		f.exec(`INSERT INTO group_items (group_name, position, kind, `+column+`, stage) VALUES ($1, $2, $3, $4, $5)`, name, i, kind, it, stage)
 	}
 }
@@ -137,7 +141,7 @@ func (f *fleet) assign(serial string, groups ...string) provision.Device {
 // boot enrolls a device as its check-ins do and returns it as a phone.
 func (f *fleet) boot(serial, udid string, awaiting bool) *phone {
 	f.t.Helper()
-	p := &phone{fleet: f, serial: serial, udid: udid, list: []string{mdmProfile}}
+	p := &phone{fleet: f, serial: serial, udid: udid, list: []string{mdmProfile}, books: map[string]provision.Book{}}
 	r := p.request()
 	require.NoError(f.t, f.mdm.StoreAuthenticate(r, &mdm.Authenticate{SerialNumber: serial, Raw: []byte("<?xml")}))
 	require.NoError(f.t, f.mdm.ClearQueue(r))
@@ -229,7 +233,8 @@ func (f *fleet) count(from string, args ...any) int {
 type phone struct {
 	*fleet
 	serial, udid string
-	list         []string // identifiers of its profiles
+	list         []string // identifiers of its profiles and apps
+	books        map[string]provision.Book
 }
 
 func (p *phone) request() *mdm.Request {
@@ -289,6 +294,12 @@ func (p *phone) obey() string {
 		for _, id := range p.list {
 			a.Apps[id] = "Managed"
 		}
+	case provision.InstallMedia:
+		p.books[store.DocumentIdentifier(sent.Command.Item.Name)] = provision.Book{State: "Managed", Version: strconv.Itoa(sent.Command.Version)}
+	case provision.RemoveMedia:
+		delete(p.books, store.DocumentIdentifier(sent.Command.Item.Name))
+	case provision.ManagedMediaList:
+		a.Books = p.books
 	case provision.RemoveProfile, provision.RemoveApplication, provision.DeviceInformationQuery, provision.DeviceConfigured:
 	}
 	p.report(uuid, a)

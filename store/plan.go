@@ -45,7 +45,8 @@ func collectItems(rows pgx.Rows) ([]provision.PlanItem, error) {
 // The newest of each query is found by the unique index, because a device may have answered thousands.
 const askedQueries = `
 SELECT q.request_type, newest.status IN ('', 'NotNow'), newest.attempt
-FROM (VALUES ('ProfileList', 'management_profile'), ('ManagedApplicationList', 'ManagedApplicationList')) AS q (request_type, name)
+FROM (VALUES ('ProfileList', 'management_profile'), ('ManagedApplicationList', 'ManagedApplicationList'),
+        ('ManagedMediaList', 'ManagedMediaList')) AS q (request_type, name)
     CROSS JOIN LATERAL (
         SELECT c.attempt, c.status
         FROM device_commands c
@@ -82,11 +83,15 @@ func (p *plan) collectQueries(rows pgx.Rows) error {
 	var kind provision.RequestType
 	var asked provision.Asked
 	_, err := pgx.ForEachRow(rows, []any{&kind, &asked.Outstanding, &asked.Count}, func() error {
-		if kind == provision.ProfileList {
+		switch kind {
+		case provision.ProfileList:
 			p.queries.Profiles = asked
-			return nil
+		case provision.ManagedApplicationList:
+			p.queries.Apps = asked
+		case provision.ManagedMediaList:
+			p.queries.Documents = asked
+		default:
 		}
-		p.queries.Apps = asked
 		return nil
 	})
 	return err
@@ -176,6 +181,7 @@ func (c *Change) due(ctx context.Context, p *plan) ([]provision.Command, time.Ti
 	if !c.Device.MayAct() {
 		return leave, again, err
 	}
+	provision.SpareDocuments(p.items, c.product, c.now)
 	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.pollAfter, c.now)
 	if poll.IsZero() || !again.IsZero() && again.Before(poll) {
 		poll = again

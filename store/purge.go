@@ -7,7 +7,7 @@ import (
 
 // Purged counts what [DB.Purge] deleted.
 type Purged struct {
-	// Queries are answered questions after a device's profiles and apps.
+	// Queries are answered questions after a device's profiles, apps and documents.
 	Queries int64
 	// Commands are those that NanoMDM will never hand out.
 	Commands int64
@@ -19,6 +19,8 @@ type Purged struct {
 	Rows int64
 	// SignIns are web views of devices, and tries to sign in, that are over.
 	SignIns int64
+	// Files are documents that no device needs any more, and uploads that ended early.
+	Files int64
 }
 
 // The newest of an enrollment stays: the next question is numbered by it.
@@ -27,7 +29,7 @@ DELETE FROM device_commands
 WHERE command_uuid IN (
     SELECT c.command_uuid
     FROM device_commands c
-    WHERE c.request_type IN ('ProfileList', 'ManagedApplicationList') AND c.answered_at < $1
+    WHERE c.request_type IN ('ProfileList', 'ManagedApplicationList', 'ManagedMediaList') AND c.answered_at < $1
         AND c.status NOT IN ('', 'NotNow') AND EXISTS (
             SELECT
             FROM device_commands n
@@ -107,6 +109,38 @@ WHERE subject IN (
     LIMIT $2
     FOR UPDATE SKIP LOCKED)`
 
+// A content that isn't the newest goes once no device is to have it in its present enrollment.
+const purgeContents = `
+DELETE FROM document_contents
+WHERE (name, content) IN (
+    SELECT c.name, c.content
+    FROM document_contents c
+        JOIN documents d ON d.name = c.name AND d.content > c.content
+    WHERE c.created_at < $1 AND NOT EXISTS (
+        SELECT
+        FROM plan_items p
+            JOIN devices v ON v.serial = p.serial AND v.epoch = p.epoch
+        WHERE p.kind = 'document' AND p.name = c.name AND p.version = c.content AND p.state <> 'removed'
+    )
+    LIMIT $2
+    FOR UPDATE OF c SKIP LOCKED)`
+
+// longestUpload is after which an upload that nothing came of is over; the API ends them within the hour.
+const longestUpload = 24 * time.Hour
+
+const purgeFiles = `
+DELETE FROM document_files
+WHERE id IN (
+    SELECT f.id
+    FROM document_files f
+    WHERE f.created_at < $1 AND NOT EXISTS (
+        SELECT
+        FROM document_contents c
+        WHERE c.file = f.id
+    )
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)`
+
 // purgeBatch bounds a transaction, so that nobody waits long for a row that is being deleted.
 const purgeBatch = 1000
 
@@ -128,6 +162,8 @@ func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 		{purgeRows, before, &p.Rows},
 		{purgeSessions, db.now(), &p.SignIns},
 		{purgeTries, db.now(), &p.SignIns},
+		{purgeContents, before, new(int64)},
+		{purgeFiles, db.now().Add(-longestUpload), &p.Files},
 	} {
 		n, err := db.purge(ctx, part.sql, part.before)
 		*part.count += n

@@ -37,13 +37,14 @@ type chaos struct {
 }
 
 func newChaos(t *testing.T, seed uint64) *chaos {
-	c := &chaos{fleet: newFleet(t), Rand: rand.New(rand.NewPCG(seed, 7)), phones: map[string]*phone{}, content: map[string]int{}}
+	c := &chaos{fleet: newLibrary(t), Rand: rand.New(rand.NewPCG(seed, 7)), phones: map[string]*phone{}, content: map[string]int{"book": 1}}
 	for _, name := range []string{"a", "b", "c"} {
 		c.content[name] = 1
 		c.configuration(name, 1, name)
 	}
 	c.app("mail")
-	c.group("g", "a before_release", "b", "app:mail")
+	c.document("book", "1")
+	c.group("g", "a before_release", "b", "app:mail", "doc:book")
 	c.group("h", "b best_effort", "c")
 	return c
 }
@@ -88,8 +89,12 @@ func (c *chaos) fact(serial string) {
 }
 
 func (c *chaos) edit(serial string) {
-	name := []string{"a", "b", "c"}[c.IntN(3)]
+	name := []string{"a", "b", "c", "book"}[c.IntN(4)]
 	c.content[name]++
+	if name == "book" {
+		c.document(name, fmt.Sprint(c.content[name])) // which tells the devices
+		return
+	}
 	c.configuration(name, c.content[name], fmt.Sprint(name, c.content[name]))
 	c.record(serial, provision.Fact{Kind: provision.CatalogChanged})
 }
@@ -132,6 +137,12 @@ func (c *chaos) answer(serial string) {
 		Status:   []provision.AnswerStatus{provision.AnswerAcknowledged, provision.AnswerAcknowledged, provision.AnswerAcknowledged, provision.AnswerNotNow, provision.AnswerError}[c.IntN(5)],
 		Profiles: []string{mdmProfile, "com.example.a", "com.example.b", "com.example.c"}[:1+c.IntN(4)],
 		Apps:     map[string]string{"com.example.mail": []string{"Installing", "Managed", "Failed"}[c.IntN(3)]},
+		Books:    map[string]provision.Book{},
+	}
+	if c.IntN(2) == 0 {
+		a.Books[store.DocumentIdentifier("book")] = provision.Book{
+			State: []string{"Installing", "Managed", "Failed", "Uninstalled"}[c.IntN(4)], Version: fmt.Sprint(1 + c.IntN(1+c.content["book"])),
+		}
 	}
 	_, err := c.Answer(c.t.Context(), uuid, a, &store.Information{Name: uuid})
 	require.NoError(c.t, err)
@@ -156,9 +167,15 @@ func (c *chaos) check() {
 	require.NotZero(c.t, c.count("device_commands"))
 	require.Equal(c.t, c.count("device_commands WHERE status IN ('', 'NotNow', 'Superseded')"), c.count("nanomdm.enrollment_queue"), "each command was queued once, until it was answered")
 	require.Zero(c.t, c.count(`(SELECT FROM plan_items p JOIN devices d USING (serial, epoch)
-		WHERE d.management = 'managed' AND p.state IN ('sent', 'removing') AND p.detail = '' AND p.kind <> 'builtin' AND NOT EXISTS (
+		WHERE d.management = 'managed' AND p.state IN ('sent', 'removing') AND p.detail = '' AND p.kind <> 'builtin'
+			AND NOT (p.kind = 'document' AND p.state = 'removing' AND p.polls > 0) AND NOT EXISTS (
 			SELECT FROM device_commands c WHERE c.serial = p.serial AND c.epoch = p.epoch AND c.kind = p.kind AND c.name = p.name
 				AND c.attempt = p.attempt AND c.status IN ('', 'NotNow'))) AS lost`), "what is sent has a command that is outstanding")
+	require.Zero(c.t, c.count(`(SELECT FROM plan_items p JOIN devices d USING (serial, epoch)
+		WHERE d.management = 'managed' AND NOT (d.state ? 'on_hold') AND p.kind = 'document' AND p.state = 'removing' AND p.polls > 0 AND d.poll_at IS NULL
+			AND NOT EXISTS (
+				SELECT FROM device_commands c WHERE c.serial = p.serial AND c.epoch = p.epoch AND c.request_type = 'ManagedMediaList'
+					AND c.status IN ('', 'NotNow'))) AS forgotten`), "a removal that was acknowledged is asked after")
 	require.Zero(c.t, c.count(`device_events a JOIN device_events b USING (serial) WHERE a.id < b.id AND a.created_at > b.created_at`))
 }
 

@@ -39,6 +39,7 @@ type DB struct {
 	sealer  Sealer
 	profile string // see WithManagementIdentifier
 	timing  Timing
+	links   documentLinks
 	// renewBefore: see [WithRenewal].
 	renewBefore time.Duration
 	now         func() time.Time

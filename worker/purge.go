@@ -42,6 +42,6 @@ func purge(ctx context.Context, p purger, log *slog.Logger) {
 		log.WarnContext(ctx, "purge failed", "error", err)
 	case gone != store.Purged{}:
 		log.InfoContext(ctx, "purged", "queries", gone.Queries, "commands", gone.Commands, "challenges", gone.Challenges, "keys", gone.Keys,
-			"rows", gone.Rows, "sign_ins", gone.SignIns)
+			"rows", gone.Rows, "sign_ins", gone.SignIns, "files", gone.Files)
 	}
 }

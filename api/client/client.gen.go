@@ -278,6 +278,27 @@ func (e DirectoryKind) Valid() bool {
 	}
 }
 
+// Defines values for DocumentFormat.
+const (
+	EPUB   DocumentFormat = "epub"
+	IBooks DocumentFormat = "ibooks"
+	PDF    DocumentFormat = "pdf"
+)
+
+// Valid indicates whether the value is a known member of the DocumentFormat enum.
+func (e DocumentFormat) Valid() bool {
+	switch e {
+	case EPUB:
+		return true
+	case IBooks:
+		return true
+	case PDF:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthChecks.
 const (
 	HealthChecksOk          HealthChecks = "ok"
@@ -318,6 +339,7 @@ func (e HealthStatus) Valid() bool {
 const (
 	AppItem           ItemKind = "app"
 	ConfigurationItem ItemKind = "configuration"
+	DocumentItem      ItemKind = "document"
 )
 
 // Valid indicates whether the value is a known member of the ItemKind enum.
@@ -326,6 +348,8 @@ func (e ItemKind) Valid() bool {
 	case AppItem:
 		return true
 	case ConfigurationItem:
+		return true
+	case DocumentItem:
 		return true
 	default:
 		return false
@@ -791,6 +815,36 @@ const (
 func (e PutDirectoryParamsIfNoneMatch) Valid() bool {
 	switch e {
 	case PutDirectoryParamsIfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutDocumentParamsIfNoneMatch.
+const (
+	PutDocumentParamsIfNoneMatchAsterisk PutDocumentParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutDocumentParamsIfNoneMatch enum.
+func (e PutDocumentParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutDocumentParamsIfNoneMatchAsterisk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutDocumentContentParamsIfNoneMatch.
+const (
+	PutDocumentContentParamsIfNoneMatchAsterisk PutDocumentContentParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutDocumentContentParamsIfNoneMatch enum.
+func (e PutDocumentContentParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case PutDocumentContentParamsIfNoneMatchAsterisk:
 		return true
 	default:
 		return false
@@ -1721,6 +1775,64 @@ type DirectoryTestInput struct {
 	Password string `json:"password"`
 }
 
+// Document defines model for Document.
+type Document struct {
+	Author string `json:"author"`
+
+	// Content The number of the newest content.
+	Content     int            `json:"content"`
+	CreatedAt   time.Time      `json:"created_at"`
+	Description string         `json:"description"`
+	Format      DocumentFormat `json:"format"`
+
+	// Identifier The PersistentID of the book on devices.
+	//
+	// Example: com.github.muster-mdm.document.0b8f9a4e-4f5f-5d0a-9f0e-6d0f5c1f8f57
+	Identifier string `json:"identifier"`
+
+	// MediaUrl Where devices fetch it; not there when it was uploaded.
+	MediaUrl *string `json:"media_url,omitempty"`
+	Name     string  `json:"name"`
+
+	// Sha256 The SHA-256 of the file that was uploaded, in lower-case hexadecimal.
+	//
+	// Example: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	Sha256 *string `json:"sha256,omitempty"`
+
+	// Size The bytes of the file that was uploaded.
+	Size      *int64    `json:"size,omitempty"`
+	Title     string    `json:"title"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Version   int64     `json:"version"`
+}
+
+// DocumentFormat defines model for DocumentFormat.
+type DocumentFormat string
+
+// DocumentInput Example: {"author":"Zylker","media_url":"https://docs.zylker.com/handbook.pdf","title":"Drivers' handbook"}
+type DocumentInput struct {
+	// Author Whom devices name as its author.
+	Author      *string         `json:"author,omitempty"`
+	Description *string         `json:"description,omitempty"`
+	Format      *DocumentFormat `json:"format,omitempty"`
+
+	// MediaUrl An https address that devices can reach without signing in; what was uploaded stays when not given.
+	//
+	// Example: https://docs.zylker.com/handbook.pdf
+	MediaUrl *string `json:"media_url,omitempty"`
+
+	// Title What devices call it; its name when not given.
+	Title *string `json:"title,omitempty"`
+}
+
+// DocumentList defines model for DocumentList.
+type DocumentList struct {
+	Documents []Document `json:"documents"`
+
+	// NextCursor Opaque; there while more entries follow.
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
 // Explanation defines model for Explanation.
 type Explanation struct {
 	// BlockedBy on_hold: an operator holds it; abm_conflict: two Apple Business Manager servers list it;
@@ -1804,8 +1916,10 @@ type GroupInput struct {
 // GroupItem defines model for GroupItem.
 type GroupItem struct {
 	DependsOn *[]ItemRef `json:"depends_on,omitempty"`
-	Kind      ItemKind   `json:"kind"`
-	Name      string     `json:"name"`
+
+	// Kind Documents go to iPhones and iPads only; on other devices they fail and say so.
+	Kind ItemKind `json:"kind"`
+	Name string   `json:"name"`
 
 	// Stage before_release holds the device in Setup Assistant, required holds Enrolled, best_effort holds nothing.
 	Stage *Stage `json:"stage,omitempty"`
@@ -1840,11 +1954,12 @@ type HoldInput struct {
 	Reason string `json:"reason"`
 }
 
-// ItemKind defines model for ItemKind.
+// ItemKind Documents go to iPhones and iPads only; on other devices they fail and say so.
 type ItemKind string
 
 // ItemRef defines model for ItemRef.
 type ItemRef struct {
+	// Kind Documents go to iPhones and iPads only; on other devices they fail and say so.
 	Kind ItemKind `json:"kind"`
 	Name string   `json:"name"`
 }
@@ -2836,6 +2951,60 @@ type TestDirectoryParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListDocumentsParams defines parameters for ListDocuments.
+type ListDocumentsParams struct {
+	// Cursor The next_cursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most entries of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// DeleteDocumentParams defines parameters for DeleteDocument.
+type DeleteDocumentParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDocumentParams defines parameters for PutDocument.
+type PutDocumentParams struct {
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutDocumentParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PutDocumentParamsIfNoneMatch defines parameters for PutDocument.
+type PutDocumentParamsIfNoneMatch string
+
+// PutDocumentContentParams defines parameters for PutDocumentContent.
+type PutDocumentContentParams struct {
+	// Description What the document is for; left as it is when not given.
+	Description *string `form:"description,omitempty" json:"description,omitempty"`
+
+	// Title What devices call it; left as it is when not given, and the name of a new document.
+	Title *string `form:"title,omitempty" json:"title,omitempty"`
+
+	// Author Whom devices name as its author; left as it is when not given.
+	Author *string `form:"author,omitempty" json:"author,omitempty"`
+
+	// IfMatch An ETag, several separated by commas, or "*" for any version.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch "*" lets the request create only.
+	IfNoneMatch *PutDocumentContentParamsIfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// PutDocumentContentParamsIfNoneMatch defines parameters for PutDocumentContent.
+type PutDocumentContentParamsIfNoneMatch string
+
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
 	// Cursor The next_cursor of the page before.
@@ -3118,6 +3287,9 @@ type PutDirectoryJSONRequestBody = DirectoryInput
 
 // TestDirectoryJSONRequestBody defines body for TestDirectory for application/json ContentType.
 type TestDirectoryJSONRequestBody = DirectoryTestInput
+
+// PutDocumentJSONRequestBody defines body for PutDocument for application/json ContentType.
+type PutDocumentJSONRequestBody = DocumentInput
 
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupInput
@@ -3994,6 +4166,63 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
 	TestDirectory(ctx context.Context, name Name, params *TestDirectoryParams, body TestDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDocuments List documents
+	//
+	// Corresponds with GET /v1/documents (the `ListDocuments` operationId).
+	ListDocuments(ctx context.Context, params *ListDocumentsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteDocument Delete a document
+	//
+	// A document that is in a group gives `in_use`.
+	//
+	// Corresponds with DELETE /v1/documents/{name} (the `DeleteDocument` operationId).
+	DeleteDocument(ctx context.Context, name Name, params *DeleteDocumentParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDocument Show a document
+	//
+	// Corresponds with GET /v1/documents/{name} (the `GetDocument` operationId).
+	GetDocument(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutDocumentWithBody Edit a document, or create one that is at an address of its own
+	//
+	// `media_url` says where devices fetch the document; without it, what was uploaded stays. To create a document from a
+	// file, upload it to `…/content`. Another source, title or author gets the next content number and is sent to every
+	// device whose groups bring the document.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/documents/{name} (the `PutDocument` operationId).
+	PutDocumentWithBody(ctx context.Context, name Name, params *PutDocumentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutDocument Edit a document, or create one that is at an address of its own
+	//
+	// `media_url` says where devices fetch the document; without it, what was uploaded stays. To create a document from a
+	// file, upload it to `…/content`. Another source, title or author gets the next content number and is sent to every
+	// device whose groups bring the document.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/documents/{name} (the `PutDocument` operationId).
+	PutDocument(ctx context.Context, name Name, params *PutDocumentParams, body PutDocumentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDocumentContent Download a document
+	//
+	// The file exactly as it was uploaded last. A document that is at an address of its own gives `not_found`.
+	//
+	// Corresponds with GET /v1/documents/{name}/content (the `GetDocumentContent` operationId).
+	GetDocumentContent(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutDocumentContentWithBody Upload a document
+	//
+	// Takes a PDF, EPUB or iBooks file of at most 256 MiB and creates the document if it doesn't exist. What the file is is
+	// read from its beginning. Another file gets the next content number and is sent to every device whose groups bring the
+	// document; the same file again changes nothing, so an upload may be repeated.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/documents/{name}/content (the `PutDocumentContent` operationId).
+	PutDocumentContentWithBody(ctx context.Context, name Name, params *PutDocumentContentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups List groups
 	//
@@ -5981,6 +6210,133 @@ func (c *Client) TestDirectoryWithBody(ctx context.Context, name Name, params *T
 // Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
 func (c *Client) TestDirectory(ctx context.Context, name Name, params *TestDirectoryParams, body TestDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTestDirectoryRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDocuments List documents
+//
+// Corresponds with GET /v1/documents (the `ListDocuments` operationId).
+func (c *Client) ListDocuments(ctx context.Context, params *ListDocumentsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDocumentsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteDocument Delete a document
+//
+// A document that is in a group gives `in_use`.
+//
+// Corresponds with DELETE /v1/documents/{name} (the `DeleteDocument` operationId).
+func (c *Client) DeleteDocument(ctx context.Context, name Name, params *DeleteDocumentParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteDocumentRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDocument Show a document
+//
+// Corresponds with GET /v1/documents/{name} (the `GetDocument` operationId).
+func (c *Client) GetDocument(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDocumentRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutDocumentWithBody Edit a document, or create one that is at an address of its own
+//
+// `media_url` says where devices fetch the document; without it, what was uploaded stays. To create a document from a
+// file, upload it to `…/content`. Another source, title or author gets the next content number and is sent to every
+// device whose groups bring the document.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/documents/{name} (the `PutDocument` operationId).
+func (c *Client) PutDocumentWithBody(ctx context.Context, name Name, params *PutDocumentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutDocumentRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutDocument Edit a document, or create one that is at an address of its own
+//
+// `media_url` says where devices fetch the document; without it, what was uploaded stays. To create a document from a
+// file, upload it to `…/content`. Another source, title or author gets the next content number and is sent to every
+// device whose groups bring the document.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/documents/{name} (the `PutDocument` operationId).
+func (c *Client) PutDocument(ctx context.Context, name Name, params *PutDocumentParams, body PutDocumentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutDocumentRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDocumentContent Download a document
+//
+// The file exactly as it was uploaded last. A document that is at an address of its own gives `not_found`.
+//
+// Corresponds with GET /v1/documents/{name}/content (the `GetDocumentContent` operationId).
+func (c *Client) GetDocumentContent(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDocumentContentRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutDocumentContentWithBody Upload a document
+//
+// Takes a PDF, EPUB or iBooks file of at most 256 MiB and creates the document if it doesn't exist. What the file is is
+// read from its beginning. Another file gets the next content number and is sent to every device whose groups bring the
+// document; the same file again changes nothing, so an upload may be repeated.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/documents/{name}/content (the `PutDocumentContent` operationId).
+func (c *Client) PutDocumentContentWithBody(ctx context.Context, name Name, params *PutDocumentContentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutDocumentContentRequestWithBody(c.Server, name, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10778,6 +11134,397 @@ func NewTestDirectoryRequestWithBody(server string, name Name, params *TestDirec
 	return req, nil
 }
 
+// NewListDocumentsRequest constructs an http.Request for the ListDocuments method
+func NewListDocumentsRequest(server string, params *ListDocumentsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/documents")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteDocumentRequest constructs an http.Request for the DeleteDocument method
+func NewDeleteDocumentRequest(server string, name Name, params *DeleteDocumentParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/documents/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetDocumentRequest constructs an http.Request for the GetDocument method
+func NewGetDocumentRequest(server string, name Name) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/documents/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutDocumentRequest calls the generic PutDocument builder with application/json body
+func NewPutDocumentRequest(server string, name Name, params *PutDocumentParams, body PutDocumentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutDocumentRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewPutDocumentRequestWithBody constructs an http.Request for the PutDocument method, with any body, and a specified content type
+func NewPutDocumentRequestWithBody(server string, name Name, params *PutDocumentParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/documents/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetDocumentContentRequest constructs an http.Request for the GetDocumentContent method
+func NewGetDocumentContentRequest(server string, name Name) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/documents/%s/content", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutDocumentContentRequestWithBody constructs an http.Request for the PutDocumentContent method, with any body, and a specified content type
+func NewPutDocumentContentRequestWithBody(server string, name Name, params *PutDocumentContentParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/documents/%s/content", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Description != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "description", *params.Description, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Title != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "title", *params.Title, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Author != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "author", *params.Author, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListGroupsRequest constructs an http.Request for the ListGroups method
 func NewListGroupsRequest(server string, params *ListGroupsParams) (*http.Request, error) {
 	var err error
@@ -13585,6 +14332,71 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/directories/{name}:test (the `TestDirectory` operationId).
 	TestDirectoryWithResponse(ctx context.Context, name Name, params *TestDirectoryParams, body TestDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*TestDirectoryResponse, error)
+
+	// ListDocumentsWithResponse List documents
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/documents (the `ListDocuments` operationId).
+	ListDocumentsWithResponse(ctx context.Context, params *ListDocumentsParams, reqEditors ...RequestEditorFn) (*ListDocumentsResponse, error)
+
+	// DeleteDocumentWithResponse Delete a document
+	//
+	// A document that is in a group gives `in_use`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/documents/{name} (the `DeleteDocument` operationId).
+	DeleteDocumentWithResponse(ctx context.Context, name Name, params *DeleteDocumentParams, reqEditors ...RequestEditorFn) (*DeleteDocumentResponse, error)
+
+	// GetDocumentWithResponse Show a document
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/documents/{name} (the `GetDocument` operationId).
+	GetDocumentWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetDocumentResponse, error)
+
+	// PutDocumentWithBodyWithResponse Edit a document, or create one that is at an address of its own
+	//
+	// `media_url` says where devices fetch the document; without it, what was uploaded stays. To create a document from a
+	// file, upload it to `…/content`. Another source, title or author gets the next content number and is sent to every
+	// device whose groups bring the document.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/documents/{name} (the `PutDocument` operationId).
+	PutDocumentWithBodyWithResponse(ctx context.Context, name Name, params *PutDocumentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDocumentResponse, error)
+
+	// PutDocumentWithResponse Edit a document, or create one that is at an address of its own
+	//
+	// `media_url` says where devices fetch the document; without it, what was uploaded stays. To create a document from a
+	// file, upload it to `…/content`. Another source, title or author gets the next content number and is sent to every
+	// device whose groups bring the document.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/documents/{name} (the `PutDocument` operationId).
+	PutDocumentWithResponse(ctx context.Context, name Name, params *PutDocumentParams, body PutDocumentJSONRequestBody, reqEditors ...RequestEditorFn) (*PutDocumentResponse, error)
+
+	// GetDocumentContentWithResponse Download a document
+	//
+	// The file exactly as it was uploaded last. A document that is at an address of its own gives `not_found`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/documents/{name}/content (the `GetDocumentContent` operationId).
+	GetDocumentContentWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetDocumentContentResponse, error)
+
+	// PutDocumentContentWithBodyWithResponse Upload a document
+	//
+	// Takes a PDF, EPUB or iBooks file of at most 256 MiB and creates the document if it doesn't exist. What the file is is
+	// read from its beginning. Another file gets the next content number and is sent to every device whose groups bring the
+	// document; the same file again changes nothing, so an upload may be repeated.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/documents/{name}/content (the `PutDocumentContent` operationId).
+	PutDocumentContentWithBodyWithResponse(ctx context.Context, name Name, params *PutDocumentContentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDocumentContentResponse, error)
 
 	// ListGroupsWithResponse List groups
 	//
@@ -17657,6 +18469,336 @@ func (r TestDirectoryResponse) ContentType() string {
 	return ""
 }
 
+type ListDocumentsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DocumentList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDocumentsResponse) GetJSON200() *DocumentList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDocumentsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDocumentsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDocumentsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDocumentsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDocumentsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteDocumentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteDocumentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteDocumentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteDocumentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteDocumentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteDocumentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDocumentResponse200Headers the declared response headers of an HTTP 200 response for GetDocument
+type GetDocumentResponse200Headers struct {
+	ETag *string
+}
+
+type GetDocumentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Document
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDocumentResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetDocumentResponse) GetJSON200() *Document {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDocumentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDocumentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDocumentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDocumentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDocumentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutDocumentResponse200Headers the declared response headers of an HTTP 200 response for PutDocument
+type PutDocumentResponse200Headers struct {
+	ETag *string
+}
+
+// PutDocumentResponse201Headers the declared response headers of an HTTP 201 response for PutDocument
+type PutDocumentResponse201Headers struct {
+	ETag *string
+}
+
+type PutDocumentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Document
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Document
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PutDocumentResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *PutDocumentResponse201Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutDocumentResponse) GetJSON200() *Document {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PutDocumentResponse) GetJSON201() *Document {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutDocumentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutDocumentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutDocumentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutDocumentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutDocumentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDocumentContentResponse200Headers the declared response headers of an HTTP 200 response for GetDocumentContent
+type GetDocumentContentResponse200Headers struct {
+	ContentDisposition *string
+}
+
+type GetDocumentContentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDocumentContentResponse200Headers
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDocumentContentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDocumentContentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDocumentContentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDocumentContentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDocumentContentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutDocumentContentResponse200Headers the declared response headers of an HTTP 200 response for PutDocumentContent
+type PutDocumentContentResponse200Headers struct {
+	ETag *string
+}
+
+// PutDocumentContentResponse201Headers the declared response headers of an HTTP 201 response for PutDocumentContent
+type PutDocumentContentResponse201Headers struct {
+	ETag *string
+}
+
+type PutDocumentContentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Document
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Document
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PutDocumentContentResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *PutDocumentContentResponse201Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutDocumentContentResponse) GetJSON200() *Document {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PutDocumentContentResponse) GetJSON201() *Document {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutDocumentContentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutDocumentContentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutDocumentContentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutDocumentContentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutDocumentContentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListGroupsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20669,6 +21811,113 @@ func (c *ClientWithResponses) TestDirectoryWithResponse(ctx context.Context, nam
 		return nil, err
 	}
 	return ParseTestDirectoryResponse(rsp)
+}
+
+// ListDocumentsWithResponse List documents
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/documents (the `ListDocuments` operationId).
+func (c *ClientWithResponses) ListDocumentsWithResponse(ctx context.Context, params *ListDocumentsParams, reqEditors ...RequestEditorFn) (*ListDocumentsResponse, error) {
+	rsp, err := c.ListDocuments(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDocumentsResponse(rsp)
+}
+
+// DeleteDocumentWithResponse Delete a document
+//
+// A document that is in a group gives `in_use`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/documents/{name} (the `DeleteDocument` operationId).
+func (c *ClientWithResponses) DeleteDocumentWithResponse(ctx context.Context, name Name, params *DeleteDocumentParams, reqEditors ...RequestEditorFn) (*DeleteDocumentResponse, error) {
+	rsp, err := c.DeleteDocument(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteDocumentResponse(rsp)
+}
+
+// GetDocumentWithResponse Show a document
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/documents/{name} (the `GetDocument` operationId).
+func (c *ClientWithResponses) GetDocumentWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetDocumentResponse, error) {
+	rsp, err := c.GetDocument(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDocumentResponse(rsp)
+}
+
+// PutDocumentWithBodyWithResponse Edit a document, or create one that is at an address of its own
+//
+// `media_url` says where devices fetch the document; without it, what was uploaded stays. To create a document from a
+// file, upload it to `…/content`. Another source, title or author gets the next content number and is sent to every
+// device whose groups bring the document.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/documents/{name} (the `PutDocument` operationId).
+func (c *ClientWithResponses) PutDocumentWithBodyWithResponse(ctx context.Context, name Name, params *PutDocumentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDocumentResponse, error) {
+	rsp, err := c.PutDocumentWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutDocumentResponse(rsp)
+}
+
+// PutDocumentWithResponse Edit a document, or create one that is at an address of its own
+//
+// `media_url` says where devices fetch the document; without it, what was uploaded stays. To create a document from a
+// file, upload it to `…/content`. Another source, title or author gets the next content number and is sent to every
+// device whose groups bring the document.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/documents/{name} (the `PutDocument` operationId).
+func (c *ClientWithResponses) PutDocumentWithResponse(ctx context.Context, name Name, params *PutDocumentParams, body PutDocumentJSONRequestBody, reqEditors ...RequestEditorFn) (*PutDocumentResponse, error) {
+	rsp, err := c.PutDocument(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutDocumentResponse(rsp)
+}
+
+// GetDocumentContentWithResponse Download a document
+//
+// The file exactly as it was uploaded last. A document that is at an address of its own gives `not_found`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/documents/{name}/content (the `GetDocumentContent` operationId).
+func (c *ClientWithResponses) GetDocumentContentWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*GetDocumentContentResponse, error) {
+	rsp, err := c.GetDocumentContent(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDocumentContentResponse(rsp)
+}
+
+// PutDocumentContentWithBodyWithResponse Upload a document
+//
+// Takes a PDF, EPUB or iBooks file of at most 256 MiB and creates the document if it doesn't exist. What the file is is
+// read from its beginning. Another file gets the next content number and is sent to every device whose groups bring the
+// document; the same file again changes nothing, so an upload may be repeated.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/documents/{name}/content (the `PutDocumentContent` operationId).
+func (c *ClientWithResponses) PutDocumentContentWithBodyWithResponse(ctx context.Context, name Name, params *PutDocumentContentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutDocumentContentResponse, error) {
+	rsp, err := c.PutDocumentContentWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutDocumentContentResponse(rsp)
 }
 
 // ListGroupsWithResponse List groups
@@ -24061,6 +25310,279 @@ func ParseTestDirectoryResponse(rsp *http.Response) (*TestDirectoryResponse, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListDocumentsResponse parses an HTTP response from a ListDocumentsWithResponse call
+func ParseListDocumentsResponse(rsp *http.Response) (*ListDocumentsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDocumentsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DocumentList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteDocumentResponse parses an HTTP response from a DeleteDocumentWithResponse call
+func ParseDeleteDocumentResponse(rsp *http.Response) (*DeleteDocumentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteDocumentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetDocumentResponse parses an HTTP response from a GetDocumentWithResponse call
+func ParseGetDocumentResponse(rsp *http.Response) (*GetDocumentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDocumentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Document
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDocumentResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutDocumentResponse parses an HTTP response from a PutDocumentWithResponse call
+func ParsePutDocumentResponse(rsp *http.Response) (*PutDocumentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutDocumentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Document
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Document
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PutDocumentResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers PutDocumentResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetDocumentContentResponse parses an HTTP response from a GetDocumentContentWithResponse call
+func ParseGetDocumentContentResponse(rsp *http.Response) (*GetDocumentContentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDocumentContentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDocumentContentResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutDocumentContentResponse parses an HTTP response from a PutDocumentContentWithResponse call
+func ParsePutDocumentContentResponse(rsp *http.Response) (*PutDocumentContentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutDocumentContentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Document
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Document
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PutDocumentContentResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers PutDocumentContentResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil

@@ -58,7 +58,7 @@ func checkItem(it *provision.Item, n int, seen map[provision.ItemKey]bool) error
 }
 
 func groupable(k provision.ItemKind) bool {
-	return k == provision.ConfigurationItem || k == provision.AppItem
+	return k == provision.ConfigurationItem || k == provision.AppItem || k == provision.DocumentItem
 }
 
 // DeleteGroup deletes a group that no device is assigned to.
@@ -98,8 +98,9 @@ func (i *Intake) PutApp(ctx context.Context, by Actor, a store.App, condition st
 		return a, false, provision.Errorf(provision.AppBad, "Give either manifest_url or store_id: where the app comes from.").At("manifest_url")
 	}
 	if a.ManifestURL != "" {
-		if err := checkManifestURL(a.ManifestURL); err != nil {
-			return a, false, err
+		// Devices take manifests over https only (Apple, InstallApplicationCommand).
+		if !httpsAddress(a.ManifestURL) {
+			return a, false, provision.Errorf(provision.AppBad, "%.100q is not an https address without user and fragment.", a.ManifestURL).At("manifest_url")
 		}
 	} else if a.StoreID < 0 {
 		return a, false, provision.Errorf(provision.AppBad, "The App Store's number of an app is positive.").At("store_id")
@@ -107,13 +108,10 @@ func (i *Intake) PutApp(ctx context.Context, by Actor, a store.App, condition st
 	return i.db.PutApp(ctx, a, by.edit(condition))
 }
 
-// checkManifestURL: devices take manifests over https only (Apple, InstallApplicationCommand).
-func checkManifestURL(raw string) error {
+// httpsAddress reports whether a device may be sent there: an https address without user and fragment.
+func httpsAddress(raw string) bool {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
-		return provision.Errorf(provision.AppBad, "%.100q is not an https address without user and fragment.", raw).At("manifest_url")
-	}
-	return nil
+	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && u.Fragment == ""
 }
 
 // DeleteApp deletes an app that no group brings.

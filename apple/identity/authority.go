@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"crypto"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -99,6 +100,15 @@ func LoadAuthority(ctx context.Context, s AuthorityStore, c AuthorityConfig) (*A
 	a := &Authority{config: c, cert: cert, key: rsaKey, roots: x509.NewCertPool()}
 	a.roots.AddCert(cert)
 	return a, nil
+}
+
+// Secret derives a key for another purpose from the authority's own, so that every process has it and none has to be kept.
+func (a *Authority) Secret(purpose string) ([]byte, error) {
+	secret, err := hkdf.Key(sha256.New, x509.MarshalPKCS1PrivateKey(a.key), nil, "muster "+purpose, sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("deriving the key of %s: %w", purpose, err)
+	}
+	return secret, nil
 }
 
 func (c AuthorityConfig) create() (certificate, key []byte, err error) {

@@ -23,6 +23,16 @@ func TestAuthorityOutlivesTheProcess(t *testing.T) {
 	cert, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
 	require.NoError(t, two.Verify(cert))
+
+	secret, err := one.Secret("document links")
+	require.NoError(t, err)
+	same, err := two.Secret("document links")
+	require.NoError(t, err)
+	require.Equal(t, secret, same)
+	other, err := one.Secret("another purpose")
+	require.NoError(t, err)
+	require.NotEqual(t, secret, other)
+	require.Len(t, secret, 32)
 }
 
 func TestAuthorityKnowsItsOwnOnly(t *testing.T) {

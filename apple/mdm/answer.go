@@ -28,6 +28,10 @@ type answer struct {
 	ManagedApplicationList map[string]struct {
 		Status string
 	}
+	RejectionReason string
+	Books           []struct {
+		PersistentID, State, Version string
+	}
 	QueryResponses struct {
 		DeviceName, ModelName, Model, ProductName, OSVersion, BuildVersion string
 	}
@@ -58,6 +62,9 @@ func ParseAnswer(raw []byte, t provision.RequestType) (provision.Answer, *Inform
 		a.Detail = "The device could not read the command."
 	}
 	a.Absent = in.absent(t)
+	if t == provision.InstallMedia && a.Status.Final() {
+		a.Rejection = oneLine(in.RejectionReason)
+	}
 	if a.Status != provision.AnswerAcknowledged {
 		return a, nil, nil
 	}
@@ -68,6 +75,12 @@ func ParseAnswer(raw []byte, t provision.RequestType) (provision.Answer, *Inform
 		a.Apps = map[string]string{}
 		for id, app := range in.ManagedApplicationList {
 			a.Apps[id] = app.Status
+		}
+	}
+	if t == provision.ManagedMediaList {
+		a.Books = map[string]provision.Book{}
+		for _, b := range in.Books {
+			a.Books[b.PersistentID] = provision.Book{State: b.State, Version: b.Version}
 		}
 	}
 	return a, in.information(t), nil

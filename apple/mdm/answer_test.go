@@ -83,6 +83,28 @@ func TestParseAnswerReadsLists(t *testing.T) {
 	require.Equal(t, map[string]string{"com.example.app": "Installing", "com.example.old": "Managed"}, a.Apps)
 }
 
+func TestParseAnswerReadsBooks(t *testing.T) {
+	a, _, err := mdm.ParseAnswer(marshal(t, dict{"Status": "Acknowledged", "Books": []any{
+		dict{"iTunesStoreID": 0, "PersistentID": "com.example.handbook", "State": "Managed", "Version": "3", "Kind": "pdf"},
+		dict{"iTunesStoreID": 361309726, "State": "Installed"},
+	}}), provision.ManagedMediaList)
+	require.NoError(t, err)
+	require.Equal(t, provision.Book{State: "Managed", Version: "3"}, a.Books["com.example.handbook"])
+	a, _, err = mdm.ParseAnswer(marshal(t, dict{"Status": "Acknowledged", "Books": []any{}}), provision.ManagedMediaList)
+	require.NoError(t, err)
+	require.NotNil(t, a.Books)
+	require.Empty(t, a.Books)
+
+	for _, status := range []string{"Acknowledged", "Error"} {
+		a, _, err = mdm.ParseAnswer(marshal(t, dict{"Status": status, "State": "Failed", "RejectionReason": "DownloadInvalid"}), provision.InstallMedia)
+		require.NoError(t, err)
+		require.Equal(t, "DownloadInvalid", a.Rejection, status)
+	}
+	a, _, err = mdm.ParseAnswer(marshal(t, dict{"Status": "Error", "RejectionReason": "AppAlreadyInstalled"}), provision.InstallApplication)
+	require.NoError(t, err)
+	require.Empty(t, a.Rejection, "apps say it in their error chain")
+}
+
 func TestParseAnswerReadsDeviceInformation(t *testing.T) {
 	_, info, err := mdm.ParseAnswer(marshal(t, dict{"Status": "Acknowledged", "QueryResponses": dict{
 		"DeviceName": "Ada's iPhone", "ModelName": "iPhone", "Model": "MLPF3", "ProductName": "iPhone14,5",
@@ -120,6 +142,8 @@ func FuzzParseAnswer(f *testing.F) {
 	f.Add(marshal(f, failed("MCMDMErrorDomain", 12075)), "RemoveProfile")
 	f.Add(marshal(f, dict{"Status": "Acknowledged", "ProfileList": []any{dict{"PayloadIdentifier": "a"}}}), "ProfileList")
 	f.Add(marshal(f, dict{"Status": "Acknowledged", "ManagedApplicationList": dict{"a": dict{"Status": "Managed"}}}), "ManagedApplicationList")
+	f.Add(marshal(f, dict{"Status": "Acknowledged", "Books": []any{dict{"PersistentID": "a", "State": "Managed", "Version": "1"}}}), "ManagedMediaList")
+	f.Add(marshal(f, dict{"Status": "Error", "RejectionReason": "DownloadInvalid"}), "InstallMedia")
 	f.Fuzz(func(t *testing.T, raw []byte, kind string) {
 		a, _, err := mdm.ParseAnswer(raw, provision.RequestType(kind))
 		if err != nil {

@@ -2,6 +2,7 @@ package mdm
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jessepeterson/mdmcommands"
@@ -59,6 +60,14 @@ func command(o provision.Order) (any, error) {
 		return c, identified(o)
 	case provision.ManagedApplicationList:
 		return newManagedApplicationList(o), nil
+	case provision.InstallMedia:
+		return installMedia(o)
+	case provision.RemoveMedia:
+		c := mdmcommands.NewRemoveMediaCommand(o.UUID)
+		c.Command.MediaType, c.Command.PersistentID = book, pointer(o.Command.Identifier)
+		return c, identified(o)
+	case provision.ManagedMediaList:
+		return mdmcommands.NewManagedMediaListCommand(o.UUID), nil
 	case provision.DeviceInformationQuery:
 		c := mdmcommands.NewDeviceInformationCommand(o.UUID)
 		c.Command.Queries = queries
@@ -98,6 +107,31 @@ func installApplication(o provision.Order) (any, error) {
 		return c, nil
 	}
 	return nil, fmt.Errorf("an app comes either from a manifest or from the App Store")
+}
+
+// book is the only type of media that there is (Apple, InstallMediaCommand.Command).
+const book = "Book"
+
+// installMedia names the content as the version, which the device lists: by it an update is told from what was there before.
+func installMedia(o provision.Order) (any, error) {
+	d := o.Document
+	switch {
+	case d.URL == "":
+		return nil, fmt.Errorf("the document has no address")
+	case !provision.ValidDocumentFormat(d.Format):
+		return nil, fmt.Errorf("%q is no format of documents", d.Format)
+	}
+	c := mdmcommands.NewInstallMediaCommand(o.UUID)
+	c.Command.MediaType, c.Command.MediaURL = book, pointer(d.URL)
+	c.Command.PersistentID = pointer(o.Command.Identifier)
+	c.Command.Kind, c.Command.Version = pointer(string(d.Format)), pointer(strconv.Itoa(o.Command.Version))
+	if d.Title != "" {
+		c.Command.Title = pointer(d.Title)
+	}
+	if d.Author != "" {
+		c.Command.Author = pointer(d.Author)
+	}
+	return c, identified(o)
 }
 
 // managedApplicationList is missing in mdmcommands.

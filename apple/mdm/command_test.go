@@ -66,6 +66,34 @@ var orders = map[string]struct {
 		order(provision.ManagedApplicationList, nil),
 		map[string]any{"RequestType": "ManagedApplicationList"},
 	},
+	"document": {
+		order(provision.InstallMedia, func(o *provision.Order) {
+			o.Command.Identifier, o.Command.Version = "com.example.handbook", 3
+			o.Document = provision.DocumentSource{URL: "https://example.com/handbook.pdf?a=1&b=<2>", Format: provision.PDF, Title: "Handbook", Author: "Zylker"}
+		}),
+		map[string]any{
+			"RequestType": "InstallMedia", "MediaType": "Book", "MediaURL": "https://example.com/handbook.pdf?a=1&b=<2>",
+			"PersistentID": "com.example.handbook", "Kind": "pdf", "Version": "3", "Title": "Handbook", "Author": "Zylker",
+		},
+	},
+	"document without an author": {
+		order(provision.InstallMedia, func(o *provision.Order) {
+			o.Command.Identifier, o.Command.Version = "com.example.handbook", 1
+			o.Document = provision.DocumentSource{URL: "https://example.com/handbook", Format: provision.EPUB}
+		}),
+		map[string]any{
+			"RequestType": "InstallMedia", "MediaType": "Book", "MediaURL": "https://example.com/handbook",
+			"PersistentID": "com.example.handbook", "Kind": "epub", "Version": "1",
+		},
+	},
+	"remove document": {
+		order(provision.RemoveMedia, func(o *provision.Order) { o.Command.Identifier = "com.example.handbook" }),
+		map[string]any{"RequestType": "RemoveMedia", "MediaType": "Book", "PersistentID": "com.example.handbook"},
+	},
+	"managed documents": {
+		order(provision.ManagedMediaList, nil),
+		map[string]any{"RequestType": "ManagedMediaList"},
+	},
 	"device information": {
 		order(provision.DeviceInformationQuery, nil),
 		map[string]any{"RequestType": "DeviceInformation", "Queries": []any{"DeviceName", "ModelName", "Model", "ProductName", "OSVersion", "BuildVersion"}},
@@ -95,11 +123,21 @@ func TestEncodeWritesWhatApplePublished(t *testing.T) {
 
 func TestEncodeRefusesWhatADeviceCouldNotCarryOut(t *testing.T) {
 	for name, o := range map[string]provision.Order{
-		"no uuid":          {Command: provision.Command{Type: provision.ProfileList}},
-		"unknown command":  order("Sing", nil),
-		"empty profile":    order(provision.InstallProfile, nil),
-		"nothing named":    order(provision.RemoveProfile, nil),
-		"no app named":     order(provision.RemoveApplication, nil),
+		"no uuid":           {Command: provision.Command{Type: provision.ProfileList}},
+		"unknown command":   order("Sing", nil),
+		"empty profile":     order(provision.InstallProfile, nil),
+		"nothing named":     order(provision.RemoveProfile, nil),
+		"no app named":      order(provision.RemoveApplication, nil),
+		"no document named": order(provision.RemoveMedia, nil),
+		"document from nowhere": order(provision.InstallMedia, func(o *provision.Order) {
+			o.Command.Identifier, o.Document.Format = "com.example.handbook", provision.PDF
+		}),
+		"document of no format": order(provision.InstallMedia, func(o *provision.Order) {
+			o.Command.Identifier, o.Document.URL = "com.example.handbook", "https://example.com/handbook"
+		}),
+		"unnamed document": order(provision.InstallMedia, func(o *provision.Order) {
+			o.Document = provision.DocumentSource{URL: "https://example.com/handbook", Format: provision.PDF}
+		}),
 		"app from nowhere": order(provision.InstallApplication, nil),
 		"app from two places": order(provision.InstallApplication, func(o *provision.Order) {
 			o.ManifestURL, o.StoreID = "https://example.com/a.plist", 1

@@ -18,13 +18,17 @@ func applyCommand() *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use: "apply", Short: "Makes and edits groups, what they bring, and directories as YAML files say.",
-		Long: `Reads every .yaml and .yml file of a folder, in one pass whatever their order. A document is one thing:
+		Long: `Reads every .yaml and .yml file of a folder, in one pass whatever their order. A YAML document is one thing:
 
   kind: configuration        a profile; "file" is relative to the YAML file
   name: wifi
   file: wifi.mobileconfig
   ---
   kind: app                  with bundle_id, and store_id or manifest_url
+  ---
+  kind: document             a PDF, EPUB or iBooks "file", or a media_url; with title and author
+  name: handbook
+  file: handbook.pdf
   ---
   kind: device_profile       with activation_mode and fields
   ---
@@ -37,7 +41,7 @@ func applyCommand() *cobra.Command {
   name: zylker
   type: ldap
 
-The other fields are those of the API. What no document speaks of stays as it is; nothing is deleted. With --dry-run the
+The other fields are those of the API. What no file speaks of stays as it is; nothing is deleted. With --dry-run the
 differences are printed, and the exit code is 2 when there are any.
 
 ` + remoteHelp,

@@ -21,7 +21,7 @@ import (
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
 
-// thing is what a document of `muster apply` describes.
+// thing is what a YAML document of `muster apply` describes.
 type thing struct {
 	kind, name string
 	from       string // file and line
@@ -33,7 +33,7 @@ type thing struct {
 func (t thing) String() string { return strings.ReplaceAll(t.kind, "_", " ") + " " + t.name }
 
 // kinds in the order in which they can be made: groups name those before, and directories groups.
-var kinds = []string{"configuration", "app", "device_profile", "group", "directory"}
+var kinds = []string{"configuration", "app", "document", "device_profile", "group", "directory"}
 
 // readThings reads all documents, sorted so that each comes after what it names.
 func readThings(paths []string, stdin io.Reader) ([]thing, error) {
@@ -136,14 +136,14 @@ func (t *thing) identify() error {
 	return nil
 }
 
-// profileFile is what a document says of a configuration.
+// profileFile is what a thing says of a configuration.
 type profileFile struct {
 	Description string `json:"description"`
 	File        string `json:"file,omitempty"`
 	SHA256      string `json:"sha256,omitempty"`
 }
 
-// as reads the document's fields as T; unknown ones are named.
+// as reads the thing's fields as T; unknown ones are named.
 func as[T any](t thing) (T, error) {
 	var v T
 	raw, err := json.Marshal(t.fields)
@@ -158,7 +158,7 @@ func as[T any](t thing) (T, error) {
 	return v, nil
 }
 
-// text is what the document asks for, as YAML with all defaults filled in.
+// text is what the thing is to be, as YAML with all defaults filled in.
 func (t thing) text() (string, error) {
 	var v any
 	var err error
@@ -169,6 +169,8 @@ func (t thing) text() (string, error) {
 		var in client.AppInput
 		in, err = as[client.AppInput](t)
 		v = fullApp(in)
+	case "document":
+		v, _, err = t.document()
 	case "device_profile":
 		var in client.DeviceProfileInput
 		in, err = as[client.DeviceProfileInput](t)
@@ -265,6 +267,10 @@ func (t thing) current(ctx context.Context, api *client.Client) (text string, ve
 		var a client.App
 		a, err = ask[client.App](api.GetApp(ctx, t.name))
 		v, version = fullApp(client.AppInput{BundleId: a.BundleId, Description: &a.Description, ManifestUrl: a.ManifestUrl, StoreId: a.StoreId}), a.Version
+	case "document":
+		var d client.Document
+		v, d, err = currentDocument(ctx, api, t.name)
+		version = d.Version
 	case "device_profile":
 		var p client.DeviceProfile
 		p, err = ask[client.DeviceProfile](api.GetDeviceProfile(ctx, t.name))
@@ -305,6 +311,8 @@ func (t thing) put(ctx context.Context, api *client.Client, version int64) error
 	case "app":
 		in, _ := as[client.AppInput](t)                                              // it was read before
 		res, err = api.PutApp(ctx, t.name, &client.PutAppParams{IfMatch: match}, in) //nolint:bodyclose // answer closes it
+	case "document":
+		res, err = t.putDocument(ctx, api, match) //nolint:bodyclose // answer closes it
 	case "device_profile":
 		in, _ := as[client.DeviceProfileInput](t)
 		res, err = api.PutDeviceProfile(ctx, t.name, &client.PutDeviceProfileParams{IfMatch: match}, fullProfile(in)) //nolint:bodyclose // answer closes it

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/muster-mdm/muster/api/client"
+	"github.com/muster-mdm/muster/cmd/muster/paper"
 )
 
 // person is a user of the demonstration.
@@ -56,6 +57,18 @@ var apps = []app{
 	{name: "routes", bundleID: "com.zylker.routes", manifest: "https://apps.zylker.example/routes/manifest.plist"},
 	{name: "timesheet", bundleID: "com.zylker.timesheet", manifest: "https://apps.zylker.example/timesheet/manifest.plist"},
 	{name: "pages", bundleID: "com.apple.Pages", store: 361309726},
+}
+
+// document is a file that a group brings, with what devices call it.
+type document struct {
+	name, title, author string
+	lines               []string
+}
+
+var documents = []document{
+	{"handbook", "The drivers' handbook", "Zylker", []string{
+		"Keep the tablet charged.", "Start the app Routes before you leave the depot.", "Call dispatch when a road is closed.",
+	}},
 }
 
 // catalog tells the virtual devices which app a source leads to.
@@ -135,7 +148,25 @@ func (d *demo) seedCatalog(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := d.seedDocuments(ctx); err != nil {
+		return err
+	}
 	return d.seedGroups(ctx)
+}
+
+func (d *demo) seedDocuments(ctx context.Context) error {
+	for _, doc := range documents {
+		params := &client.PutDocumentContentParams{Title: &doc.title, Author: &doc.author}
+		file := bytes.NewReader(paper.PDF(doc.title, doc.lines...))
+		res, err := d.api.PutDocumentContentWithBodyWithResponse(ctx, doc.name, params, "application/octet-stream", file)
+		if err != nil {
+			return fmt.Errorf("uploading document %s: %w", doc.name, err)
+		}
+		if err := wanted("uploading document "+doc.name, res.StatusCode(), res.Body, http.StatusOK, http.StatusCreated); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *demo) seedGroups(ctx context.Context) error {
@@ -153,7 +184,7 @@ func (d *demo) seedGroups(ctx context.Context) error {
 	groups := map[string][]client.GroupItem{
 		"zylker_drivers": {
 			item(client.ConfigurationItem, "wifi", client.BeforeRelease), item(client.ConfigurationItem, "restrictions", client.Required),
-			item(client.AppItem, "routes", client.Required, "wifi"),
+			item(client.AppItem, "routes", client.Required, "wifi"), item(client.DocumentItem, "handbook", client.Required, "wifi"),
 		},
 		"zylker_office": {
 			item(client.ConfigurationItem, "wifi", client.BeforeRelease), item(client.ConfigurationItem, "passcode", client.Required),

@@ -75,6 +75,8 @@ func continues(t *testing.T, o options) (url string) {
 	r.requireAllGone()
 	dev := rememberedDevice(t, o, serial)
 	require.Equal(t, "Managed", dev.App("com.example.notes"))
+	require.Len(t, dev.Media, 1)
+	require.Equal(t, "Managed", dev.Media[0].State, "the group's document is on the device")
 	require.Equal(t, 1, dev.Epoch)
 	return r.url()
 }

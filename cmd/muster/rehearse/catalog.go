@@ -1,24 +1,29 @@
 package rehearse
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"github.com/muster-mdm/muster/cmd/muster/paper"
 )
 
 // The words of the catalog, spelled as the API takes them.
 const (
 	configuration = "configuration"
 	app           = "app"
+	document      = "document"
 
 	beforeRelease = "before_release"
 	required      = "required"
 	bestEffort    = "best_effort"
 )
 
-// thing is a configuration or an app.
+// thing is a configuration, an app or a document.
 type thing struct {
 	kind, name string
-	identifier string // payload identifier or bundle identifier
+	identifier string // payload identifier, bundle identifier, or what a document holds
 	storeID    int64  // apps from the store; the others have a manifest
 }
 
@@ -58,6 +63,19 @@ func appThing(name string, storeID int64) thing {
 	return thing{kind: app, name: name, identifier: "com.example.app." + name, storeID: storeID}
 }
 
+// documentThing is known by what it holds, so that a device that has another file than this one hasn't got it.
+func documentThing(name string) thing {
+	sum := sha256.Sum256(documentFile(name))
+	return thing{kind: document, name: name, identifier: contentKey(hex.EncodeToString(sum[:]))}
+}
+
+// contentKey names what holds these bytes.
+func contentKey(sha256 string) string { return "document " + sha256 }
+
+func documentFile(name string) []byte {
+	return paper.PDF(name, "This is what a device of the rehearsal reads.")
+}
+
 // Names that lives refer to.
 const (
 	drivers, sales, kiosk, plain = "drivers", "sales", "kiosk", "plain"
@@ -68,8 +86,10 @@ const (
 	bestEffortApp = "com.example.app.weather" // of the drivers
 )
 
-// rehearsalCatalog has every stage, dependencies within and across kinds, things that two groups share, and apps of both sources.
+// rehearsalCatalog has every stage, dependencies within and across kinds, things that two groups share, apps of both sources, and a
+// document.
 func rehearsalCatalog() catalog {
+	handbook := documentThing("handbook")
 	wifi, vpn, passcode := profileThing("wifi"), profileThing("vpn"), profileThing("passcode")
 	return catalog{
 		groups: []group{
@@ -78,11 +98,13 @@ func rehearsalCatalog() catalog {
 				{thing: appThing("routes", 0), stage: required, after: []string{"wifi"}},
 				{thing: profileThing("dispatch"), stage: required, after: []string{"routes"}},
 				{thing: appThing("weather", 361309726), stage: bestEffort},
+				{thing: handbook, stage: required, after: []string{"wifi"}},
 			}},
 			{name: sales, members: []member{
 				{thing: wifi, stage: required},
 				{thing: vpn, stage: required, after: []string{"wifi"}},
 				{thing: appThing("offers", 284882215), stage: required},
+				{thing: handbook, stage: bestEffort},
 			}},
 			{name: kiosk, members: []member{
 				{thing: passcode, stage: beforeRelease},

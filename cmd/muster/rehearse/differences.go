@@ -41,7 +41,7 @@ func differences(want Expected, got client.Device, device sim.Snapshot) []string
 	return wrong
 }
 
-// held are the identifiers of the profiles and of the apps that are completely installed.
+// held are the identifiers of the profiles, and of the apps and documents that are completely installed.
 func held(s sim.Snapshot) map[string]bool {
 	have := map[string]bool{}
 	for _, p := range s.Profiles {
@@ -49,6 +49,9 @@ func held(s sim.Snapshot) map[string]bool {
 	}
 	for _, a := range s.Apps {
 		have[a.BundleID] = a.State == "Managed"
+	}
+	for _, b := range s.Media {
+		have[contentKey(b.Content)] = b.State == "Managed"
 	}
 	return have
 }

@@ -1,13 +1,14 @@
 package rehearse
 
 import (
+	"bytes"
 	"context"
 	"strings"
 
 	"github.com/muster-mdm/muster/api/client"
 )
 
-// Furnish gives Muster the configurations, apps, groups and people of the rehearsed organisation.
+// Furnish gives Muster the configurations, apps, documents, groups and people of the rehearsed organisation.
 func (c *Customer) Furnish(ctx context.Context) error { return c.furnish(ctx, rehearsalCatalog()) }
 
 // furnish puts things in the order in which they need each other.
@@ -39,6 +40,12 @@ func (c *Customer) putThing(ctx context.Context, t thing) error {
 		_, err := do(ctx, c, "uploading "+t.name, func(ctx context.Context, key *string) (*client.PutConfigurationResponse, error) {
 			return c.api.PutConfigurationWithBodyWithResponse(ctx, t.name, &client.PutConfigurationParams{IdempotencyKey: key},
 				"application/x-apple-aspen-config", strings.NewReader(t.content()))
+		})
+		return err
+	}
+	if t.kind == document {
+		_, err := do(ctx, c, "uploading "+t.name, func(ctx context.Context, _ *string) (*client.PutDocumentContentResponse, error) {
+			return c.api.PutDocumentContentWithBodyWithResponse(ctx, t.name, nil, "application/octet-stream", bytes.NewReader(documentFile(t.name)))
 		})
 		return err
 	}

@@ -33,7 +33,7 @@ type Expected struct {
 	Management string
 	Epoch      int
 	BlockedBy  string
-	// Holds says of the profiles and apps of the catalog, by identifier, whether they must be on the device; nil when nothing
+	// Holds says of the profiles, apps and documents of the catalog, by identifier, whether they must be on the device; nil when nothing
 	// can be said because the server no longer decides it. What is wanted at best effort on a device that may have failed to
 	// install it is left out: it isn't tried again.
 	Holds map[string]bool

@@ -7,8 +7,9 @@ import (
 )
 
 func TestModel(t *testing.T) {
-	driver := []string{"com.example.wifi", "com.example.app.routes", "com.example.dispatch", "com.example.app.weather"}
-	seller := []string{"com.example.wifi", "com.example.vpn", "com.example.app.offers"}
+	handbook := documentThing("handbook").identifier
+	driver := []string{"com.example.wifi", "com.example.app.routes", "com.example.dispatch", handbook, "com.example.app.weather"}
+	seller := []string{"com.example.wifi", "com.example.vpn", "com.example.app.offers", handbook}
 	on := Event{Do: SwitchOn}
 	mia, noah := &Person{Name: "mia", In: "fleet"}, &Person{Name: "noah"} // the fleet's are drivers
 	hers := Event{Do: Assign, User: "mia", Groups: []string{sales}}
@@ -57,13 +58,13 @@ func TestModel(t *testing.T) {
 			"Provisioning",
 			[]string{"Provisioning"},
 			"managed", 1, "stuck",
-			[]string{"com.example.wifi", "com.example.app.weather"},
+			[]string{"com.example.wifi", "com.example.app.weather", handbook},
 		},
 		"nothing waits for best effort": {
 			Life{Refuses: []string{bestEffortApp}, Events: []Event{assign(drivers), on}},
 			"Enrolled",
 			[]string{"Enrolled"},
-			"managed", 1, "", driver[:3],
+			"managed", 1, "", driver[:4],
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,12 +48,13 @@ func TestWhatMakesARehearsalFail(t *testing.T) {
 func TestDifferencesSeeTheAPIAndTheDevice(t *testing.T) {
 	want := Expected{
 		Status: statusEnrolled, Labels: []string{statusEnrolled}, Management: managed, Epoch: 1,
-		Holds: map[string]bool{"com.example.wifi": true, "com.example.app.routes": true, "com.example.vpn": false},
+		Holds: map[string]bool{"com.example.wifi": true, "com.example.app.routes": true, "com.example.vpn": false, "document 1f": true},
 	}
 	api := client.Device{Status: "Enrolled", Labels: []string{"Enrolled"}, Management: "managed", Epoch: 1}
 	device := sim.Snapshot{
 		Enrolled: true, Profiles: []sim.ProfileState{{Identifier: "com.example.wifi"}},
-		Apps: []sim.AppState{{BundleID: "com.example.app.routes", State: "Managed"}},
+		Apps:  []sim.AppState{{BundleID: "com.example.app.routes", State: "Managed"}},
+		Media: []sim.MediaState{{ID: "book", State: "Managed", Content: "1f"}},
 	}
 	require.Empty(t, differences(want, api, device))
 
@@ -73,6 +74,9 @@ func TestDifferencesSeeTheAPIAndTheDevice(t *testing.T) {
 	wrong = device
 	wrong.Apps = []sim.AppState{{BundleID: "com.example.app.routes", State: "Installing"}}
 	require.Len(t, differences(want, api, wrong), 1)
+	wrong = device
+	wrong.Media = []sim.MediaState{{ID: "book", State: "Managed", Content: "2e"}}
+	require.Equal(t, []string{"document 1f on the device is false instead of true"}, differences(want, api, wrong))
 	wrong = device
 	wrong.AwaitingConfiguration = true
 	require.Len(t, differences(want, api, wrong), 1)

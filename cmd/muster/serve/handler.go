@@ -56,6 +56,11 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	links, err := authority.Secret("document links")
+	if err != nil {
+		return nil, err
+	}
+	svc.db.LinkDocuments(svc.url+api.DocumentsPath, links)
 	cases, err := intake.New(svc.db, intake.Settings{
 		AssignmentRequirement: svc.settings.AssignmentRequirement, UnassignAtReenrollment: !svc.settings.ReenrollKeepsAssignment,
 		Organization: svc.settings.Organization, Edition: directory.Edition(svc.settings.Edition), SignInReturn: svc.url + enroll.ReturnPath,
@@ -71,6 +76,7 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 		config.Intake, config.EnrollmentProfiles = cases, svc.enroller
 	}
 	if svc.settings.Has(settings.RoleMDM) {
+		config.Documents = true
 		if config.MDM, err = svc.checkins(authority, cases); err != nil {
 			return nil, err
 		}

@@ -46,22 +46,31 @@ func (s *site) rest(service *serve.Service, method, path string, body any) map[s
 	return out
 }
 
+// send is rest for what isn't JSON.
+func (s *site) send(service *serve.Service, method, path, media string, raw []byte) map[string]any {
+	s.t.Helper()
+	status, out := s.request(service, method, path, media, bytes.NewReader(raw))
+	require.Less(s.t, status, 300, "%s %s: %v", method, path, out)
+	return out
+}
+
 // ask asks the API of a service. Bytes are a configuration profile, anything else is sent as JSON.
 func (s *site) ask(service *serve.Service, method, path string, body any) (status int, out map[string]any) {
 	s.t.Helper()
-	var sent io.Reader
-	media := "application/json"
 	switch b := body.(type) {
 	case nil:
-		media = ""
+		return s.request(service, method, path, "", nil)
 	case []byte:
-		sent, media = bytes.NewReader(b), "application/x-apple-aspen-config"
-	default:
-		raw, err := json.Marshal(body)
-		require.NoError(s.t, err)
-		sent = bytes.NewReader(raw)
+		return s.request(service, method, path, "application/x-apple-aspen-config", bytes.NewReader(b))
 	}
-	r, err := http.NewRequestWithContext(s.t.Context(), method, service.URL()+path, sent)
+	raw, err := json.Marshal(body)
+	require.NoError(s.t, err)
+	return s.request(service, method, path, "application/json", bytes.NewReader(raw))
+}
+
+func (s *site) request(service *serve.Service, method, path, media string, body io.Reader) (status int, out map[string]any) {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, service.URL()+path, body)
 	require.NoError(s.t, err)
 	r.Header.Set("Authorization", "Bearer "+adminToken)
 	if media != "" {
@@ -90,10 +99,10 @@ func (s *site) secured() (environ []string, address, namespace string) {
 }
 
 // withWorker starts a service in all its roles.
-func (s *site) withWorker() *serve.Service {
+func (s *site) withWorker(more ...string) *serve.Service {
 	s.t.Helper()
 	environ, _, _ := s.secured()
-	service, err := s.start(append(environ, "MUSTER_ROLES=mdm,api,worker")...)
+	service, err := s.start(append(append(environ, more...), "MUSTER_ROLES=mdm,api,worker")...)
 	require.NoError(s.t, err)
 	return service
 }
