@@ -18,6 +18,20 @@ func MigrateDown(ctx context.Context, url string) error {
 	return err
 }
 
+// MigrateTo brings the schema to that of a migration, up or down.
+func MigrateTo(ctx context.Context, url string, version int64) error {
+	_, err := withProvider(url, func(p *goose.Provider) ([]Migration, error) {
+		is, err := p.GetDBVersion(ctx)
+		if err == nil && is > version {
+			_, err = p.DownTo(ctx, version)
+		} else if err == nil {
+			_, err = p.UpTo(ctx, version)
+		}
+		return nil, err
+	})
+	return err
+}
+
 // NamedRules are the constraints whose breach has a meaning to people, with that meaning's code.
 func NamedRules() map[string]string {
 	rules := map[string]string{}

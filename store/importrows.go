@@ -39,7 +39,7 @@ type ImportRow struct {
 }
 
 // cellSeparator stands between the cells of a record; no program writes it in one.
-const cellSeparator = "\x1F"
+const cellSeparator = '\x1F'
 
 // want reads what shall be done, a line each: none of it can have a line break.
 func (r *ImportRow) want(text string) {
@@ -101,14 +101,15 @@ WHERE id = $1 AND state = 'uploading'`
 // AppendRows keeps further rows of a file that is being uploaded.
 func (db *DB) AppendRows(ctx context.Context, u Upload, rows []ImportRow) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, prolongUpload, u.ID, db.now().Add(uploadLease))
-		if err != nil {
+		if err := copyRows(ctx, tx, u.number, rows); err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return provision.Errorf(OperationState, "The upload took too long and was given up.")
+		// Last, because whoever changes the operation keeps all others who bring rows waiting.
+		tag, err := tx.Exec(ctx, prolongUpload, u.ID, db.now().Add(uploadLease))
+		if err == nil && tag.RowsAffected() == 0 {
+			err = provision.Errorf(OperationState, "The upload took too long and was given up.")
 		}
-		return copyRows(ctx, tx, u.number, rows)
+		return err
 	})
 	return translate(err, "keeping rows of an import")
 }
@@ -210,7 +211,7 @@ func (db *DB) EndImport(ctx context.Context, to Upload, u Uploaded) (Operation, 
 }
 
 const dropRows = `
-DELETE FROM operation_rows
+DELETE FROM operation_pages
 WHERE operation = $1`
 
 const dropOperation = `

@@ -106,59 +106,71 @@ func (db *DB) NextOperation(ctx context.Context) (time.Time, error) {
 	return *at, nil
 }
 
-// Most files name each device once, so those that are named again are found first, and only they are compared.
+// Most files name each device once, so those that are named again are found first, and only they are compared. What is found
+// goes into the pages that it is about.
 const judgeRepeated = `
 WITH twice AS (
-    SELECT serial
-    FROM operation_rows
-    WHERE operation = $1 AND serial <> '' AND ($2::text[] IS NULL OR serial = ANY ($2))
-    GROUP BY serial
+    SELECT r.serial
+    FROM operation_pages p
+        CROSS JOIN LATERAL unnest(p.serials) AS r (serial)
+    WHERE p.operation = $1 AND r.serial <> '' AND ($2::text[] IS NULL OR r.serial = ANY ($2))
+    GROUP BY r.serial
     HAVING count(*) > 1
 ), named AS (
-    SELECT r.serial, r.line, r.said, first_value(r.line) OVER w AS first_line, first_value(r.said) OVER w AS first_said
-    FROM operation_rows r
+    SELECT p.last_line, r.serial, r.line, r.said, first_value(r.line) OVER w AS first_line, first_value(r.said) OVER w AS first_said
+    FROM operation_pages p
+        CROSS JOIN LATERAL unnest(p.lines, p.said, p.serials) AS r (line, said, serial)
         JOIN twice USING (serial)
-    WHERE r.operation = $1
+    WHERE p.operation = $1
     WINDOW w AS (PARTITION BY r.serial ORDER BY r.line)
-), other AS (
-    SELECT serial, min(line) AS line
+), compared AS (
+    SELECT *, min(line) FILTER (WHERE said <> first_said) OVER (PARTITION BY serial) AS other
     FROM named
-    WHERE said <> first_said
-    GROUP BY serial
 ), judged AS (
-    SELECT n.line, n.serial, o.line IS NOT NULL AS contradicted,
-        CASE WHEN o.line IS NULL OR n.said <> n.first_said THEN n.first_line ELSE o.line END AS of
-    FROM named n
-        LEFT JOIN other o USING (serial)
-    WHERE o.line IS NOT NULL OR n.line <> n.first_line
-)
-UPDATE operation_rows r
-SET verdict = CASE WHEN contradicted THEN 'error' WHEN r.verdict = 'ok' THEN 'notice' ELSE r.verdict END,
-    problems = coalesce(r.problems, '[]') || jsonb_build_array(CASE
-        WHEN contradicted THEN jsonb_build_object('column', 'Serial Number', 'code', 'serial_conflict', 'severity', 'error', 'detail',
-            format('Line %s says something else of %s; leave one of the two.', j.of, j.serial))
+    SELECT last_line, line, other IS NOT NULL AS contradicted, CASE
+        WHEN other IS NOT NULL THEN jsonb_build_object('column', 'Serial Number', 'code', 'serial_conflict', 'severity', 'error', 'detail',
+            format('Line %s says something else of %s; leave one of the two.', CASE WHEN said <> first_said THEN first_line ELSE other END, serial))
         ELSE jsonb_build_object('column', 'Serial Number', 'code', 'serial_repeated', 'severity', 'notice', 'detail',
-            format('Line %s says the same of %s.', j.of, j.serial)) END)
-FROM judged j
-WHERE r.operation = $1 AND r.line = j.line`
+            format('Line %s says the same of %s.', first_line, serial)) END AS problem
+    FROM compared
+    WHERE other IS NOT NULL OR line <> first_line
+), changed AS (
+    SELECT p.last_line,
+        array_agg(CASE WHEN j.contradicted THEN 'e' WHEN j.line IS NOT NULL AND r.verdict = 'o' THEN 'n' ELSE r.verdict END ORDER BY r.line) AS verdicts,
+        array_agg(CASE WHEN j.line IS NULL THEN r.problems ELSE coalesce(r.problems, '[]') || jsonb_build_array(j.problem) END ORDER BY r.line) AS problems
+    FROM operation_pages p
+        CROSS JOIN LATERAL unnest(p.lines, p.verdicts, p.problems) AS r (line, verdict, problems)
+        LEFT JOIN judged j ON j.line = r.line
+    WHERE p.operation = $1 AND p.last_line IN (SELECT last_line FROM judged)
+    GROUP BY p.last_line
+)
+UPDATE operation_pages p
+SET verdicts = c.verdicts,
+    problems = c.problems
+FROM changed c
+WHERE p.operation = $1 AND p.last_line = c.last_line`
 
 const countVerdicts = `
-SELECT count(*) FILTER (WHERE verdict = 'ok'), count(*) FILTER (WHERE verdict = 'notice'), count(*) FILTER (WHERE verdict = 'error')
-FROM operation_rows
-WHERE operation = $1`
+SELECT count(*) FILTER (WHERE r.verdict = 'o'), count(*) FILTER (WHERE r.verdict = 'n'), count(*) FILTER (WHERE r.verdict = 'e')
+FROM operation_pages p
+    CROSS JOIN LATERAL unnest(p.verdicts) AS r (verdict)
+WHERE p.operation = $1`
 
 const countCodes = `
 SELECT coalesce(jsonb_object_agg(code, n), '{}')
 FROM (
-    SELECT p ->> 'code' AS code, count(DISTINCT line) AS n
-    FROM operation_rows, jsonb_array_elements(problems) AS p
-    WHERE operation = $1 AND problems IS NOT NULL
-    GROUP BY p ->> 'code'
+    SELECT q ->> 'code' AS code, count(DISTINCT r.line) AS n
+    FROM operation_pages p
+        CROSS JOIN LATERAL unnest(p.lines, p.problems) AS r (line, problems)
+        CROSS JOIN LATERAL jsonb_array_elements(r.problems) AS q
+    WHERE p.operation = $1 AND p.problems IS NOT NULL
+    GROUP BY q ->> 'code'
     UNION ALL
-    SELECT standing, count(*)
-    FROM operation_rows
-    WHERE operation = $1 AND standing <> ''
-    GROUP BY standing
+    SELECT r.standing, count(*)
+    FROM operation_pages p
+        CROSS JOIN LATERAL unnest(p.standings) AS r (standing)
+    WHERE p.operation = $1 AND r.standing IS NOT NULL
+    GROUP BY r.standing
 ) AS counted`
 
 const rowsChecked = `
@@ -199,10 +211,10 @@ func (m *Many) checkRows(ctx context.Context, o Operation) error {
 		_, err := m.tx.Exec(ctx, rowsChecked, o.ID, o.OK, o.Noticed, o.Wrong, codesOf(o))
 		return err
 	}
-	prepare := []string{`SET LOCAL work_mem = '64MB'`}
+	// The rows came a moment ago, and a plan that takes them for few compares each with each.
+	prepare := []string{`SET LOCAL work_mem = '64MB'`, `SET LOCAL enable_nestloop = off`}
 	if suspects == nil {
-		// The rows came a moment ago, and a plan that takes them for few compares each with each.
-		prepare = append(prepare, `ANALYZE operation_rows`)
+		prepare = append(prepare, `ANALYZE operation_pages`)
 	}
 	for _, statement := range prepare {
 		if _, err := m.tx.Exec(ctx, statement); err != nil {
