@@ -14,8 +14,8 @@ type filter struct {
 
 const (
 	// probes is how many bits stand for a serial number. With 16 bits of room for each, one in some hundred is taken for
-	// another.
-	probes = 4
+	// another; with eight times that, one in some millions. Five numbers of nine bits are what a sum has besides the line.
+	probes = 5
 	// line is how many words a processor fetches at once: all bits of a serial number are in one such line.
 	line = 8
 )
