@@ -120,13 +120,32 @@ type Counted struct {
 	Codes                     map[string]int64
 }
 
-// Add counts a row.
-func (c *Counted) Add(r ImportRow) {
+// Add counts rows.
+func (c *Counted) Add(rows []ImportRow) {
 	if c.Codes == nil {
 		c.Codes = map[string]int64{}
 	}
+	standing, alike := "", int64(0) // rows of the same standing follow each other, mostly
+	for i := range rows {
+		r := &rows[i]
+		c.verdict(r.Verdict)
+		if r.Standing != standing {
+			c.code(standing, alike)
+			standing, alike = r.Standing, 0
+		}
+		alike++
+		for i, p := range r.Problems {
+			if !slices.ContainsFunc(r.Problems[:i], func(q RowProblem) bool { return q.Code == p.Code }) {
+				c.code(p.Code, 1)
+			}
+		}
+	}
+	c.code(standing, alike)
+}
+
+func (c *Counted) verdict(v string) {
 	c.Total++
-	switch r.Verdict {
+	switch v {
 	case VerdictOK:
 		c.OK++
 	case VerdictNotice:
@@ -134,13 +153,11 @@ func (c *Counted) Add(r ImportRow) {
 	case VerdictError:
 		c.Wrong++
 	}
-	if r.Standing != "" {
-		c.Codes[r.Standing]++
-	}
-	for i, p := range r.Problems {
-		if !slices.ContainsFunc(r.Problems[:i], func(q RowProblem) bool { return q.Code == p.Code }) {
-			c.Codes[p.Code]++
-		}
+}
+
+func (c *Counted) code(code string, n int64) {
+	if code != "" {
+		c.Codes[code] += n
 	}
 }
 

@@ -103,9 +103,7 @@ func (o *office) uploadSuspecting(kind string, rows []store.ImportRow, suspects 
 	u, err := o.BeginImport(ctx, store.NewImport{Kind: kind, Request: store.OperationRequest{Requirement: provision.RequireUser}, Actor: "tok_1", Source: provision.FromAPI, FileName: "x.csv"})
 	require.NoError(o.t, err)
 	var counted store.Counted
-	for _, r := range rows {
-		counted.Add(r)
-	}
+	counted.Add(rows)
 	for len(rows) > 0 {
 		n := min(len(rows), o.batch)
 		require.NoError(o.t, o.AppendRows(ctx, u, rows[:n]))

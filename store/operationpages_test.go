@@ -69,6 +69,9 @@ func randomRows(r *rand.Rand, n int) []found {
 			Line: line, Serial: deviceAt(i), Verdict: verdict, User: personAt(i), Groups: []string{"g", fmt.Sprint("h", i)}, OwnedBy: provision.Corporate,
 			Record: []string{deviceAt(i), "", "Zoë\x1Fé"},
 		}
+		if r.IntN(9) == 0 {
+			row.User.Name = "Zoë\nÅ" // no file has it, since its cells are checked
+		}
 		if r.IntN(1000) == 0 {
 			row.Record[1] = strings.Repeat("long ", 60_000)
 		}
@@ -141,6 +144,43 @@ func requireFound(t *testing.T, n, batch int) {
 	}
 }
 
+func TestRowsAreCountedByVerdictAndCode(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 13))
+	want, got := map[string]int64{}, map[string]int64{}
+	var counted store.Counted
+	for range 20 {
+		file := randomImport(r, r.IntN(500))
+		for i := range file {
+			row := &file[i]
+			if len(row.Problems) > 0 && r.IntN(2) == 0 { // a code that a row has twice counts once
+				row.Problems = append(row.Problems, row.Problems[0], store.RowProblem{Code: "other", Severity: store.VerdictNotice})
+			}
+			codes := map[string]bool{row.Standing: row.Standing != ""}
+			for _, p := range row.Problems {
+				codes[p.Code] = true
+			}
+			for code, given := range codes {
+				if given {
+					want["code "+code]++
+				}
+			}
+			want["verdict "+row.Verdict]++
+		}
+		counted.Add(file)
+	}
+	for code, n := range counted.Codes {
+		got["code "+code] = n
+	}
+	for verdict, n := range map[string]int64{store.VerdictOK: counted.OK, store.VerdictNotice: counted.Noticed, store.VerdictError: counted.Wrong} {
+		if n > 0 {
+			got["verdict "+verdict] = n
+		}
+	}
+	require.Equal(t, want, got, "seed %d", seed)
+	require.Equal(t, counted.Total, counted.OK+counted.Noticed+counted.Wrong)
+}
+
 // randomImport are rows of a small import.
 func randomImport(r *rand.Rand, n int) []store.ImportRow {
 	var rows []store.ImportRow
@@ -165,6 +205,7 @@ func requireRows(t *testing.T, all []found, w store.RowFilter, got []store.Opera
 		is := got[i]
 		f.Said, is.Said = 0, 0
 		f.Record = []string{f.Record[0], f.Record[1], "Zoë\uFFFDé"}
+		f.User.Name = strings.ReplaceAll(f.User.Name, "\n", "\uFFFD")
 		require.Equal(t, f.outcome, is.Outcome, says)
 		require.Equal(t, f.undo, is.Undo, says)
 		require.ElementsMatch(t, f.Problems, is.Problems, says)

@@ -54,7 +54,10 @@ func pageOf(rows []ImportRow) int {
 	return min(len(rows), pageRows)
 }
 
-type copyBuffer struct{ out []byte }
+type copyBuffer struct {
+	out   []byte
+	parts []string
+}
 
 var copyBuffers = sync.Pool{New: func() any { return new(copyBuffer) }}
 
@@ -68,6 +71,7 @@ func newCopyBuffer() *copyBuffer {
 func (b *copyBuffer) release() {
 	const most = 4 << 20
 	if cap(b.out) <= most {
+		clear(b.parts[:cap(b.parts)])
 		copyBuffers.Put(b)
 	}
 }
@@ -151,22 +155,9 @@ func (b *copyBuffer) wanted(r *ImportRow) {
 		b.null()
 		return
 	}
-	at := len(b.out)
-	b.length(0)
-	b.piece(r.User.Name, '\n')
-	b.out = append(b.out, '\n')
-	b.piece(r.User.Domain, '\n')
-	b.out = append(b.out, '\n')
-	b.piece(r.User.Email, '\n')
-	b.out = append(b.out, '\n')
-	b.piece(r.OwnedBy, '\n')
-	b.out = append(b.out, '\n')
-	b.piece(r.Reason, '\n')
-	for _, g := range r.Groups {
-		b.out = append(b.out, '\n')
-		b.piece(g, '\n')
-	}
-	b.endAt(at)
+	b.parts = append(b.parts[:0], r.User.Name, r.User.Domain, r.User.Email, r.OwnedBy, r.Reason)
+	b.parts = append(b.parts, r.Groups...)
+	b.joined('\n', b.parts)
 }
 
 func (b *copyBuffer) record(r *ImportRow) {
@@ -174,23 +165,30 @@ func (b *copyBuffer) record(r *ImportRow) {
 		b.null()
 		return
 	}
-	at := len(b.out)
-	b.length(0)
-	for i, cell := range r.Record {
-		if i > 0 {
-			b.out = append(b.out, cellSeparator)
-		}
-		b.piece(cell, cellSeparator)
-	}
-	b.endAt(at)
+	b.joined(cellSeparator, r.Record)
 }
 
-// piece writes a text in which a separator doesn't stand afterwards.
-func (b *copyBuffer) piece(text string, separator byte) {
-	if strings.IndexByte(text, separator) >= 0 {
-		text = strings.ReplaceAll(text, string(rune(separator)), "\uFFFD")
+// joined writes texts with a separator between them, which stands in none of them afterwards.
+func (b *copyBuffer) joined(separator byte, texts []string) {
+	at := len(b.out)
+	b.length(0)
+	begin := len(b.out)
+	for i, t := range texts {
+		if i > 0 {
+			b.out = append(b.out, separator)
+		}
+		b.out = append(b.out, t...)
 	}
-	b.out = append(b.out, text...)
+	if between := max(len(texts)-1, 0); bytes.Count(b.out[begin:], []byte{separator}) > between {
+		b.out = b.out[:begin]
+		for i, t := range texts {
+			if i > 0 {
+				b.out = append(b.out, separator)
+			}
+			b.out = append(b.out, strings.ReplaceAll(t, string(rune(separator)), "\uFFFD")...)
+		}
+	}
+	b.endAt(at)
 }
 
 func (b *copyBuffer) length(n int) {

@@ -65,8 +65,8 @@ func benchIntake(b *testing.B, devices int) (*intake.Intake, *store.DB) {
 	defer func() { _ = conn.Close(context.Background()) }()
 	for _, sql := range []string{
 		fmt.Sprintf(`
-INSERT INTO devices (serial, status, management, state)
-SELECT 'C' || lpad(n::text, 9, '0') || 'X', 'Awaiting', 'unmanaged', jsonb_build_object('serial', 'C' || lpad(n::text, 9, '0') || 'X')
+INSERT INTO devices (serial, status, awaiting, management, state)
+SELECT 'C' || lpad(n::text, 9, '0') || 'X', 'Awaiting', '{Awaiting User Assignment}', 'unmanaged', jsonb_build_object('serial', 'C' || lpad(n::text, 9, '0') || 'X')
 FROM generate_series(0, %d) AS n`, devices-1), `ANALYZE devices`,
 	} {
 		_, err = conn.Exec(b.Context(), sql)
