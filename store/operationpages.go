@@ -26,18 +26,14 @@ type pageWalk struct {
 	limit int
 }
 
-const (
-	// firstPages are enough for a chunk when nothing is left out.
-	firstPages = 3
-	// mostPages bounds what PostgreSQL takes apart at a time when rows are rare that are looked for.
-	mostPages = 24
-)
+// mostPages bounds what PostgreSQL takes apart at a time when rows are rare that are looked for.
+const mostPages = 24
 
 // walkPages returns up to as many rows as shall be found, fewer only when there are no more. PostgreSQL could find them by a
 // single statement, but whether it stops at the last one or takes all pages apart first would be for its planner to say.
 func walkPages[T any](ctx context.Context, on querier, w pageWalk, scan func(pgx.CollectableRow) (found T, end, line *int64, err error)) ([]T, error) {
 	var list []T
-	for pages := firstPages; len(list) < w.limit; pages = min(2*pages, mostPages) {
+	for pages := max(1, w.limit/pageRows); len(list) < w.limit; pages = min(2*pages, mostPages) { // at first as many as do when nothing is left out
 		w.args["after"], w.args["pages"], w.args["limit"] = w.after, pages, w.limit-len(list)
 		rows, err := on.Query(ctx, w.query, w.args)
 		if err != nil {

@@ -129,6 +129,9 @@ func requireFound(t *testing.T, n, batch int) {
 			return []any{number, f.Line, f.Serial, max(f.outcome, store.RowChanged), f.code, f.undo}, nil
 		}))
 	require.NoError(t, err)
+	var each []store.OperationRow
+	require.NoError(t, o.EachRow(t.Context(), op, func(r store.OperationRow) error { each = append(each, r); return nil }))
+	requireRows(t, all, store.RowFilter{Limit: n}, each, fmt.Sprint("seed ", seed))
 	for range 150 {
 		w := store.RowFilter{
 			Verdict: pick(r, "", "", store.VerdictOK, store.VerdictNotice, store.VerdictError), Outcome: pick(r, "", "", "pending", store.RowChanged, store.RowRefused),
@@ -208,6 +211,7 @@ func requireRows(t *testing.T, all []found, w store.RowFilter, got []store.Opera
 		f.User.Name = strings.ReplaceAll(f.User.Name, "\n", "\uFFFD")
 		require.Equal(t, f.outcome, is.Outcome, says)
 		require.Equal(t, f.undo, is.Undo, says)
+		require.Equal(t, f.code, is.Code, says)
 		require.ElementsMatch(t, f.Problems, is.Problems, says)
 		f.Problems, is.Problems = nil, nil
 		require.Equal(t, f.ImportRow, is.ImportRow, says)
