@@ -2,16 +2,13 @@ package intake_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api/bulk"
 	"github.com/muster-mdm/muster/api/intake"
-	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
 )
@@ -25,7 +22,7 @@ func BenchmarkImport(b *testing.B) {
 		known, repeated int
 	}{{"unknown", 0, 0}, {"known", rows, 0}, {"repeated", 0, 20}} {
 		b.Run(c.name, func(b *testing.B) {
-			use, db := benchIntake(b, c.known)
+			use, db := newIntake(b, c.known)
 			file := assignments(rows, c.repeated)
 			var op store.Operation
 			for b.Loop() {
@@ -42,37 +39,6 @@ func BenchmarkImport(b *testing.B) {
 			b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(rows*b.N), "µs/row")
 		})
 	}
-}
-
-// benchIntake is a database with two groups and so many devices.
-func benchIntake(b *testing.B, devices int) (*intake.Intake, *store.DB) {
-	b.Helper()
-	url := stacktest.Database(b, "muster", func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	db, err := store.Open(b.Context(), store.Config{URL: url})
-	require.NoError(b, err)
-	b.Cleanup(db.Close)
-	use, err := intake.New(db, intake.Settings{})
-	require.NoError(b, err)
-	for _, name := range []string{"bench", "bench-empty"} {
-		_, _, err = use.PutGroup(b.Context(), intake.Actor{}, store.Group{Name: name}, store.Condition{})
-		require.NoError(b, err)
-	}
-	conn, err := pgx.Connect(b.Context(), url)
-	require.NoError(b, err)
-	defer func() { _ = conn.Close(context.Background()) }()
-	for _, sql := range []string{
-		fmt.Sprintf(`
-INSERT INTO devices (serial, status, awaiting, management, state)
-SELECT 'C' || lpad(n::text, 9, '0') || 'X', 'Awaiting', '{Awaiting User Assignment}', 'unmanaged', jsonb_build_object('serial', 'C' || lpad(n::text, 9, '0') || 'X')
-FROM generate_series(0, %d) AS n`, devices-1), `ANALYZE devices`,
-	} {
-		_, err = conn.Exec(b.Context(), sql)
-		require.NoError(b, err)
-	}
-	return use, db
 }
 
 // assignments is a file of so many rows, of which the last say again what the first ones say.
