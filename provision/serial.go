@@ -15,6 +15,9 @@ const (
 // ParseSerial returns the serial number in the one spelling used everywhere: upper case, no surrounding blanks.
 // It fails with [SerialInvalid].
 func ParseSerial(s string) (string, error) {
+	if plainSerial(s) {
+		return s, nil
+	}
 	trimmed := strings.TrimSpace(s)
 	if n := utf8.RuneCountInString(trimmed); n < MinSerial || n > MaxSerial {
 		return "", Errorf(SerialInvalid, "%q is not a serial number: it has %d characters, Apple's have %d to %d.",
@@ -27,6 +30,19 @@ func ParseSerial(s string) (string, error) {
 		}
 	}
 	return strings.ToUpper(trimmed), nil
+}
+
+// plainSerial reports whether a serial number is in that spelling already, as nearly all are.
+func plainSerial(s string) bool {
+	if len(s) < MinSerial || len(s) > MaxSerial {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
 }
 
 func clip(s string) string {

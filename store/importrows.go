@@ -39,7 +39,7 @@ type ImportRow struct {
 }
 
 // cellSeparator stands between the cells of a record; no program writes it in one.
-const cellSeparator = "\x1F"
+const cellSeparator = '\x1F'
 
 // want reads what shall be done, a line each: none of it can have a line break.
 func (r *ImportRow) want(text string) {
@@ -101,14 +101,15 @@ WHERE id = $1 AND state = 'uploading'`
 // AppendRows keeps further rows of a file that is being uploaded.
 func (db *DB) AppendRows(ctx context.Context, u Upload, rows []ImportRow) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, prolongUpload, u.ID, db.now().Add(uploadLease))
-		if err != nil {
+		if err := copyRows(ctx, tx, u.number, rows); err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return provision.Errorf(OperationState, "The upload took too long and was given up.")
+		// Last, because whoever changes the operation keeps all others who bring rows waiting.
+		tag, err := tx.Exec(ctx, prolongUpload, u.ID, db.now().Add(uploadLease))
+		if err == nil && tag.RowsAffected() == 0 {
+			err = provision.Errorf(OperationState, "The upload took too long and was given up.")
 		}
-		return copyRows(ctx, tx, u.number, rows)
+		return err
 	})
 	return translate(err, "keeping rows of an import")
 }
@@ -119,13 +120,32 @@ type Counted struct {
 	Codes                     map[string]int64
 }
 
-// Add counts a row.
-func (c *Counted) Add(r ImportRow) {
+// Add counts rows.
+func (c *Counted) Add(rows []ImportRow) {
 	if c.Codes == nil {
 		c.Codes = map[string]int64{}
 	}
+	standing, alike := "", int64(0) // rows of the same standing follow each other, mostly
+	for i := range rows {
+		r := &rows[i]
+		c.verdict(r.Verdict)
+		if r.Standing != standing {
+			c.code(standing, alike)
+			standing, alike = r.Standing, 0
+		}
+		alike++
+		for i, p := range r.Problems {
+			if !slices.ContainsFunc(r.Problems[:i], func(q RowProblem) bool { return q.Code == p.Code }) {
+				c.code(p.Code, 1)
+			}
+		}
+	}
+	c.code(standing, alike)
+}
+
+func (c *Counted) verdict(v string) {
 	c.Total++
-	switch r.Verdict {
+	switch v {
 	case VerdictOK:
 		c.OK++
 	case VerdictNotice:
@@ -133,13 +153,11 @@ func (c *Counted) Add(r ImportRow) {
 	case VerdictError:
 		c.Wrong++
 	}
-	if r.Standing != "" {
-		c.Codes[r.Standing]++
-	}
-	for i, p := range r.Problems {
-		if !slices.ContainsFunc(r.Problems[:i], func(q RowProblem) bool { return q.Code == p.Code }) {
-			c.Codes[p.Code]++
-		}
+}
+
+func (c *Counted) code(code string, n int64) {
+	if code != "" {
+		c.Codes[code] += n
 	}
 }
 
@@ -210,7 +228,7 @@ func (db *DB) EndImport(ctx context.Context, to Upload, u Uploaded) (Operation, 
 }
 
 const dropRows = `
-DELETE FROM operation_rows
+DELETE FROM operation_pages
 WHERE operation = $1`
 
 const dropOperation = `

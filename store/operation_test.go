@@ -39,11 +39,13 @@ type office struct {
 	t   *testing.T
 	url string
 	sql *pgx.Conn
+	// batch is how many rows of a file come at a time.
+	batch int
 }
 
 func newOffice(t *testing.T, groups ...string) *office {
 	t.Helper()
-	o := &office{t: t, url: stacktest.Database(t, "muster", migrate)}
+	o := &office{t: t, url: stacktest.Database(t, "muster", migrate), batch: 700}
 	var err error
 	o.DB, err = store.Open(t.Context(), store.Config{URL: o.url})
 	require.NoError(t, err)
@@ -91,21 +93,25 @@ func rows(n int, group string) []store.ImportRow {
 // upload keeps rows as an import of that kind, and has them checked.
 func (o *office) upload(kind string, rows []store.ImportRow) store.Operation {
 	o.t.Helper()
+	return o.uploadSuspecting(kind, rows, nil)
+}
+
+// uploadSuspecting says which serial numbers rows may share; nil = any.
+func (o *office) uploadSuspecting(kind string, rows []store.ImportRow, suspects []string) store.Operation {
+	o.t.Helper()
 	ctx := o.t.Context()
 	u, err := o.BeginImport(ctx, store.NewImport{Kind: kind, Request: store.OperationRequest{Requirement: provision.RequireUser}, Actor: "tok_1", Source: provision.FromAPI, FileName: "x.csv"})
 	require.NoError(o.t, err)
 	var counted store.Counted
-	for _, r := range rows {
-		counted.Add(r)
-	}
+	counted.Add(rows)
 	for len(rows) > 0 {
-		n := min(len(rows), 700)
+		n := min(len(rows), o.batch)
 		require.NoError(o.t, o.AppendRows(ctx, u, rows[:n]))
 		rows = rows[n:]
 	}
 	id, sum := u.ID, [32]byte{}
 	copy(sum[:], id)
-	op, err := o.EndImport(ctx, u, store.Uploaded{File: store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, Count: counted})
+	op, err := o.EndImport(ctx, u, store.Uploaded{File: store.ImportFile{SHA256: sum[:], Delimiter: ",", Header: []string{"Serial Number"}}, Count: counted, Suspects: suspects})
 	require.NoError(o.t, err)
 	require.Equal(o.t, store.OpChecking, op.State)
 	return o.work(id)

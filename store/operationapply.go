@@ -19,11 +19,15 @@ const (
 )
 
 const rowsToApply = `
-SELECT line, serial, coalesce(wanted, '')
-FROM operation_rows
-WHERE operation = $1 AND line > $2 AND verdict <> 'error'
-ORDER BY line
-LIMIT $3`
+SELECT p.last_line, r.line, coalesce(r.serial, ''), coalesce(r.wanted, '')
+FROM (` + nextPages + inOrder + `) AS p
+    LEFT JOIN LATERAL (
+        SELECT r.line, r.serial, r.wanted
+        FROM unnest(p.lines, p.serials, p.verdicts, p.wanted) AS r (line, serial, verdict, wanted)
+        WHERE r.line > @after AND r.verdict <> 'e'
+    ) AS r ON true
+ORDER BY p.last_line, r.line
+LIMIT @limit`
 
 // applying is a chunk of an operation under way.
 type applying struct {
@@ -64,15 +68,16 @@ func (m *Many) applyChunk(ctx context.Context, o Operation) error {
 }
 
 func (a *applying) read(ctx context.Context) error {
-	rows, err := a.tx.Query(ctx, rowsToApply, a.op.number, a.op.Line, chunk)
-	if err != nil {
-		return err
-	}
-	a.rows, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r ImportRow, err error) {
+	w := pageWalk{query: rowsToApply, args: pgx.NamedArgs{"operation": a.op.number}, after: a.op.Line, limit: chunk}
+	var err error
+	a.rows, err = walkPages(ctx, a.tx, w, func(row pgx.CollectableRow) (r ImportRow, end, line *int64, err error) {
 		var wanted string
-		err = row.Scan(&r.Line, &r.Serial, &wanted)
+		err = row.Scan(&end, &line, &r.Serial, &wanted)
+		if line != nil {
+			r.Line = *line
+		}
 		r.want(wanted)
-		return r, err
+		return r, end, line, err
 	})
 	if err != nil {
 		return fmt.Errorf("reading the rows: %w", err)

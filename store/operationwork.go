@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -106,60 +107,74 @@ func (db *DB) NextOperation(ctx context.Context) (time.Time, error) {
 	return *at, nil
 }
 
-// Most files name each device once, so those that are named again are found first, and only they are compared.
-const judgeRepeated = `
+// Of most files the upload knows which serial numbers may be there more than once: those rows are compared.
+const amongSuspects = `
+WITH named AS (
+    SELECT p.last_line, r.line, r.said, r.serial, r.verdict
+    FROM operation_pages p
+        CROSS JOIN LATERAL unnest(p.lines, p.said, p.serials, p.verdicts) AS r (line, said, serial, verdict)
+    WHERE p.operation = $1 AND r.serial IN (SELECT unnest($2::text[]))
+), `
+
+// Otherwise those are found first that are: even then most files name most devices once.
+const amongAll = `
 WITH twice AS (
-    SELECT serial
-    FROM operation_rows
-    WHERE operation = $1 AND serial <> '' AND ($2::text[] IS NULL OR serial = ANY ($2))
-    GROUP BY serial
+    SELECT r.serial
+    FROM operation_pages p
+        CROSS JOIN LATERAL unnest(p.serials) AS r (serial)
+    WHERE p.operation = $1 AND r.serial <> ''
+    GROUP BY r.serial
     HAVING count(*) > 1
 ), named AS (
-    SELECT r.serial, r.line, r.said, first_value(r.line) OVER w AS first_line, first_value(r.said) OVER w AS first_said
-    FROM operation_rows r
+    SELECT p.last_line, r.line, r.said, r.serial, r.verdict
+    FROM operation_pages p
+        CROSS JOIN LATERAL unnest(p.lines, p.said, p.serials, p.verdicts) AS r (line, said, serial, verdict)
         JOIN twice USING (serial)
-    WHERE r.operation = $1
-    WINDOW w AS (PARTITION BY r.serial ORDER BY r.line)
-), other AS (
-    SELECT serial, min(line) AS line
+    WHERE p.operation = $1
+), `
+
+// judgeNamed writes what rows are told of each other into the pages that they are in, and counts them by what they were.
+const judgeNamed = `first AS (
+    SELECT *, first_value(line) OVER w AS first_line, first_value(said) OVER w AS first_said
     FROM named
-    WHERE said <> first_said
-    GROUP BY serial
-), judged AS (
-    SELECT n.line, n.serial, o.line IS NOT NULL AS contradicted,
-        CASE WHEN o.line IS NULL OR n.said <> n.first_said THEN n.first_line ELSE o.line END AS of
-    FROM named n
-        LEFT JOIN other o USING (serial)
-    WHERE o.line IS NOT NULL OR n.line <> n.first_line
-)
-UPDATE operation_rows r
-SET verdict = CASE WHEN contradicted THEN 'error' WHEN r.verdict = 'ok' THEN 'notice' ELSE r.verdict END,
-    problems = coalesce(r.problems, '[]') || jsonb_build_array(CASE
-        WHEN contradicted THEN jsonb_build_object('column', 'Serial Number', 'code', 'serial_conflict', 'severity', 'error', 'detail',
-            format('Line %s says something else of %s; leave one of the two.', j.of, j.serial))
+    WINDOW w AS (PARTITION BY serial ORDER BY line)
+), compared AS (
+    SELECT *, min(line) FILTER (WHERE said <> first_said) OVER (PARTITION BY serial) AS other
+    FROM first
+), judged AS MATERIALIZED (
+    SELECT last_line, line, verdict, other IS NOT NULL AS contradicted, CASE
+        WHEN other IS NOT NULL THEN jsonb_build_object('column', 'Serial Number', 'code', 'serial_conflict', 'severity', 'error', 'detail',
+            format('Line %s says something else of %s; leave one of the two.', CASE WHEN said <> first_said THEN first_line ELSE other END, serial))
         ELSE jsonb_build_object('column', 'Serial Number', 'code', 'serial_repeated', 'severity', 'notice', 'detail',
-            format('Line %s says the same of %s.', j.of, j.serial)) END)
-FROM judged j
-WHERE r.operation = $1 AND r.line = j.line`
-
-const countVerdicts = `
-SELECT count(*) FILTER (WHERE verdict = 'ok'), count(*) FILTER (WHERE verdict = 'notice'), count(*) FILTER (WHERE verdict = 'error')
-FROM operation_rows
-WHERE operation = $1`
-
-const countCodes = `
-SELECT coalesce(jsonb_object_agg(code, n), '{}')
-FROM (
-    SELECT p ->> 'code' AS code, count(DISTINCT line) AS n
-    FROM operation_rows, jsonb_array_elements(problems) AS p
-    WHERE operation = $1 AND problems IS NOT NULL
-    GROUP BY p ->> 'code'
-    UNION ALL
-    SELECT standing, count(*)
-    FROM operation_rows
-    WHERE operation = $1 AND standing <> ''
-    GROUP BY standing
-) AS counted`
+            format('Line %s says the same of %s.', first_line, serial)) END AS problem
+    FROM compared
+    WHERE other IS NOT NULL OR line <> first_line
+), pages AS MATERIALIZED (
+    SELECT last_line, lines, verdicts, problems
+    FROM operation_pages
+    WHERE operation = $1 AND last_line IN (SELECT last_line FROM judged)
+), touched AS MATERIALIZED (
+    SELECT p.last_line, r.line, r.verdict, r.problems
+    FROM pages p
+        CROSS JOIN LATERAL unnest(p.lines, p.verdicts, p.problems) AS r (line, verdict, problems)
+), changed AS (
+    SELECT t.last_line,
+        array_agg(CASE WHEN j.contradicted THEN 'e' WHEN j.line IS NOT NULL AND t.verdict = 'o' THEN 'n' ELSE t.verdict END ORDER BY t.line) AS verdicts,
+        array_agg(CASE WHEN j.line IS NULL THEN t.problems ELSE coalesce(t.problems, '[]') || jsonb_build_array(j.problem) END ORDER BY t.line) AS problems
+    FROM touched t
+        LEFT JOIN judged j USING (line)
+    GROUP BY t.last_line
+), written AS (
+    UPDATE operation_pages p
+    SET verdicts = c.verdicts,
+        problems = c.problems
+    FROM changed c
+    WHERE p.operation = $1 AND p.last_line = c.last_line
+)
+SELECT count(*) FILTER (WHERE contradicted), count(*) FILTER (WHERE NOT contradicted),
+    count(*) FILTER (WHERE verdict = 'o' AND contradicted), count(*) FILTER (WHERE verdict = 'o' AND NOT contradicted),
+    count(*) FILTER (WHERE verdict = 'n' AND contradicted)
+FROM judged`
 
 const rowsChecked = `
 UPDATE operations
@@ -182,49 +197,55 @@ func (m *Many) suspects(ctx context.Context, o Operation) (serials *[]string, no
 	return serials, serials != nil && len(*serials) == 0, err
 }
 
-func codesOf(o Operation) []byte {
-	if len(o.Codes) == 0 {
-		return []byte("{}")
-	}
-	return asJSON(o.Codes)
-}
-
-// checkRows holds the rows of a file against each other and counts the verdicts.
+// checkRows holds the rows of a file against each other and goes on counting the verdicts.
 func (m *Many) checkRows(ctx context.Context, o Operation) error {
 	suspects, none, err := m.suspects(ctx, o)
+	if err == nil && !none {
+		err = m.judgeRows(ctx, &o, suspects)
+	}
 	if err != nil {
 		return err
 	}
-	if none {
-		_, err := m.tx.Exec(ctx, rowsChecked, o.ID, o.OK, o.Noticed, o.Wrong, codesOf(o))
-		return err
+	codes := []byte("{}")
+	if len(o.Codes) > 0 {
+		codes = asJSON(o.Codes)
 	}
-	prepare := []string{`SET LOCAL work_mem = '64MB'`}
+	_, err = m.tx.Exec(ctx, rowsChecked, o.ID, o.OK, o.Noticed, o.Wrong, codes)
+	return err
+}
+
+// Rows that came a moment ago are taken for few, and then planned to be compared each with each, or sorted; with plans of these
+// kinds ruled out, what is left looks so dear that PostgreSQL would compile it, for longer than it runs.
+const planForMany = `
+SET LOCAL work_mem = '64MB';
+SET LOCAL enable_nestloop = off;
+SET LOCAL enable_mergejoin = off;
+SET LOCAL jit = off`
+
+func (m *Many) judgeRows(ctx context.Context, o *Operation, suspects *[]string) error {
+	statement, args, prepare := amongSuspects+judgeNamed, []any{o.number, suspects}, planForMany
 	if suspects == nil {
-		// The rows came a moment ago, and a plan that takes them for few compares each with each.
-		prepare = append(prepare, `ANALYZE operation_rows`)
+		statement, args, prepare = amongAll+judgeNamed, args[:1], planForMany+"; ANALYZE operation_pages"
 	}
-	for _, statement := range prepare {
-		if _, err := m.tx.Exec(ctx, statement); err != nil {
+	for one := range strings.SplitSeq(prepare, ";") {
+		if _, err := m.tx.Exec(ctx, one); err != nil {
 			return err
 		}
 	}
-	tag, err := m.tx.Exec(ctx, judgeRepeated, o.number, suspects)
-	if err != nil {
+	var conflicts, repeated, okWrong, okNoticed, noticedWrong int64
+	if err := m.tx.QueryRow(ctx, statement, args...).Scan(&conflicts, &repeated, &okWrong, &okNoticed, &noticedWrong); err != nil {
 		return fmt.Errorf("comparing the rows: %w", err)
 	}
-	if tag.RowsAffected() == 0 {
-		_, err := m.tx.Exec(ctx, rowsChecked, o.ID, o.OK, o.Noticed, o.Wrong, codesOf(o))
-		return err // the counts of the upload hold
+	o.OK -= okWrong + okNoticed
+	o.Noticed += okNoticed - noticedWrong
+	o.Wrong += okWrong + noticedWrong
+	if o.Codes == nil {
+		o.Codes = map[string]int64{}
 	}
-	var ok, noticed, wrong int64
-	if err := m.tx.QueryRow(ctx, countVerdicts, o.number).Scan(&ok, &noticed, &wrong); err != nil {
-		return fmt.Errorf("counting the verdicts: %w", err)
+	for code, n := range map[string]int64{"serial_conflict": conflicts, "serial_repeated": repeated} {
+		if n > 0 {
+			o.Codes[code] += n
+		}
 	}
-	var codes map[string]int64
-	if err := m.tx.QueryRow(ctx, countCodes, o.number).Scan(&codes); err != nil {
-		return fmt.Errorf("counting the codes: %w", err)
-	}
-	_, err = m.tx.Exec(ctx, rowsChecked, o.ID, ok, noticed, wrong, asJSON(codes))
-	return err
+	return nil
 }

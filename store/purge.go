@@ -73,14 +73,19 @@ WHERE (token_id, key) IN (
     FOR UPDATE SKIP LOCKED)`
 
 // The operation stays, and what it did stands in the devices' timelines.
-const purgeRows = `
-DELETE FROM operation_rows
-WHERE (operation, line) IN (
-    SELECT r.operation, r.line
-    FROM operations o
-        JOIN operation_rows r ON r.operation = o.number
-    WHERE o.finished_at < $1
-    LIMIT $2)`
+const purgePages = `
+WITH gone AS (
+    DELETE FROM operation_pages
+    WHERE (operation, last_line) IN (
+        SELECT p.operation, p.last_line
+        FROM operations o
+            JOIN operation_pages p ON p.operation = o.number
+        WHERE o.finished_at < $1
+        LIMIT $2)
+    RETURNING cardinality(lines) AS rows
+)
+SELECT coalesce(sum(rows), 0)
+FROM gone`
 
 const purgeResults = `
 DELETE FROM operation_results
@@ -159,7 +164,6 @@ func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 		{purgeChallenges, before, &p.Challenges},
 		{purgeKeys, db.now().Add(-KeepAnswers), &p.Keys},
 		{purgeResults, before, new(int64)},
-		{purgeRows, before, &p.Rows},
 		{purgeSessions, db.now(), &p.SignIns},
 		{purgeTries, db.now(), &p.SignIns},
 		{purgeContents, before, new(int64)},
@@ -171,7 +175,21 @@ func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 			return p, translate(err, "purging")
 		}
 	}
-	return p, nil
+	var err error
+	p.Rows, err = db.purgePages(ctx, before)
+	return p, translate(err, "purging")
+}
+
+// purgePages deletes rows by their pages and counts the rows.
+func (db *DB) purgePages(ctx context.Context, before time.Time) (total int64, err error) {
+	for {
+		var n int64
+		err := db.pool.QueryRow(ctx, purgePages, before, purgeBatch/pageRows).Scan(&n)
+		total += n
+		if err != nil || n == 0 {
+			return total, err
+		}
+	}
 }
 
 func (db *DB) purge(ctx context.Context, sql string, before time.Time) (total int64, err error) {

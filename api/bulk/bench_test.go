@@ -32,10 +32,9 @@ func BenchmarkRead(b *testing.B) {
 		for b.Loop() {
 			reader, err := bulk.Open(bytes.NewReader(data), bulk.Assignments)
 			require.NoError(b, err)
-			for {
-				if _, err = reader.Next(); err != nil {
-					break
-				}
+			var row bulk.Row
+			for err == nil {
+				err = reader.Read(&row)
 			}
 			require.ErrorIs(b, err, io.EOF)
 		}

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // Duplicates finds the rows of a file that are about one device. Give it all rows by Note, then read the file again and
@@ -69,21 +70,33 @@ func (d *Duplicates) digest(s string) digest {
 }
 
 func (d *Duplicates) said(a Assignment) digest {
-	var b strings.Builder
-	a.Say(func(value string) {
-		b.WriteString(value)
-		b.WriteByte(0) // no value has it inside
-	})
-	return d.digest(b.String())
+	var room [256]byte
+	return d.digest(string(a.AppendSaid(room[:0])))
 }
 
-// Say hands over all that an assignment says, letter case aside: people, groups and addresses are the same in any.
-func (a Assignment) Say(value func(string)) {
-	value(strings.ToLower(a.User.Name))
-	value(strings.ToLower(a.User.Domain))
-	value(strings.ToLower(a.User.Email))
-	value(strings.ToLower(a.OwnedBy))
-	for _, g := range a.Groups {
-		value(strings.ToLower(g))
+// AppendSaid appends all that an assignment says, letter case aside: people, groups and addresses are the same in any. Two
+// append the same when they say the same.
+func (a *Assignment) AppendSaid(b []byte) []byte {
+	for _, value := range [...]string{a.User.Name, a.User.Domain, a.User.Email, a.OwnedBy} {
+		b = appendLower(b, value)
 	}
+	for _, g := range a.Groups {
+		b = appendLower(b, g)
+	}
+	return b
+}
+
+func appendLower(b []byte, value string) []byte {
+	from := len(b)
+	b = append(b, value...)
+	for i, c := range b[from:] {
+		switch {
+		case c >= utf8.RuneSelf:
+			b = append(b[:from], strings.ToLower(value)...)
+			return append(b, 0)
+		case 'A' <= c && c <= 'Z':
+			b[from+i] = c + 'a' - 'A'
+		}
+	}
+	return append(b, 0) // no value has it inside
 }

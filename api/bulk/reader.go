@@ -18,6 +18,8 @@ type Reader struct {
 	header  header
 	layout  Layout
 	blanks  blankLines
+	// groups are those of cells that were read before and had nothing wrong in them.
+	groups map[string][]string
 }
 
 // Layout is how a file is written down, so that its result can be alike.
@@ -35,7 +37,7 @@ func Open(source io.Reader, f Format) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{format: f, scanner: scanner{window: window{src: utf8}, line: 1}}
+	r := &Reader{format: f, groups: map[string][]string{}, scanner: scanner{window: window{src: utf8}, line: 1}}
 	var notices []Problem
 	if e.order != nil {
 		notices = []Problem{fileProblem(1, Notice, EncodingUTF16, "The file is %s; it was read so.", e)}
@@ -71,40 +73,49 @@ func (r *Reader) Notices() []Problem {
 }
 
 // Next returns the next row, and io.EOF behind the last one. Any other error is the source's; what is wrong with the row is
-// in the row.
+// in the row. Rows share memory with their neighbours: who keeps a value for long clones it.
 func (r *Reader) Next() (Row, error) {
+	var row Row
+	err := r.Read(&row)
+	return row, err
+}
+
+// Read is [Reader.Next] into a row of the caller's, whatever it held before.
+func (r *Reader) Read(row *Row) error {
 	for {
 		rec, err := r.scanner.next()
 		switch {
 		case errors.Is(err, io.EOF):
-			return Row{}, io.EOF
+			*row = Row{}
+			return io.EOF
 		case err != nil:
-			return Row{}, fmt.Errorf("reading the file: %w", err)
+			*row = Row{}
+			return fmt.Errorf("reading the file: %w", err)
 		case !r.blanks.count(rec):
-			return r.row(rec), nil
+			*row = Row{Line: rec.line, Record: rec.cells, Verdict: OK}
+			r.judge(row, rec)
+			return nil
 		}
 	}
 }
 
-func (r *Reader) row(rec record) Row {
-	row := Row{Line: rec.line, Record: rec.cells, Verdict: OK}
+func (r *Reader) judge(row *Row, rec record) {
 	if r.header.result {
 		unguardAll(row.Record)
 	}
 	switch {
 	case rec.why > atEnd:
 		row.Add(mangled(rec, r.nameOf(rec.fault)))
-		return row
+		return
 	case slices.Equal(rec.cells, r.header.cells):
 		row.fault("", HeaderRepeated, "The row repeats the header.")
-		return row
+		return
 	}
-	r.shape(&row, rec)
-	r.take(&row)
+	r.shape(row, rec)
+	r.take(row)
 	if rec.breaks > 0 && row.Verdict != Fault {
 		row.notice("", LineBreak, "The row goes on to line %d.", rec.line+rec.breaks)
 	}
-	return row
 }
 
 // take reads the format's columns.
@@ -126,11 +137,33 @@ func (r *Reader) take(row *Row) {
 			if c.name != SerialNumber && formula(value) {
 				row.notice(c.name, FormulaText, "%s looks like a formula; it is kept as text.", c.name)
 			}
-			c.take(row, value)
+			r.keep(row, c, value)
 		}
 	}
 	if r.format == Assignments {
 		row.Assignment.complete()
+	}
+}
+
+// keep has a row take a column's value. Most files name the same groups again and again, so those are remembered.
+func (r *Reader) keep(row *Row, c column, value string) {
+	if c.name != GroupName {
+		c.take(row, value)
+		return
+	}
+	if groups, ok := r.groups[value]; ok {
+		row.Assignment.Groups = groups
+		return
+	}
+	before := len(row.Problems)
+	c.take(row, value)
+	const mostCells, longest = 1000, 200
+	if len(row.Problems) == before && len(r.groups) < mostCells && len(value) <= longest {
+		groups := make([]string, len(row.Assignment.Groups))
+		for i, g := range row.Assignment.Groups {
+			groups[i] = strings.Clone(g)
+		}
+		r.groups[strings.Clone(value)] = slices.Clip(groups)
 	}
 }
 

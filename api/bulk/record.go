@@ -54,13 +54,13 @@ func (s *scanner) peek() (r record, size int, err error) {
 	if s.failed() {
 		return record{}, 0, s.err
 	}
-	text := s.bytes()[:end]
 	r.faultLine = s.line
 	if s.quoted {
+		text := s.bytes()[:end]
 		r.faultLine += breaks(text[:begin])
 		r.breaks = breaks(text)
 	}
-	s.take(&r, string(text))
+	s.take(&r, s.text(end))
 	if r.why == tooLong {
 		return r, begin, nil
 	}
@@ -70,13 +70,16 @@ func (s *scanner) peek() (r record, size int, err error) {
 // lineEnd returns the size of a record that ends at i, with its line end, and that.
 func (s *scanner) lineEnd(i int) (size int, ending string) {
 	b, ok := s.at(i)
-	if !ok {
+	switch {
+	case !ok:
 		return i, ""
+	case b == '\n':
+		return i + 1, "\n"
 	}
-	if next, _ := s.at(i + 1); b == '\r' && next == '\n' {
+	if next, _ := s.at(i + 1); next == '\n' {
 		return i + 2, "\r\n"
 	}
-	return i + 1, string(b)
+	return i + 1, "\r"
 }
 
 // take cuts a record's text into its cells.
@@ -87,7 +90,7 @@ func (s *scanner) take(r *record, text string) {
 		rest = strings.Split(text[cells[r.fault].from:], string(s.delimiter))
 		cells = cells[:r.fault]
 	}
-	r.cells = make([]string, 0, len(cells)+len(rest))
+	r.cells = s.room(len(cells) + len(rest))
 	for i, c := range cells {
 		value := text[c.from:c.to]
 		if c.doubled {
@@ -100,6 +103,17 @@ func (s *scanner) take(r *record, text string) {
 	}
 	r.cells = append(r.cells, rest...)
 	r.blank = len(r.cells) == 1 && !s.quoted && r.why <= atEnd && strings.TrimFunc(r.cells[0], empty) == ""
+}
+
+// room returns an empty slice with room for n cells; many share one piece of memory.
+func (s *scanner) room(n int) []string {
+	if n > cap(s.free)-len(s.free) {
+		const least = 1024
+		s.free = make([]string, 0, max(least, n))
+	}
+	at := len(s.free)
+	s.free = s.free[:at+n]
+	return s.free[at : at : at+n]
 }
 
 // skipLine drops what is left of a line that is too long.

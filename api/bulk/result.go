@@ -83,13 +83,21 @@ func (r *ResultWriter) failed(err error) error {
 	return nil
 }
 
-// cell returns an original cell. What stands behind the last column goes into that, for no cell may move.
+// inOneLine makes one line of several.
+var inOneLine = strings.NewReplacer("\r\n", " ", "\r", " ", "\n", " ")
+
+// cell returns an original cell. What stands behind the last column goes into that, for no cell may move; in a single line,
+// because several with delimiters in them look like rows that were swallowed.
 func (r *ResultWriter) cell(cells []string, i int) string {
 	switch {
 	case i >= len(cells):
 		return ""
 	case i == r.width-1 && len(cells) > r.width:
-		return strings.TrimRight(strings.Join(cells[i:], r.delimiter), r.delimiter)
+		all := strings.TrimRight(strings.Join(cells[i:], r.delimiter), r.delimiter)
+		if strings.Contains(all, r.delimiter) {
+			all = inOneLine.Replace(all)
+		}
+		return all
 	}
 	return cells[i]
 }

@@ -29,7 +29,7 @@ type Assignment struct {
 	Serial string
 	// User has name, domain and e-mail address.
 	User provision.Person
-	// Groups are the names as written, each once whatever its letter case.
+	// Groups are the names as written, each once whatever its letter case. Rows share them; they aren't to be changed.
 	Groups []string
 	// OwnedBy is [provision.Corporate] or [provision.Personal].
 	OwnedBy string

@@ -2,6 +2,7 @@ package bulk_test
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -138,4 +139,57 @@ func TestResultKeepsLayoutAndColumns(t *testing.T) {
 
 func cut(text string, lines int) string {
 	return strings.Join(strings.SplitAfter(text, "\n")[:lines], "")
+}
+
+func TestRowsSayTheSameInAnyLetterCase(t *testing.T) {
+	say := func(a bulk.Assignment) string { return string(a.AppendSaid([]byte("x"))) }
+	one := bulk.Assignment{User: provision.Person{Name: "Zoë ÅKERMAN", Domain: "MDM", Email: "Z@x.org"}, OwnedBy: "Corporate", Groups: []string{"Ärzte", "b"}}
+	same := bulk.Assignment{User: provision.Person{Name: "ZOË åkerman", Domain: "mdm", Email: "z@X.org"}, OwnedBy: "corporate", Groups: []string{"ärzte", "B"}}
+	require.Equal(t, say(one), say(same))
+	for name, change := range map[string]func(*bulk.Assignment){
+		"name":        func(a *bulk.Assignment) { a.User.Name = "Zoe ÅKERMAN" },
+		"domain":      func(a *bulk.Assignment) { a.User.Domain = "" },
+		"address":     func(a *bulk.Assignment) { a.User.Email = "Z@x.orgC" },
+		"owner":       func(a *bulk.Assignment) { a.OwnedBy = "Personal" },
+		"groups":      func(a *bulk.Assignment) { a.Groups = a.Groups[:1] },
+		"group":       func(a *bulk.Assignment) { a.Groups = []string{"Ärzte", "c"} },
+		"its borders": func(a *bulk.Assignment) { a.User.Name, a.User.Domain = "Zoë ÅKERMANM", "DM" },
+	} {
+		other := one
+		change(&other)
+		require.NotEqual(t, say(one), say(other), name)
+	}
+}
+
+// Rows that name the same groups share them, those with something wrong in them never.
+func TestGroupsAreReadAlikeWheneverTheyCome(t *testing.T) {
+	const file = header + "C07Q853LG9RM,A,,a@x.org,b/c\nC07Q853LG9RN,B,,b@x.org,b//c\nC07Q853LG9RP,A,,a@x.org,b/c\nC07Q853LG9RQ,B,,b@x.org,b//c\n" +
+		"C07Q853LG9RR,A,,a@x.org,b/B\nC07Q853LG9RS,A,,a@x.org,b/B\nC07Q853LG9RT,A,,a@x.org, b/c\n"
+	rows := open(t, strings.NewReader(file), bulk.Assignments).rows
+	require.Len(t, rows, 7)
+	for _, pair := range [][2]int{{0, 2}, {1, 3}, {4, 5}} {
+		require.Equal(t, rows[pair[0]].Assignment.Groups, rows[pair[1]].Assignment.Groups)
+		require.Equal(t, codes(rows[pair[0]]), codes(rows[pair[1]]))
+	}
+	require.Equal(t, []string{"b", "c"}, rows[6].Assignment.Groups)
+	require.Equal(t, []provision.Code{bulk.GroupEmpty}, codes(rows[3]))
+	require.Equal(t, []provision.Code{bulk.GroupTwice}, codes(rows[5]))
+	require.Equal(t, []provision.Code{bulk.BlanksTrimmed}, codes(rows[6]))
+}
+
+// Who reads into a row of their own finds nothing of the row before in it.
+func TestReadLeavesNothingOfTheRowBefore(t *testing.T) {
+	reader, err := bulk.Open(strings.NewReader(header+"c07q853lg9rm,A,D,a@x.org,b/B\n,,,,\n"+goodRow), bulk.Assignments)
+	require.NoError(t, err)
+	again, err := bulk.Open(strings.NewReader(header+"c07q853lg9rm,A,D,a@x.org,b/B\n,,,,\n"+goodRow), bulk.Assignments)
+	require.NoError(t, err)
+	var row bulk.Row
+	for range 3 {
+		want, err := again.Next()
+		require.NoError(t, err)
+		require.NoError(t, reader.Read(&row))
+		require.Equal(t, want, row)
+	}
+	require.ErrorIs(t, reader.Read(&row), io.EOF)
+	require.Zero(t, row)
 }

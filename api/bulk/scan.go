@@ -28,6 +28,7 @@ type scanner struct {
 	columns   []bool    // which are the format's; nil while the header is read
 	serial    int       // the one with the serial number
 	cells     []cell    // of the record under way
+	free      []string  // memory for the cells of records to come
 	quoted    bool      // one of them is
 }
 

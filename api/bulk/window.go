@@ -11,6 +11,10 @@ type window struct {
 	buf        []byte
 	start, end int
 	err        error
+
+	// copied is the text from an offset in buf on.
+	copied string
+	from   int
 }
 
 // bytes are valid until the next call of at.
@@ -26,6 +30,16 @@ func (w *window) at(i int) (b byte, ok bool) {
 	return w.buf[w.start+i], true
 }
 
+// text returns the first n bytes as a string, which stays. Strings share their memory with those around them: one copy for
+// a whole window costs less than one each.
+func (w *window) text(n int) string {
+	at := w.start - w.from
+	if at+n > len(w.copied) {
+		w.copied, w.from, at = string(w.bytes()), w.start, 0
+	}
+	return w.copied[at : at+n]
+}
+
 // failed reports whether reading ended otherwise than at the end of the text.
 func (w *window) failed() bool { return w.err != nil && !errors.Is(w.err, io.EOF) }
 
@@ -37,6 +51,7 @@ func (w *window) fill() bool {
 		return false
 	}
 	if w.start > 0 {
+		w.from -= w.start
 		w.end = copy(w.buf, w.bytes())
 		w.start = 0
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -156,18 +157,20 @@ const keepers = 2
 // rows reads in one goroutine and keeps in others: the processor and the database are busy at the same time.
 func (u *upload) rows(ctx context.Context, reader *bulk.Reader) error {
 	group, ctx := errgroup.WithContext(ctx)
-	batches := make(chan []bulk.Row)
+	batches, used := make(chan []bulk.Row), make(chan []bulk.Row, keepers+1) // there are no more batches than that
 	group.Go(func() error {
 		defer close(batches)
-		return readBatches(ctx, reader, batches)
+		return readBatches(ctx, reader, batches, used)
 	})
 	u.known = sync.OnceValues(func() (*filter, error) { return u.allKnown(ctx) })
 	for range keepers {
+		k := &keeper{upload: u}
 		group.Go(func() error {
 			for batch := range batches {
-				if err := u.keep(ctx, batch); err != nil {
+				if err := k.keep(ctx, batch); err != nil {
 					return err
 				}
+				used <- batch
 			}
 			return nil
 		})
@@ -175,9 +178,16 @@ func (u *upload) rows(ctx context.Context, reader *bulk.Reader) error {
 	return group.Wait()
 }
 
-func readBatches(ctx context.Context, reader *bulk.Reader, batches chan<- []bulk.Row) error {
+// readBatches hands over the rows, in memory that was used before where there is some.
+func readBatches(ctx context.Context, reader *bulk.Reader, batches chan<- []bulk.Row, used <-chan []bulk.Row) error {
 	for {
-		batch, err := readBatch(reader)
+		var room []bulk.Row
+		select {
+		case room = <-used:
+		default:
+			room = make([]bulk.Row, 0, batchRows)
+		}
+		batch, err := readBatch(reader, room[:0])
 		if len(batch) > 0 {
 			select {
 			case batches <- batch:
@@ -194,43 +204,52 @@ func readBatches(ctx context.Context, reader *bulk.Reader, batches chan<- []bulk
 	}
 }
 
-func readBatch(reader *bulk.Reader) ([]bulk.Row, error) {
-	batch := make([]bulk.Row, 0, batchRows)
+func readBatch(reader *bulk.Reader, batch []bulk.Row) ([]bulk.Row, error) {
 	for size := 0; len(batch) < batchRows && size < batchBytes; {
-		row, err := reader.Next()
-		if err != nil {
-			return batch, err
+		batch = batch[:len(batch)+1]
+		row := &batch[len(batch)-1]
+		if err := reader.Read(row); err != nil {
+			return batch[:len(batch)-1], err
 		}
 		for _, cell := range row.Record {
 			size += len(cell)
 		}
-		batch = append(batch, row)
 	}
 	return batch, nil
 }
 
+// keeper keeps rows, batch by batch, in memory that it uses again and again.
+type keeper struct {
+	*upload
+	rows []store.ImportRow
+	sums []uint64 // of the rows' serial numbers
+	said []byte
+}
+
 // keep judges rows by what is known here, and keeps them.
-func (u *upload) keep(ctx context.Context, batch []bulk.Row) error {
-	known, err := u.standings(ctx, batch)
+func (k *keeper) keep(ctx context.Context, batch []bulk.Row) error {
+	known, err := k.standings(ctx, batch)
 	if err != nil {
 		return err
 	}
-	rows := make([]store.ImportRow, len(batch))
+	k.rows, k.sums = k.rows[:0], k.sums[:0]
 	for n := range batch {
-		standing := u.judge(&batch[n], known)
-		rows[n] = u.row(batch[n], standing)
+		row := &batch[n]
+		standing := k.judge(row, known)
+		k.rows = append(k.rows, k.row(row, standing))
+		k.sums = append(k.sums, k.seen.sum(row.Assignment.Serial))
 	}
-	u.count(rows)
-	return u.intake.db.AppendRows(ctx, u.to, rows)
+	k.count()
+	return k.intake.db.AppendRows(ctx, k.to, k.rows)
 }
 
-func (u *upload) count(rows []store.ImportRow) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, r := range rows {
-		u.counted.Add(r)
-		if r.Serial != "" && u.seen.add(r.Serial) && len(u.suspects) <= mostSuspects {
-			u.suspects = append(u.suspects, r.Serial)
+func (k *keeper) count() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.counted.Add(k.rows)
+	for n, sum := range k.sums {
+		if serial := k.rows[n].Serial; serial != "" && k.seen.addSum(sum) && len(k.suspects) <= mostSuspects {
+			k.suspects = append(k.suspects, strings.Clone(serial))
 		}
 	}
 }
@@ -256,8 +275,8 @@ func (u *upload) standings(ctx context.Context, batch []bulk.Row) (map[string]st
 		}
 	}
 	serials := make([]string, 0, len(batch))
-	for _, row := range batch {
-		if s := row.Assignment.Serial; s != "" && (known == nil || known.has(s)) {
+	for n := range batch {
+		if s := batch[n].Assignment.Serial; s != "" && (known == nil || known.has(s)) {
 			serials = append(serials, s)
 		}
 	}
@@ -343,27 +362,22 @@ func serialProblem(row *bulk.Row, severity bulk.Verdict, code provision.Code, fo
 	return bulk.Problem{Line: row.Line, Column: bulk.SerialNumber, Code: code, Severity: severity, Detail: fmt.Sprintf(format, args...)}
 }
 
-func (u *upload) row(r bulk.Row, standing provision.Code) store.ImportRow {
-	a := r.Assignment
+func (k *keeper) row(r *bulk.Row, standing provision.Code) store.ImportRow {
+	a := &r.Assignment
 	if standing != "" && r.Verdict == bulk.OK {
 		r.Verdict = bulk.Notice
 	}
 	return store.ImportRow{
 		Line: int64(r.Line), Serial: a.Serial, Verdict: string(r.Verdict), Standing: string(standing), Problems: problems(r.Problems, false), Record: tidy(r.Record),
 		User: a.User, Groups: a.Groups, OwnedBy: a.OwnedBy, Reason: r.Reason,
-		Said: u.said(a),
+		Said: k.hash(a),
 	}
 }
 
-// said is the same for rows that say the same.
-func (u *upload) said(a bulk.Assignment) int64 {
-	var h maphash.Hash
-	h.SetSeed(u.seed)
-	a.Say(func(value string) {
-		_, _ = h.WriteString(value)
-		_ = h.WriteByte(0)
-	})
-	return int64(h.Sum64())
+// hash is the same for rows that say the same.
+func (k *keeper) hash(a *bulk.Assignment) int64 {
+	k.said = a.AppendSaid(k.said[:0])
+	return int64(maphash.Bytes(k.seed, k.said))
 }
 
 func problems(list []bulk.Problem, withLines bool) []store.RowProblem {
@@ -389,6 +403,9 @@ func tidy(cells []string) []string {
 func plain(text string) string {
 	if strings.IndexByte(text, 0) >= 0 {
 		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	}
+	if utf8.ValidString(text) {
+		return text
 	}
 	return strings.ToValidUTF8(text, "\uFFFD")
 }

@@ -115,7 +115,7 @@ func (i *importing) validate(ctx context.Context) (r run, peakMiB float64, err e
 		return run{}, 0, fmt.Errorf("%d rows were read and %d are in error, of %d right ones", o.Rows.Total, o.Rows.Error, i.rows)
 	}
 	peak := peakOf(i.pids())
-	_, err = i.stage.pool.Exec(ctx, `TRUNCATE operations, operation_rows, operation_results`)
+	_, err = i.stage.pool.Exec(ctx, `TRUNCATE operations, operation_pages, operation_results`)
 	return r, peak, err
 }
 

@@ -13,7 +13,7 @@ func (r Report) Markdown() string {
 	var b strings.Builder
 	b.WriteString(r.Machine.sentence(r) + "\n\n")
 	rates := [][]string{{"row", "what", "Muster", "bare", "ratio", "goal", ""}}
-	costs := [][]string{{"row", "processor time, ms per", "Temporal", "PostgreSQL", "API", "worker", "bare", "load"}}
+	costs := [][]string{{"row", "processor time", "Temporal", "PostgreSQL", "API", "worker", "bare", "load"}}
 	for _, row := range r.Rows {
 		rates = append(rates, row.rates())
 		costs = append(costs, row.costs()...)
@@ -60,23 +60,36 @@ func (s *Series) text(format string) string {
 	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.Median, s.Min, s.Max)
 }
 
+// costs are the row's processor times, in milliseconds per unit, or in microseconds where milliseconds would be all noughts.
 func (r Row) costs() [][]string {
+	unit, factor := "ms", 1.0
+	if most := max(largest(r.MusterCPU), largest(r.BareCPU)); most < 0.1 {
+		unit, factor = "µs", 1000
+	}
 	var lines [][]string
 	if len(r.MusterCPU) > 0 {
-		lines = append(lines, costLine(r.Key, r.Unit+", Muster", r.MusterCPU))
+		lines = append(lines, costLine(r.Key, fmt.Sprintf("%s per %s, Muster", unit, r.Unit), r.MusterCPU, factor))
 	}
 	if len(r.BareCPU) > 0 {
-		lines = append(lines, costLine(r.Key, r.Unit+", bare", r.BareCPU))
+		lines = append(lines, costLine(r.Key, fmt.Sprintf("%s per %s, bare", unit, r.Unit), r.BareCPU, factor))
 	}
 	return lines
 }
 
-func costLine(key, what string, cpu map[string]float64) []string {
+func largest(cpu map[string]float64) float64 {
+	most := 0.0
+	for _, spent := range cpu {
+		most = max(most, spent)
+	}
+	return most
+}
+
+func costLine(key, what string, cpu map[string]float64, factor float64) []string {
 	line := []string{key, what}
 	for _, name := range processNames {
 		cell := "—"
 		if spent, ok := cpu[name]; ok {
-			cell = fmt.Sprintf("%.2f", spent)
+			cell = fmt.Sprintf("%.2f", spent*factor)
 		}
 		line = append(line, cell)
 	}

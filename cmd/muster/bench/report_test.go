@@ -78,6 +78,19 @@ func TestMarkdownIsATable(t *testing.T) {
 	require.Equal(t, map[int]int{8: 4, 9: 4}, widths, "every line of a table has its columns")
 }
 
+func TestCheapRowsCostMicroseconds(t *testing.T) {
+	row := rows["e"]
+	row.Key = "e"
+	row.pair([]run{lasted(1_000_000, time.Second, 800*time.Millisecond)}, []run{lasted(1_000_000, time.Second, 250*time.Millisecond)})
+	lines := row.costs()
+	require.Equal(t, []string{"e", "µs per row, Muster", "0.80"}, lines[0][:3])
+	require.Equal(t, []string{"e", "µs per row, bare", "0.25"}, lines[1][:3])
+	row.pair([]run{lasted(100, time.Second, 80*time.Millisecond)}, []run{lasted(100, time.Second, 0)})
+	lines = row.costs()
+	require.Equal(t, []string{"e", "ms per row, Muster", "0.80"}, lines[0][:3])
+	require.Equal(t, []string{"e", "ms per row, bare", "0.00"}, lines[1][:3])
+}
+
 func TestUnmeasuredRowsAreAFailure(t *testing.T) {
 	u := unmeasured{[]string{"a", "b"}}
 	require.Equal(t, 1, u.AlreadySaid())
