@@ -151,7 +151,7 @@ func TestProfileThatAppleRefuses(t *testing.T) {
 
 	_, _, err := w.PutDeviceProfile(t.Context(), store.DeviceProfile{Name: "by-user", ActivationMode: "by_user", Fields: []byte(`{}`)}, store.Condition{})
 	require.NoError(t, err)
-	require.NoError(t, w.SetDeviceProfile(t.Context(), all[0], "by-user"))
+	require.NoError(t, w.SetDeviceProfile(t.Context(), all[0], "by-user", provision.Fact{Actor: "tok", Source: provision.FromAPI}))
 	_, err = w.SweepProfiles(t.Context(), school)
 	require.NoError(t, err)
 	w.duties(school)

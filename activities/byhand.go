@@ -42,7 +42,8 @@ func checkByHand(f provision.Fact) (provision.Fact, error) {
 	case provision.Activated, provision.Authenticated, provision.Settled, provision.Registered, provision.Provisioning,
 		provision.SetupReleased, provision.SetupFinished, provision.SetupRefused, provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released,
 		provision.CheckedIn, provision.ABMAsked, provision.ABMAnswered, provision.ABMBlocked, provision.IdentityRenewed,
-		provision.SignInHeld, provision.DeprovisionSent, provision.DeprovisionRefused, provision.Reminded:
+		provision.SignInHeld, provision.DeprovisionSent, provision.DeprovisionRefused, provision.Reminded,
+		provision.DeviceProfileChosen:
 		err = provision.Errorf(provision.Invalid, "%s can't be signalled by hand: only the device or Muster itself can tell it.", f.Kind)
 	default:
 		err = provision.Errorf(provision.Invalid, "%q is no fact that Muster knows.", fmt.Sprintf("%.40s", f.Kind))

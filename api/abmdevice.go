@@ -19,14 +19,14 @@ func (r *rest) GetDeviceAbm(ctx context.Context, q GetDeviceAbmRequestObject) (G
 
 // PutDeviceDeviceProfile answers PUT /v1/devices/{serial}/device-profile.
 func (r *rest) PutDeviceDeviceProfile(ctx context.Context, q PutDeviceDeviceProfileRequestObject) (PutDeviceDeviceProfileResponseObject, error) {
-	serial, err := r.Intake.SetDeviceProfile(ctx, q.Serial, q.Body.Name)
+	serial, err := r.Intake.SetDeviceProfile(ctx, actorOf(ctx), q.Serial, q.Body.Name)
 	shown, err := r.inABM(ctx, serial, err)
 	return PutDeviceDeviceProfile200JSONResponse{shown}, err
 }
 
 // DeleteDeviceDeviceProfile answers DELETE /v1/devices/{serial}/device-profile.
 func (r *rest) DeleteDeviceDeviceProfile(ctx context.Context, q DeleteDeviceDeviceProfileRequestObject) (DeleteDeviceDeviceProfileResponseObject, error) {
-	serial, err := r.Intake.SetDeviceProfile(ctx, q.Serial, "")
+	serial, err := r.Intake.SetDeviceProfile(ctx, actorOf(ctx), q.Serial, "")
 	shown, err := r.inABM(ctx, serial, err)
 	return DeleteDeviceDeviceProfile200JSONResponse{shown}, err
 }

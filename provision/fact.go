@@ -59,6 +59,9 @@ const (
 	UnassignFromMDM Kind = "unassign_from_mdm"
 	// Deprovision ends the device's management (R56): Reason says why, Choice how.
 	Deprovision Kind = "deprovision"
+	// DeviceProfileChosen: the device shall be set up by the device profile that ABM names, "" = by its groups' or its server's.
+	// It is for the audit only, and never delivered.
+	DeviceProfileChosen Kind = "device_profile_chosen"
 	// SignInReviewed: an operator, or the time that passed, decided for whom the device was reserved.
 	SignInReviewed Kind = "sign_in_reviewed"
 )

@@ -28,7 +28,7 @@ func Fold(d Device, f Fact) Device {
 		d.foldProgress(f)
 	case SetupReleased, SetupFinished, SetupRefused:
 		d.foldSetup(f)
-	case Registered, IdentityRenewed:
+	case Registered, IdentityRenewed, DeviceProfileChosen:
 	}
 	return d
 }

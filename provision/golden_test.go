@@ -27,7 +27,7 @@ func TestFieldsOfHistoriesOnlyGrow(t *testing.T) {
 	}
 	for _, kind := range append(provision.Signals(), provision.Registered, provision.Provisioning, provision.SetupReleased,
 		provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released, provision.ABMAsked,
-		provision.DeprovisionSent, provision.Reminded) {
+		provision.DeprovisionSent, provision.Reminded, provision.DeviceProfileChosen) {
 		now = append(now, "kind "+string(kind))
 	}
 	if *update {

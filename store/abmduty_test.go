@@ -33,7 +33,7 @@ func TestDutiesAreClaimedKindByKind(t *testing.T) {
 	f.server(school, "kiosk")
 	all := serials(4)
 	f.fetched(school, all...)
-	require.NoError(t, f.SetDeviceProfile(t.Context(), all[3], "kiosk"))
+	require.NoError(t, f.SetDeviceProfile(t.Context(), all[3], "kiosk", provision.Fact{Actor: "tok", Source: provision.FromAPI}))
 	f.asked(all[0], provision.UnassignDevice)
 	next, err := f.NextABMDuties(t.Context())
 	require.NoError(t, err)

@@ -121,30 +121,38 @@ func (db *DB) editProfiles(ctx context.Context, doing string, edit func(context.
 const setDeviceProfile = `
 UPDATE devices
 SET device_profile = nullif($2, '')
-WHERE serial = $1`
+WHERE serial = $1 AND device_profile IS DISTINCT FROM nullif($2, '')`
 
-// SetDeviceProfile has one device set up by another profile than its groups' or its server's; "" takes that back. It fails
-// with [provision.DeviceNotFound], [provision.NotFound] and the field when there is no such profile, and as
-// [provision.Device.CheckChange] does.
-func (db *DB) SetDeviceProfile(ctx context.Context, serial, profile string) error {
-	return db.editProfiles(ctx, "setting the device profile of "+serial, func(ctx context.Context, tx pgx.Tx) error {
-		var d provision.Device
-		err := tx.QueryRow(ctx, deviceState+` FOR UPDATE`, serial).Scan(&d)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return notKnown(serial)
-		}
-		if err != nil {
+// SetDeviceProfile has one device set up by another profile than its groups' or its server's; "" takes that back. By says who
+// wants that; it is recorded when it is news. It fails with [provision.DeviceNotFound], [provision.NotFound] and the field when
+// there is no such profile, and as [provision.Device.CheckChange] does.
+func (db *DB) SetDeviceProfile(ctx context.Context, serial, profile string, by provision.Fact) error {
+	_, err := db.transact(ctx, "setting the device profile of "+serial, func(c *Change) error {
+		// Edits of profiles take turns with those of the catalog.
+		if _, err := c.tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, catalogLock); err != nil {
 			return err
 		}
-		if err := d.CheckChange(); err != nil {
+		if err := c.lock(ctx, serial, false); err != nil {
 			return err
 		}
-		if err := profileNamed(ctx, tx, profile, "name"); err != nil {
+		if err := c.Device.CheckChange(); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, setDeviceProfile, serial, profile)
+		if err := profileNamed(ctx, c.tx, profile, "name"); err != nil {
+			return err
+		}
+		tag, err := c.tx.Exec(ctx, setDeviceProfile, serial, profile)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		by.Kind, by.ABM = provision.DeviceProfileChosen, &provision.ABMFact{Profile: profile}
+		if _, err := c.Record(ctx, by); err != nil {
+			return err
+		}
+		_, err = c.tx.Exec(ctx, `SELECT pg_notify($1, '')`, ABMChannel)
 		return err
 	})
+	return err
 }
 
 // profileNamed fails with [provision.NotFound] and the field when an input names a device profile that does not exist.

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,7 +59,7 @@ func TestContentsOfDeviceProfiles(t *testing.T) {
 	f.server(school, "")
 	require.NoError(t, f.DeleteDeviceProfile(t.Context(), "kiosk", store.Condition{}))
 	require.Equal(t, provision.NotFound, provision.CodeOf(f.DeleteDeviceProfile(t.Context(), "kiosk", store.Condition{})))
-	require.Equal(t, provision.DeviceNotFound, provision.CodeOf(f.SetDeviceProfile(t.Context(), "C0000000", "")))
+	require.Equal(t, provision.DeviceNotFound, provision.CodeOf(f.SetDeviceProfile(t.Context(), "C0000000", "", provision.Fact{Actor: "tok", Source: provision.FromAPI})))
 	_, err = f.DeviceProfile(t.Context(), "kiosk")
 	require.Equal(t, provision.NotFound, provision.CodeOf(err))
 }
@@ -77,7 +78,7 @@ func TestWhichProfileADeviceGets(t *testing.T) {
 	f.assign("C0000001", "own", "sales", "drivers")
 	f.assign("C0000002", "drivers", "sales")
 	f.assign("C0000003", "drivers")
-	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000003", "own"))
+	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000003", "own", provision.Fact{Actor: "tok", Source: provision.FromAPI}))
 	f.server(school, "standard")
 	require.Equal(t, []string{
 		"C0000000 assign_profile standard/1 tries 0", "C0000001 assign_profile sales/1 tries 0", "C0000002 assign_profile drivers/1 tries 0",
@@ -91,7 +92,7 @@ func TestWhichProfileADeviceGets(t *testing.T) {
 	require.Zero(t, n, "what Apple has, and what is owed, is not wished again")
 	require.Len(t, f.owed(), 3)
 	f.server(school, "")
-	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000003", ""))
+	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000003", "", provision.Fact{Actor: "tok", Source: provision.FromAPI}))
 	f.assign("C0000003", "own")
 	_, err = f.SweepProfiles(t.Context(), school)
 	require.NoError(t, err)
@@ -132,4 +133,37 @@ func TestDevicesInConflictGetNoProfile(t *testing.T) {
 	_, err := f.SweepProfiles(t.Context(), "home")
 	require.NoError(t, err)
 	require.Len(t, f.owed(), 1)
+}
+
+// Who had a device set up by a profile of its own is in its timeline, once for each time that it changed.
+func TestWhoChoseTheProfileOfADeviceIsRecorded(t *testing.T) {
+	f := newFleet(t)
+	f.linked(school)
+	f.profile("own", "IT")
+	f.fetched(school, serials(1)...)
+	chosen := func() (all []string) {
+		events, err := f.Timeline(t.Context(), "C0000000", 0, 50)
+		require.NoError(t, err)
+		for _, e := range events {
+			if e.Kind == provision.DeviceProfileChosen {
+				require.Nil(t, e.DeliveredAt)
+				require.Equal(t, provision.FromAPI, e.Source)
+				var f provision.Fact
+				require.NoError(t, json.Unmarshal(e.Payload, &f))
+				all = append(all, e.Actor+" "+f.ABM.Profile)
+			}
+		}
+		return all
+	}
+	before := f.device("C0000000")
+	by := func(actor string) provision.Fact { return provision.Fact{Actor: actor, Source: provision.FromAPI} }
+	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000000", "", by("tok-1")))
+	require.Empty(t, chosen(), "it has none")
+	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000000", "own", by("tok-1")))
+	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000000", "own", by("tok-2")))
+	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000000", "", by("tok-3")))
+	require.Equal(t, []string{"tok-3 ", "tok-1 own"}, chosen())
+	require.Equal(t, provision.NotFound, provision.CodeOf(f.SetDeviceProfile(t.Context(), "C0000000", "none", by("tok-4"))))
+	require.Len(t, chosen(), 2)
+	require.Equal(t, before, f.device("C0000000"), "it decides nothing")
 }

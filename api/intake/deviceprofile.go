@@ -29,10 +29,10 @@ func (i *Intake) DeleteDeviceProfile(ctx context.Context, name string, condition
 }
 
 // SetDeviceProfile has one device set up by a device profile of its own; "" takes that back.
-func (i *Intake) SetDeviceProfile(ctx context.Context, serial, profile string) (string, error) {
+func (i *Intake) SetDeviceProfile(ctx context.Context, by Actor, serial, profile string) (string, error) {
 	serial, err := provision.ParseSerial(serial)
 	if err != nil {
 		return "", err
 	}
-	return serial, i.db.SetDeviceProfile(ctx, serial, profile)
+	return serial, i.db.SetDeviceProfile(ctx, serial, profile, by.fact(provision.DeviceProfileChosen))
 }
