@@ -181,8 +181,12 @@ func TestReviewOfASignIn(t *testing.T) {
 	d = read[api.Device](s.post(device+":review", body{"choice": "keep_reserved"}).ok(200))
 	require.Nil(t, d.Review)
 	require.Equal(t, "A", d.Assignment.User.Name)
-	hold()
+	s.put("/v1/groups/kept", body{"items": []any{}}).ok(201)
+	s.put("/v1/groups/gone", body{"items": []any{}}).ok(201)
+	s.record(serial, provision.Fact{Kind: provision.SignInHeld, Assignment: &provision.Assignment{UserID: p.ID, OwnedBy: provision.Corporate, Groups: []string{"gone", "kept"}}})
+	s.delete("/v1/groups/gone").ok(204)
 	d = read[api.Device](s.post(device+":review", body{"choice": "take_signed_in"}).ok(200))
 	require.Equal(t, "B", d.Assignment.User.Name)
+	require.Equal(t, []string{"kept"}, d.Assignment.Groups, "not one that was deleted since")
 	require.Equal(t, "enrollment_sign_in", d.Assignment.Source)
 }

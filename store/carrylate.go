@@ -22,8 +22,32 @@ func (c *Change) reviewed(ctx context.Context, step provision.Step) error {
 	if fact.Source == "" {
 		fact.Source = provision.FromWorkflow
 	}
-	_, err := c.Record(ctx, fact)
+	_, err := c.RecordLate(ctx, fact)
 	return err
+}
+
+const groupsThere = `
+SELECT name
+FROM groups
+WHERE name = ANY ($1)
+ORDER BY array_position($1, name)`
+
+// RecordLate is [Change.Record] for an assignment that was meant earlier than it comes into force: groups that were deleted since
+// are left out. Groups are locked before devices, and this device is locked already; so who deletes one in this very moment isn't
+// waited for.
+func (c *Change) RecordLate(ctx context.Context, f provision.Fact) (provision.Fact, error) {
+	if f.Assignment != nil && len(f.Assignment.Groups) > 0 {
+		rows, err := c.tx.Query(ctx, groupsThere, f.Assignment.Groups)
+		if err != nil {
+			return f, fmt.Errorf("reading the groups: %w", err)
+		}
+		a := *f.Assignment
+		if a.Groups, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return f, fmt.Errorf("reading the groups: %w", err)
+		}
+		f.Assignment = &a
+	}
+	return c.Record(ctx, f)
 }
 
 // inForce makes an assignment for later the device's own.
@@ -32,7 +56,7 @@ func (c *Change) inForce(ctx context.Context, step provision.Step) error {
 	if d.Planned == nil || d.PlannedMark.By != step.Plan || d.Leaving() {
 		return nil
 	}
-	_, err := c.Record(ctx, d.PlannedFact())
+	_, err := c.RecordLate(ctx, d.PlannedFact())
 	return err
 }
 

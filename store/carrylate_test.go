@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/store"
 )
 
 func TestDeprovisionEndsTheEnrollment(t *testing.T) {
@@ -41,6 +42,32 @@ func TestDeprovisionEndsTheEnrollment(t *testing.T) {
 	require.Zero(t, f.count(`identities WHERE revoked_at IS NULL`))
 	require.Zero(t, f.count(`devices WHERE push_at IS NOT NULL OR poll_at IS NOT NULL`))
 	require.Equal(t, f.refolded(serial), out.Device)
+}
+
+// What was meant earlier may name groups that were deleted since.
+func TestDeletedGroupsComeNotIntoForce(t *testing.T) {
+	f := newFleet(t)
+	f.group("kept")
+	f.group("gone")
+	soon := f.Now().Add(time.Hour)
+	both := provision.Assignment{UserID: "u2", Groups: []string{"gone", "kept"}}
+	later := both
+	later.EffectiveAt = &soon
+	f.assign(serial, "kept")
+	f.record(serial, provision.Fact{Kind: provision.Assigned, Assignment: &later})
+	const other = "C07Q853LG9RN"
+	f.assign(other, "kept")
+	f.record(other, provision.Fact{Kind: provision.SignInHeld, Assignment: &both, Until: &soon, Choice: string(provision.TakeSignedIn)})
+	require.NoError(t, f.DeleteGroup(t.Context(), "gone", store.Condition{}))
+	f.clock.pass(time.Hour)
+	for _, serial := range []string{serial, other} {
+		d, err := f.Device(t.Context(), serial)
+		require.NoError(t, err)
+		d = f.carry(serial, provision.Next(d, policy(), f.Now()))
+		require.Equal(t, "u2", d.Assignment.UserID)
+		require.Equal(t, []string{"kept"}, d.Assignment.Groups)
+		require.Equal(t, f.refolded(serial), d)
+	}
 }
 
 func TestWhatTimeDecides(t *testing.T) {

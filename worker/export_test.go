@@ -7,4 +7,6 @@ import (
 )
 
 // WaitingRoom is what looks for devices that should have come.
-func WaitingRoom(db *store.DB, c Config) (look func(context.Context)) { return newWaitingRoom(db, c).look }
+func WaitingRoom(db *store.DB, c Config) (look func(context.Context)) {
+	return newWaitingRoom(db, c).look
+}

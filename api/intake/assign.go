@@ -161,7 +161,17 @@ func (i *Intake) Deprovision(ctx context.Context, by Actor, serial, reason, way 
 
 // Review decides for whom a device is that somebody else signed in on. It fails with [provision.NotInReview].
 func (i *Intake) Review(ctx context.Context, by Actor, serial string, choice provision.ReviewChoice) (provision.Device, error) {
-	return i.ask(ctx, by, serial, func(d provision.Device) ([]provision.Fact, error) { return d.AskReview(choice) })
+	serial, err := provision.ParseSerial(serial)
+	if err != nil {
+		return provision.Device{}, err
+	}
+	return i.db.Update(ctx, serial, func(ctx context.Context, c *store.Change) error {
+		facts, err := c.Device.AskReview(choice)
+		if err != nil {
+			return err
+		}
+		return by.recordBy(ctx, facts, c.RecordLate) // the sign-in may be of yesterday
+	})
 }
 
 // rule says which facts a request amounts to for a device.
@@ -188,12 +198,16 @@ func (a Actor) asks(r rule) func(context.Context, *store.Change) error {
 
 // record records facts by this actor.
 func (a Actor) record(ctx context.Context, c *store.Change, facts []provision.Fact) error {
+	return a.recordBy(ctx, facts, c.Record)
+}
+
+func (a Actor) recordBy(ctx context.Context, facts []provision.Fact, record func(context.Context, provision.Fact) (provision.Fact, error)) error {
 	for _, f := range facts {
 		f.Actor = a.ID
 		if f.Source == "" {
 			f.Source = a.Source
 		}
-		if _, err := c.Record(ctx, f); err != nil {
+		if _, err := record(ctx, f); err != nil {
 			return err
 		}
 	}
