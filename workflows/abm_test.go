@@ -66,8 +66,11 @@ func (a *oracle) ReadOrganisation(_ context.Context, in activities.OrganisationI
 
 func (a *oracle) RunDuties(context.Context, activities.DutyInput) (activities.DutyResult, error) {
 	out, err := next(a, &a.rounds, func() {})
-	if a.afterwork != nil {
-		a.afterwork(len(a.times))
+	a.mu.Lock()
+	afterwork, done := a.afterwork, len(a.times)
+	a.mu.Unlock()
+	if afterwork != nil {
+		afterwork(done)
 	}
 	if !out.Next.IsZero() { // scripts count from the beginning of time
 		out.Next = time.Now().Add(out.Next.Sub(time.Time{}))
