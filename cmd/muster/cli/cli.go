@@ -62,7 +62,7 @@ func command(s Streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return settings.AsMisuse(err) })
 	root.AddCommand(
 		serveCommand(s), dev.Command(), migrateCommand(), tokenCommand(), keyringCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
-		loginCommand(), devicesCommand(), assignCommand(), unassignCommand(), importCommand(), operationsCommand(), groupsCommand(), applyCommand(),
+		loginCommand(), devicesCommand(), assignCommand(), unassignCommand(), importCommand(), operationsCommand(), peopleCommand(), groupsCommand(), applyCommand(),
 		abmCommand(), directoriesCommand(), docsCommand(), rehearse.Command(), bench.Command(),
 	)
 	strict(root)

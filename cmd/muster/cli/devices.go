@@ -23,7 +23,7 @@ func devicesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "devices", Short: "Lists devices, says what they wait for, and what happened to them.", Long: remoteHelp}
 	cmd.AddCommand(
 		devicesListCommand(), devicesShowCommand(), devicesExplainCommand(), devicesTimelineCommand(), devicesWatchCommand(),
-		devicesReviewCommand(), devicesReservationsCommand(), devicesHoldCommand(),
+		devicesReviewCommand(), devicesReservationsCommand(), devicesHoldCommand(), devicesPlanCommand(),
 		devicesUnassignFromMDMCommand(), devicesDeprovisionCommand(), devicesReleaseCommand(),
 	)
 	for _, v := range deviceVerbs {
