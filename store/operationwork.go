@@ -34,6 +34,7 @@ func (db *DB) WorkOn(ctx context.Context) (id string, err error) {
 			return err
 		}
 		id = o.ID
+		m.Priority(urgency(int(o.Total)))
 		return m.workOn(ctx, o)
 	})
 	if errors.As(err, &failed) {
