@@ -145,7 +145,7 @@ func (e *refusedError) Error() string {
 		return b.String()
 	}
 	for _, at := range *e.Errors {
-		if at.Detail != e.Detail {
+		if !strings.Contains(e.Detail, at.Detail) {
 			_, _ = fmt.Fprintf(&b, "\n  %s: %s", at.Field, at.Detail)
 		}
 	}
