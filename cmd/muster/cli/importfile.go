@@ -153,20 +153,14 @@ func (u *upload) apply(ctx context.Context, api *client.Client, o client.Operati
 // mostShown is how many rows with problems are shown; the result has all.
 const mostShown = 20
 
-// showWithErrors prints the summary, the first rows in error, and the first that were refused when it was their turn.
+// showWithErrors prints the summary, and the first rows that are in error, or were refused when it was their turn.
 func showWithErrors(ctx context.Context, w io.Writer, api *client.Client, o client.Operation) {
 	showOperation(w, o)
-	most, verdict, outcome := mostShown, client.VerdictError, client.OutcomeRefused
-	if o.Rows.Error > 0 {
-		showRows(ctx, w, api, o, client.ListOperationRowsParams{Verdict: &verdict, Limit: &most})
+	if o.Rows.Error+o.Progress.Refused == 0 {
+		return
 	}
-	if o.Progress.Refused > 0 {
-		showRows(ctx, w, api, o, client.ListOperationRowsParams{Outcome: &outcome, Limit: &most})
-	}
-}
-
-func showRows(ctx context.Context, w io.Writer, api *client.Client, o client.Operation, which client.ListOperationRowsParams) {
-	list, err := ask[client.OperationRowList](api.ListOperationRows(ctx, o.Id, &which))
+	most, outcome := mostShown, client.OutcomeRefused
+	list, err := ask[client.OperationRowList](api.ListOperationRows(ctx, o.Id, &client.ListOperationRowsParams{Outcome: &outcome, Limit: &most}))
 	if err != nil {
 		return // the summary says how many there are
 	}
