@@ -56,6 +56,9 @@ differences are printed, and the exit code is 2 when there are any.
 		if err != nil {
 			return err
 		}
+		if err := checkNames(ctx, api, things); err != nil {
+			return err
+		}
 		changes := 0
 		for _, t := range things {
 			changed, err := applyThing(ctx, cmd, api, t, dry)
