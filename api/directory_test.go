@@ -43,7 +43,7 @@ func TestDirectoriesAreSetUpTriedAndDeleted(t *testing.T) {
 	require.False(t, d.HasClientSecret)
 	require.JSONEq(t, `{"works": true, "problems": []}`, string(s.post(zylker+":test", nil).ok(200).body))
 
-	s.delete("/v1/groups/zylker_drivers").fails(409, provision.InUse)
+	require.Contains(t, s.delete("/v1/groups/zylker_drivers").fails(409, provision.InUse).Detail, `Directory "zylker" brings group "zylker_drivers"`)
 	s.send(request{method: "PUT", path: zylker, body: ldap(t, nil), header: map[string]string{"If-Match": `"7"`}}).fails(412, provision.VersionConflict)
 	require.Equal(t, `"2"`, s.send(request{method: "PUT", path: zylker, body: ldap(t, nil), header: map[string]string{"If-Match": `"1"`}}).ok(200).header.Get("ETag"))
 	s.delete("/v1/groups/zylker_drivers").ok(204)

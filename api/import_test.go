@@ -102,7 +102,7 @@ func TestAFileWithEverythingWrong(t *testing.T) {
 	at := imports + "/" + o.Id
 	require.Equal(t, []int64{7, 0, 2, 5}, []int64{o.Rows.Total, o.Rows.Ok, o.Rows.Notice, o.Rows.Error})
 	require.Equal(t, map[string]int64{
-		"serial_lower_case": 1, "reservation": 3, "group_not_found": 1, "cell_empty": 1, "email_invalid": 1, "serial_conflict": 2,
+		"serial_lower_case": 1, "reservation": 1, "group_not_found": 1, "cell_empty": 1, "email_invalid": 1, "serial_conflict": 2,
 		"device_released": 1, "formula_text": 1, "reassigned": 1,
 	}, o.Codes)
 	s.post(at+":apply", body{"mode": "all_or_nothing"}).fails(409, store.RowsInError)
@@ -113,6 +113,8 @@ func TestAFileWithEverythingWrong(t *testing.T) {
 	require.Len(t, list.Rows[1].Problems, 2, "all that is wrong, not the first")
 	next := read[api.OperationRowList](s.get(at + "/rows?verdict=error&cursor=" + *list.NextCursor).ok(200))
 	require.Len(t, next.Rows, 3)
+	require.Len(t, next.Rows[0].Problems, 1, "what contradicts another row isn't said to be reserved")
+	require.Len(t, read[api.OperationRowList](s.get(at+"/rows?code=reservation").ok(200)).Rows, 1)
 	require.Len(t, read[api.OperationRowList](s.get(at+"/rows?code=reassigned").ok(200)).Rows, 1)
 
 	s.post(at+":apply", body{"mode": "valid_rows"}).ok(202)

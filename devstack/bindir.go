@@ -19,7 +19,7 @@ func BinDir() (string, error) {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", errors.New("finding the module's root: no go.mod above the working directory")
+			return "", errors.New("this works in the folder of Muster's source code only, where it keeps tools that it builds in .bin: change to that folder, or one below it")
 		}
 		dir = parent
 	}

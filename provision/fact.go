@@ -111,7 +111,7 @@ func (k Kind) InEpoch() bool {
 // Priority orders deliveries among devices: lower first.
 type Priority int
 
-// Priorities. A person who waits comes before a sync, a sync before a bulk change.
+// Priorities. A person who waits comes before a sync and what is done to a few devices at once, those before a bulk change.
 const (
 	Interactive Priority = 0
 	Sync        Priority = 1

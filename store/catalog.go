@@ -60,9 +60,10 @@ const catalogLock = 0x6d757374 // any number nobody else takes
 
 type catalogEdit struct {
 	Edit
-	db  *DB
-	tx  pgx.Tx
-	now time.Time
+	db   *DB
+	tx   pgx.Tx
+	now  time.Time
+	told int // devices
 }
 
 // editCatalog runs an edit in a transaction. It may deadlock with two devices that exchange their UDIDs; if it loses, it
@@ -168,6 +169,7 @@ type folded struct {
 func (e *catalogEdit) tell(ctx context.Context, devices []provision.Device) error {
 	f := e.By
 	f.Kind, f.At, f.ID = provision.CatalogChanged, e.db.now(), 0
+	e.told += len(devices)
 	ids, err := e.append(ctx, f, devices)
 	if err != nil {
 		return err
@@ -198,7 +200,7 @@ func (e *catalogEdit) append(ctx context.Context, f provision.Fact, devices []pr
 		return nil, fmt.Errorf("writing a fact: %w", err)
 	}
 	rows, err := e.tx.Query(ctx, appendToAll, pgx.NamedArgs{
-		"kind": f.Kind, "payload": payload, "actor": f.Actor, "source": f.Source, "priority": provision.Bulk, "now": f.At,
+		"kind": f.Kind, "payload": payload, "actor": f.Actor, "source": f.Source, "priority": urgency(e.told), "now": f.At,
 		"serials": serials,
 	})
 	if err != nil {

@@ -159,6 +159,18 @@ FROM public.device_events e JOIN public.devices d ON d.serial = e.serial`).Scan(
 	require.Equal(t, []int{n, n, n}, []int{told, undelivered, bulk})
 }
 
+func TestEditForAFewDevicesGoesBeforeABulk(t *testing.T) {
+	o := newOffice(t, "drivers")
+	op := o.upload(store.OpAssign, rows(100, "drivers"))
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	require.NoError(t, err)
+	require.Equal(t, store.OpDone, o.work(op.ID).State)
+	require.Equal(t, 100, o.count(`device_events WHERE kind = 'assigned' AND priority = 1`), "so many may be chosen by hand")
+	upload(t, o.DB, "wifi", "one")
+	put(t, o.DB, "drivers", provision.Item{Key: provision.ItemKey{Kind: provision.ConfigurationItem, Name: "wifi"}, Stage: provision.Required})
+	require.Equal(t, 100, o.count(`device_events WHERE kind = 'catalog_changed' AND priority = 1`))
+}
+
 func TestEditThatFailsTellsNobody(t *testing.T) {
 	db := open(t)
 	upload(t, db, "wifi", "one")

@@ -246,6 +246,11 @@ SELECT count(*)
 FROM devices
 WHERE group_names @> ARRAY[$1] AND status <> 'Released'`
 
+const directoryOfGroup = `
+SELECT coalesce(min(directory), '')
+FROM directory_groups
+WHERE group_name = $1`
+
 // DeleteGroup deletes a group. It fails with [provision.GroupNotFound], and with [provision.InUse] while the group is
 // assigned to a device.
 func (db *DB) DeleteGroup(ctx context.Context, name string, condition Condition) error {
@@ -270,6 +275,13 @@ func (db *DB) DeleteGroup(ctx context.Context, name string, condition Condition)
 		}
 		if devices > 0 {
 			return groupInUse(name, devices)
+		}
+		var directory string
+		if err := e.tx.QueryRow(ctx, directoryOfGroup, g.Name).Scan(&directory); err != nil {
+			return err
+		}
+		if directory != "" {
+			return provision.Errorf(provision.InUse, "Directory %q brings group %q to its members; take it out of the directory's groups first.", directory, name)
 		}
 		_, err = e.tx.Exec(ctx, `DELETE FROM groups WHERE name = $1`, name)
 		return err

@@ -51,6 +51,18 @@ func (db *DB) many(ctx context.Context, doing string, priority provision.Priorit
 	}
 }
 
+// fewDevices is how many devices may be changed by one request and still go before what is done to thousands: somebody chose them,
+// and looks what becomes of them.
+const fewDevices = 100
+
+// urgency is how urgently facts are delivered of which so many devices get one each by one request.
+func urgency(devices int) provision.Priority {
+	if devices <= fewDevices {
+		return provision.Sync
+	}
+	return provision.Bulk
+}
+
 // Priority sets how urgently the facts of all devices are delivered.
 func (m *Many) Priority(p provision.Priority) {
 	m.priority = p

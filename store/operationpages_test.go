@@ -97,7 +97,14 @@ func randomRows(r *rand.Rand, n int) []found {
 func (f found) passes(w store.RowFilter) bool {
 	code := w.Code == "" || f.code == w.Code || f.Standing == w.Code ||
 		slices.ContainsFunc(f.Problems, func(p store.RowProblem) bool { return p.Code == w.Code })
-	outcome := w.Outcome == "" || f.outcome == w.Outcome || w.Outcome == "pending" && f.outcome == "" && f.Verdict != store.VerdictError
+	is := f.outcome
+	if is == "" {
+		is = "pending"
+		if f.Verdict == store.VerdictError {
+			is = store.RowRefused
+		}
+	}
+	outcome := w.Outcome == "" || is == w.Outcome
 	return f.Line > w.After && (w.Verdict == "" || f.Verdict == w.Verdict) && outcome && (w.Undo == "" || f.undo == w.Undo) && code
 }
 

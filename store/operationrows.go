@@ -25,7 +25,7 @@ type OperationRow struct {
 // RowFilter narrows a list of rows; zero fields don't.
 type RowFilter struct {
 	Verdict string
-	// Outcome is one of a row's, or "pending".
+	// Outcome is one of a row's, or "pending". A row in error is refused from the beginning.
 	Outcome string
 	Undo    string
 	Code    string
@@ -80,7 +80,7 @@ func scanOperationRow(row pgx.CollectableRow) (r OperationRow, end, line *int64,
 }
 
 // nextResult is the line of the next result, which there is none of before a row was done.
-const nextResult = ` AND last_line >= (
+const nextResult = `last_line >= (
         SELECT line
         FROM operation_results
         WHERE operation = @operation AND line > @after AND (@outcome IN ('', 'pending') OR outcome = @outcome) AND (@undo = '' OR undo = @undo)
@@ -100,8 +100,11 @@ func (f RowFilter) pages() string {
 	if f.Verdict == VerdictError {
 		conditions += ` AND problems IS NOT NULL`
 	}
-	if f.Undo != "" || f.Outcome != "" && f.Outcome != "pending" {
-		conditions += nextResult
+	switch {
+	case f.Outcome == RowRefused && f.Undo == "":
+		conditions += ` AND (problems IS NOT NULL OR ` + nextResult + `)`
+	case f.Undo != "" || f.Outcome != "" && f.Outcome != "pending":
+		conditions += ` AND ` + nextResult
 	}
 	return conditions
 }
@@ -115,7 +118,8 @@ func (f RowFilter) conditions() string {
 	}
 	add(f.Verdict != "", `r.verdict = @verdict`)
 	add(f.Outcome == "pending", `d.outcome IS NULL AND r.verdict <> 'e'`)
-	add(f.Outcome != "" && f.Outcome != "pending", `d.outcome = @outcome`)
+	add(f.Outcome == RowRefused, `(d.outcome = @outcome OR d.outcome IS NULL AND r.verdict = 'e')`)
+	add(f.Outcome != "" && f.Outcome != "pending" && f.Outcome != RowRefused, `d.outcome = @outcome`)
 	add(f.Undo != "", `d.undo = @undo`)
 	add(f.Code != "", `(d.code = @code OR r.standing = @code OR r.problems @> jsonb_build_array(jsonb_build_object('code', @code::text)))`)
 	return where

@@ -118,7 +118,7 @@ func (o Operation) mustBe(asked string, states ...string) error {
 			return nil
 		}
 	}
-	return provision.Errorf(OperationState, "%s is %s; to %s it must be %s.", o.ID, o.State, asked, strings.Join(states, " or "))
+	return provision.Errorf(OperationState, "%s is %s; one can %s only when it is %s.", o.ID, o.State, asked, strings.Join(states, " or "))
 }
 
 const startOperation = `

@@ -34,6 +34,7 @@ func (db *DB) WorkOn(ctx context.Context) (id string, err error) {
 			return err
 		}
 		id = o.ID
+		m.Priority(urgency(int(o.Total)))
 		return m.workOn(ctx, o)
 	})
 	if errors.As(err, &failed) {
@@ -110,9 +111,9 @@ func (db *DB) NextOperation(ctx context.Context) (time.Time, error) {
 // Of most files the upload knows which serial numbers may be there more than once: those rows are compared.
 const amongSuspects = `
 WITH named AS (
-    SELECT p.last_line, r.line, r.said, r.serial, r.verdict
+    SELECT p.last_line, r.line, r.said, r.serial, r.verdict, r.standing
     FROM operation_pages p
-        CROSS JOIN LATERAL unnest(p.lines, p.said, p.serials, p.verdicts) AS r (line, said, serial, verdict)
+        CROSS JOIN LATERAL unnest(p.lines, p.said, p.serials, p.verdicts, p.standings) AS r (line, said, serial, verdict, standing)
     WHERE p.operation = $1 AND r.serial IN (SELECT unnest($2::text[]))
 ), `
 
@@ -126,14 +127,15 @@ WITH twice AS (
     GROUP BY r.serial
     HAVING count(*) > 1
 ), named AS (
-    SELECT p.last_line, r.line, r.said, r.serial, r.verdict
+    SELECT p.last_line, r.line, r.said, r.serial, r.verdict, r.standing
     FROM operation_pages p
-        CROSS JOIN LATERAL unnest(p.lines, p.said, p.serials, p.verdicts) AS r (line, said, serial, verdict)
+        CROSS JOIN LATERAL unnest(p.lines, p.said, p.serials, p.verdicts, p.standings) AS r (line, said, serial, verdict, standing)
         JOIN twice USING (serial)
     WHERE p.operation = $1
 ), `
 
-// judgeNamed writes what rows are told of each other into the pages that they are in, and counts them by what they were.
+// judgeNamed writes what rows are told of each other into the pages that they are in, and counts them by what they were. A row that
+// another contradicts isn't carried out, so what would have become of its device is no longer said of it.
 const judgeNamed = `first AS (
     SELECT *, first_value(line) OVER w AS first_line, first_value(said) OVER w AS first_said
     FROM named
@@ -142,7 +144,7 @@ const judgeNamed = `first AS (
     SELECT *, min(line) FILTER (WHERE said <> first_said) OVER (PARTITION BY serial) AS other
     FROM first
 ), judged AS MATERIALIZED (
-    SELECT last_line, line, verdict, other IS NOT NULL AS contradicted, CASE
+    SELECT last_line, line, verdict, standing, other IS NOT NULL AS contradicted, CASE
         WHEN other IS NOT NULL THEN jsonb_build_object('column', 'Serial Number', 'code', 'serial_conflict', 'severity', 'error', 'detail',
             format('Line %s says something else of %s; leave one of the two.', CASE WHEN said <> first_said THEN first_line ELSE other END, serial))
         ELSE jsonb_build_object('column', 'Serial Number', 'code', 'serial_repeated', 'severity', 'notice', 'detail',
@@ -150,16 +152,17 @@ const judgeNamed = `first AS (
     FROM compared
     WHERE other IS NOT NULL OR line <> first_line
 ), pages AS MATERIALIZED (
-    SELECT last_line, lines, verdicts, problems
+    SELECT last_line, lines, verdicts, standings, problems
     FROM operation_pages
     WHERE operation = $1 AND last_line IN (SELECT last_line FROM judged)
 ), touched AS MATERIALIZED (
-    SELECT p.last_line, r.line, r.verdict, r.problems
+    SELECT p.last_line, r.line, r.verdict, r.standing, r.problems
     FROM pages p
-        CROSS JOIN LATERAL unnest(p.lines, p.verdicts, p.problems) AS r (line, verdict, problems)
+        CROSS JOIN LATERAL unnest(p.lines, p.verdicts, p.standings, p.problems) AS r (line, verdict, standing, problems)
 ), changed AS (
     SELECT t.last_line,
         array_agg(CASE WHEN j.contradicted THEN 'e' WHEN j.line IS NOT NULL AND t.verdict = 'o' THEN 'n' ELSE t.verdict END ORDER BY t.line) AS verdicts,
+        array_agg(CASE WHEN j.contradicted THEN NULL ELSE t.standing END ORDER BY t.line) AS standings,
         array_agg(CASE WHEN j.line IS NULL THEN t.problems ELSE coalesce(t.problems, '[]') || jsonb_build_array(j.problem) END ORDER BY t.line) AS problems
     FROM touched t
         LEFT JOIN judged j USING (line)
@@ -167,13 +170,17 @@ const judgeNamed = `first AS (
 ), written AS (
     UPDATE operation_pages p
     SET verdicts = c.verdicts,
+        standings = c.standings,
         problems = c.problems
     FROM changed c
     WHERE p.operation = $1 AND p.last_line = c.last_line
 )
 SELECT count(*) FILTER (WHERE contradicted), count(*) FILTER (WHERE NOT contradicted),
     count(*) FILTER (WHERE verdict = 'o' AND contradicted), count(*) FILTER (WHERE verdict = 'o' AND NOT contradicted),
-    count(*) FILTER (WHERE verdict = 'n' AND contradicted)
+    count(*) FILTER (WHERE verdict = 'n' AND contradicted), (
+        SELECT coalesce(jsonb_object_agg(standing, rows), '{}')
+        FROM (SELECT standing, count(*) AS rows FROM judged WHERE contradicted AND standing <> '' GROUP BY standing) AS void
+    )
 FROM judged`
 
 const rowsChecked = `
@@ -233,7 +240,8 @@ func (m *Many) judgeRows(ctx context.Context, o *Operation, suspects *[]string) 
 		}
 	}
 	var conflicts, repeated, okWrong, okNoticed, noticedWrong int64
-	if err := m.tx.QueryRow(ctx, statement, args...).Scan(&conflicts, &repeated, &okWrong, &okNoticed, &noticedWrong); err != nil {
+	var void map[string]int64 // standings of rows that are in error now
+	if err := m.tx.QueryRow(ctx, statement, args...).Scan(&conflicts, &repeated, &okWrong, &okNoticed, &noticedWrong, &void); err != nil {
 		return fmt.Errorf("comparing the rows: %w", err)
 	}
 	o.OK -= okWrong + okNoticed
@@ -241,6 +249,11 @@ func (m *Many) judgeRows(ctx context.Context, o *Operation, suspects *[]string) 
 	o.Wrong += okWrong + noticedWrong
 	if o.Codes == nil {
 		o.Codes = map[string]int64{}
+	}
+	for code, n := range void {
+		if o.Codes[code] -= n; o.Codes[code] <= 0 {
+			delete(o.Codes, code)
+		}
 	}
 	for code, n := range map[string]int64{"serial_conflict": conflicts, "serial_repeated": repeated} {
 		if n > 0 {

@@ -17,8 +17,7 @@ import (
 func abmCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "abm", Short: "Links Apple Business Manager servers and says what they say.",
-		Long: `Works on a running Muster by its API: name it by --url or MUSTER_URL, and give a token by MUSTER_TOKEN or
-MUSTER_TOKEN_FILE. docs/abm.md leads through linking a server.`,
+		Long: "docs/abm.md leads through linking a server.\n\n" + remoteHelp,
 	}
 	cmd.AddCommand(
 		abmServersCommand(), abmShowCommand(), abmAddCommand(), abmEditCommand(), abmDeleteCommand(),

@@ -244,8 +244,7 @@ func TestOutputForPrograms(t *testing.T) {
 }
 
 func TestClientsCallsThatCannotWork(t *testing.T) {
-	t.Setenv("MUSTER_URL", "")
-	t.Setenv("MUSTER_TOKEN", "")
+	loggedOut(t)
 	for _, c := range []struct{ args, says string }{
 		{"abm servers", "no API token is set: log in by muster login, or give --token, MUSTER_TOKEN or MUSTER_TOKEN_FILE"},
 		{"abm servers --token x --url ftp://h", `MUSTER_URL is "ftp://h"`},

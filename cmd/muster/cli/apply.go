@@ -13,12 +13,7 @@ import (
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
 
-func applyCommand() *cobra.Command {
-	var paths []string
-	var dry bool
-	cmd := &cobra.Command{
-		Use: "apply", Short: "Makes and edits groups, what they bring, and directories as YAML files say.",
-		Long: `Reads every .yaml and .yml file of a folder, in one pass whatever their order. A YAML document is one thing:
+const applyHelp = `Reads every .yaml and .yml file of a folder, in one pass whatever their order. A YAML document is one thing:
 
   kind: configuration        a profile; "file" is relative to the YAML file
   name: wifi
@@ -44,7 +39,14 @@ func applyCommand() *cobra.Command {
 The other fields are those of the API. What no file speaks of stays as it is; nothing is deleted. With --dry-run the
 differences are printed, and the exit code is 2 when there are any.
 
-` + remoteHelp,
+` + remoteHelp
+
+func applyCommand() *cobra.Command {
+	var paths []string
+	var dry bool
+	cmd := &cobra.Command{
+		Use: "apply", Short: "Makes and edits groups, what they bring, and directories as YAML files say.",
+		Long: applyHelp,
 	}
 	cmd.Flags().StringSliceVarP(&paths, "file", "f", nil, "folder or file to read; - is the standard input")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "print the differences and change nothing")
@@ -54,6 +56,9 @@ differences are printed, and the exit code is 2 when there are any.
 		}
 		things, err := readThings(paths, cmd.InOrStdin())
 		if err != nil {
+			return err
+		}
+		if err := checkNames(ctx, api, things); err != nil {
 			return err
 		}
 		changes := 0

@@ -61,6 +61,7 @@ func (f *assignmentFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.technician, "technician", "", "technician who stands in for a user")
 	flags.StringSliceVarP(&f.groups, "group", "g", nil, "groups, separated by commas")
 	flags.StringVar(&f.owner, "owned-by", "", "Corporate or Personal")
+	offer(cmd, "owned-by", "Corporate", "Personal")
 	flags.StringVar(&f.from, "effective-at", "", "when it comes into force, such as 2026-03-01T09:00:00Z or +24h")
 	flags.StringVar(&f.until, "return-by", "", "when the device is due back")
 	flags.StringVar(&f.expected, "expected-by", "", "when a device that isn't known yet should be there")
@@ -71,7 +72,10 @@ func (f *assignmentFlags) input() (client.AssignmentInput, error) {
 	if len(f.groups) > 0 {
 		in.Groups = &f.groups
 	}
-	if f.user != "" || f.email != "" {
+	if (f.user == "") != (f.email == "") {
+		return in, settings.Misused("a user is named by both --user and --email")
+	}
+	if f.user != "" {
 		in.User = &struct {
 			Domain *string `json:"domain,omitempty"`
 			Email  string  `json:"email"`
@@ -189,6 +193,8 @@ func devicesDeprovisionCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "deprovision SERIAL...", Short: "Ends the management of devices.", Args: someSerials}
 	cmd.Flags().StringVar(&reason, "reason", "", "repair, employee_left, retire or in_stock")
 	cmd.Flags().StringVar(&way, "by", "remove_management", "remove_management or erase")
+	offer(cmd, "reason", "repair", "employee_left", "retire", "in_stock")
+	offer(cmd, "by", "remove_management", "erase")
 	m := withMany(cmd)
 	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
 		list, err := serials(cmd, args)
@@ -205,6 +211,7 @@ func devicesReleaseCommand() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{Use: "release SERIAL...", Short: "Releases devices for good.", Args: someSerials}
 	cmd.Flags().StringVar(&reason, "reason", "", "end_of_life or permanently_damaged")
+	offer(cmd, "reason", "end_of_life", "permanently_damaged")
 	m := withMany(cmd)
 	m.typed = true
 	cmd.Flags().IntVar(&m.count, "count", 0, "with --yes: the number of devices, typed to confirm")
@@ -313,7 +320,7 @@ func (m *many) follow(ctx context.Context, api *client.Client, o client.Operatio
 			return err
 		}
 	}
-	if err := m.out.show(o, func(w io.Writer) { showOperation(w, o) }); err != nil {
+	if err := m.out.show(o, func(w io.Writer) { showWithErrors(ctx, w, api, o) }); err != nil {
 		return err
 	}
 	if o.Progress.Refused > 0 || o.Rows.Error > 0 {

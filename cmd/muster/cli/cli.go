@@ -35,13 +35,13 @@ func Main(ctx context.Context, args []string, s Streams) int {
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	err := root.ExecuteContext(ctx)
+	ran, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	var misuse *settings.MisuseError
 	if errors.As(err, &misuse) {
-		_, _ = fmt.Fprintf(s.Err, "muster: %v\nSee muster --help.\n", err)
+		_, _ = fmt.Fprintf(s.Err, "muster: %v\nSee %s --help.\n", err, ran.CommandPath())
 		return 2
 	}
 	var said saidError
@@ -62,7 +62,7 @@ func command(s Streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return settings.AsMisuse(err) })
 	root.AddCommand(
 		serveCommand(s), dev.Command(), migrateCommand(), tokenCommand(), keyringCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
-		loginCommand(), devicesCommand(), assignCommand(), unassignCommand(), importCommand(), operationsCommand(), groupsCommand(), applyCommand(),
+		loginCommand(), devicesCommand(), assignCommand(), unassignCommand(), importCommand(), operationsCommand(), peopleCommand(), groupsCommand(), applyCommand(),
 		abmCommand(), directoriesCommand(), docsCommand(), rehearse.Command(), bench.Command(),
 	)
 	strict(root)

@@ -26,7 +26,19 @@ func muster(t *testing.T, args ...string) (code int, out, errOut string) {
 	return code, stdout.String(), stderr.String()
 }
 
+// loggedOut has the test know of no Muster, although whoever runs it may be logged in at one.
+func loggedOut(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"XDG_CONFIG_HOME", "HOME"} { // of Linux, of macOS
+		t.Setenv(name, t.TempDir())
+	}
+	for _, name := range []string{"MUSTER_URL", "MUSTER_TOKEN", "MUSTER_TOKEN_FILE"} {
+		t.Setenv(name, "")
+	}
+}
+
 func TestWhatCannotBeUnderstoodEndsWithTwo(t *testing.T) {
+	loggedOut(t)
 	t.Setenv("MUSTER_DATABASE_URL", "")
 	for _, c := range []struct{ args, says string }{
 		{"foo", `"foo" is no command of "muster"`},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,9 +23,12 @@ func devicesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "devices", Short: "Lists devices, says what they wait for, and what happened to them.", Long: remoteHelp}
 	cmd.AddCommand(
 		devicesListCommand(), devicesShowCommand(), devicesExplainCommand(), devicesTimelineCommand(), devicesWatchCommand(),
-		devicesReviewCommand(), devicesReservationsCommand(),
+		devicesReviewCommand(), devicesReservationsCommand(), devicesHoldCommand(), devicesPlanCommand(),
 		devicesUnassignFromMDMCommand(), devicesDeprovisionCommand(), devicesReleaseCommand(),
 	)
+	for _, v := range deviceVerbs {
+		cmd.AddCommand(v.command())
+	}
 	return cmd
 }
 
@@ -45,6 +49,9 @@ func withDeviceFilter(cmd *cobra.Command) *deviceFilter {
 	flags.StringVar(&f.server, "server", "", "listed by this Apple Business Manager server")
 	flags.StringVar(&f.blockedBy, "blocked-by", "", "blocked by this, such as on_hold")
 	flags.StringVarP(&f.q, "query", "q", "", "with this in the serial number, the name, or the user's name or address")
+	offer(cmd, "status", statuses...)
+	offer(cmd, "awaiting", "activation", "assignment")
+	offer(cmd, "management", "staged", "managed", "unmanaged")
 	return f
 }
 
@@ -149,7 +156,9 @@ func showDevice(w io.Writer, d client.Device) {
 		line(w, "Due back", moment(a.ReturnBy))
 	}
 	if p := d.PlannedAssignment; p != nil {
-		line(w, "For later", moment(&p.EffectiveAt)+", "+orNone(personName(p.User)))
+		who, _, groups, _ := assignedTo(&client.Assignment{User: p.User, Technician: p.Technician, Groups: p.Groups})
+		line(w, "For later", strings.Join(slices.DeleteFunc([]string{moment(&p.EffectiveAt), who, groups}, func(s string) bool { return s == "" }), ", "))
+		line(w, "  due back", moment(p.ReturnBy))
 	}
 	if r := d.Review; r != nil {
 		line(w, "To be decided", "reserved for "+orNone(personName(r.Reserved))+", signed in: "+orNone(personName(r.SignedIn)))
@@ -222,10 +231,25 @@ func devicesTimelineCommand() *cobra.Command {
 		return out.show(t.Facts, func(w io.Writer) {
 			row(w, "AT", "FACT", "EPOCH", "SOURCE", "BY", "REASON")
 			for _, f := range t.Facts {
-				row(w, f.At.UTC().Format("2006-01-02 15:04:05"), f.Kind, strconv.Itoa(f.Epoch), orNone(f.Source), orNone(orElse(value(f.ActorName), f.Actor)), orNone(value(f.Reason)))
+				row(w, f.At.UTC().Format("2006-01-02 15:04:05 UTC"), f.Kind, strconv.Itoa(f.Epoch), orNone(f.Source), orNone(orElse(value(f.ActorName), f.Actor)), orNone(value(f.Reason)))
 			}
 		})
 	})
+}
+
+// statuses that a device may have, as the API spells them.
+var statuses = []string{
+	string(client.StatusAwaiting), string(client.StatusProvisioning), string(client.StatusEnrolled), string(client.StatusUnassignPending),
+	string(client.StatusUnassigned), string(client.StatusUnmanaged), string(client.StatusDeprovisioned), string(client.StatusReleased),
+}
+
+func statusNamed(word string) (string, error) {
+	for _, s := range statuses {
+		if strings.EqualFold(s, word) {
+			return s, nil
+		}
+	}
+	return "", settings.Misused("--until %s is no status; take %s or %s", word, strings.Join(statuses[:len(statuses)-1], ", "), statuses[len(statuses)-1])
 }
 
 func devicesWatchCommand() *cobra.Command {
@@ -237,7 +261,13 @@ func devicesWatchCommand() *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&every, "every", time.Second, "how often to look")
 	cmd.Flags().StringVar(&until, "until", "", "end at this status, such as Enrolled")
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
+	offer(cmd, "until", statuses...)
+	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) (err error) {
+		if until != "" {
+			if until, err = statusNamed(until); err != nil {
+				return err
+			}
+		}
 		tick := time.NewTicker(max(every, 100*time.Millisecond))
 		defer tick.Stop()
 		for said := ""; ; {
@@ -249,16 +279,24 @@ func devicesWatchCommand() *cobra.Command {
 				said = now
 				cmd.Printf("%s  %s\n", time.Now().Format("15:04:05"), now)
 			}
-			if until != "" && strings.EqualFold(string(d.Status), until) {
+			if string(d.Status) == until {
 				return nil
 			}
 			select {
 			case <-ctx.Done():
-				return nil
+				return unless(until)
 			case <-tick.C:
 			}
 		}
 	})
+}
+
+// unless is what is said when a watch is interrupted: a script that waits for a status mustn't take it for reached.
+func unless(until string) error {
+	if until == "" {
+		return nil
+	}
+	return fmt.Errorf("interrupted before the device was %s", until)
 }
 
 func inOneLine(d client.Device) string {
@@ -280,7 +318,7 @@ them, and muster devices show names both people.
 	}
 	out := withOutput(cmd)
 	cmd.Flags().StringVar(&choice, "choice", "", "keep_reserved or take_signed_in")
-	_ = cmd.RegisterFlagCompletionFunc("choice", cobra.FixedCompletions([]string{"keep_reserved", "take_signed_in"}, cobra.ShellCompDirectiveNoFileComp)) // it fails for flags that aren't there
+	offer(cmd, "choice", "keep_reserved", "take_signed_in")
 	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
 		if choice == "" {
 			return settings.Misused("say for whom the device is: --choice keep_reserved or --choice take_signed_in")
@@ -300,7 +338,8 @@ func devicesReservationsCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&overdue, "overdue", false, "only those that should have come")
 	return withRemote(cmd, func(ctx context.Context, api *client.Client, _ []string) error {
 		list, err := entire(func(cursor *string) (*http.Response, error) {
-			return api.ListReservations(ctx, &client.ListReservationsParams{Cursor: cursor, Overdue: given(overdue)})
+			most := 500
+			return api.ListReservations(ctx, &client.ListReservationsParams{Cursor: cursor, Limit: &most, Overdue: given(overdue)})
 		}, func(p client.ReservationList) ([]client.Reservation, *string) { return p.Reservations, p.NextCursor })
 		if err != nil {
 			return err

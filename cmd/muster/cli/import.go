@@ -17,7 +17,7 @@ for a file that is called like a command. The exit code is 1 when rows are in er
 
 ` + remoteHelp,
 	}
-	cmd.AddCommand(importCheckCommand(), importTemplateCommand(), importStatusCommand(), importUndoCommand(), importResultCommand())
+	cmd.AddCommand(importCheckCommand(), importTemplateCommand(), importApplyCommand(), importStatusCommand(), importUndoCommand(), importResultCommand())
 	return withUpload(cmd)
 }
 

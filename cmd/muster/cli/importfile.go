@@ -2,13 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,16 +33,30 @@ func withUpload(cmd *cobra.Command) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&u.unassign, "unassign", false, "the file is for unassigning devices")
 	f.BoolVar(&u.dry, "dry-run", false, "upload and check the file, apply nothing, and forget it")
-	f.StringVar(&u.mode, "mode", "valid_rows", "valid_rows, or all_or_nothing")
 	f.StringVar(&u.expected, "expected-by", "", "when devices that aren't known yet should be there")
 	f.BoolVar(&u.force, "force", false, "take the file although it was uploaded before")
-	f.BoolVar(&u.noWait, "no-wait", false, "don't wait until all is applied")
+	u.bindApply()
 	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error { return u.run(ctx, api, args[0]) })
 }
 
-func (u *upload) run(ctx context.Context, api *client.Client, path string) error {
+// bindApply are the flags that say how a file is applied.
+func (u *upload) bindApply() {
+	f := u.cmd.Flags()
+	f.StringVar(&u.mode, "mode", "valid_rows", "valid_rows, or all_or_nothing")
+	offer(u.cmd, "mode", "valid_rows", "all_or_nothing")
+	f.BoolVar(&u.noWait, "no-wait", false, "don't wait until all is applied")
+}
+
+func (u *upload) checkMode() error {
 	if u.mode != "valid_rows" && u.mode != "all_or_nothing" {
 		return settings.Misused("--mode %s is none; take valid_rows or all_or_nothing", u.mode)
+	}
+	return nil
+}
+
+func (u *upload) run(ctx context.Context, api *client.Client, path string) error {
+	if err := u.checkMode(); err != nil {
+		return err
 	}
 	o, err := u.send(ctx, api, path)
 	if err != nil {
@@ -56,16 +70,34 @@ func (u *upload) run(ctx context.Context, api *client.Client, path string) error
 		if o, err = ask[client.Operation](api.CancelOperation(ctx, o.Id, nil)); err != nil {
 			return err
 		}
-	} else if o, err = u.apply(ctx, api, o); err != nil {
+	} else if o, err = u.applied(ctx, api, o); err != nil {
 		return err
 	}
-	if err := u.out.show(o, func(w io.Writer) { u.show(ctx, w, api, o) }); err != nil {
+	return u.finish(ctx, api, o)
+}
+
+// finish shows what became of the file.
+func (u *upload) finish(ctx context.Context, api *client.Client, o client.Operation) error {
+	if err := u.out.show(o, func(w io.Writer) { showWithErrors(ctx, w, api, o) }); err != nil {
 		return err
 	}
 	if o.Rows.Error > 0 || o.Progress.Refused > 0 || o.State == client.OperationFailed {
 		return partly{}
 	}
 	return nil
+}
+
+// applied is apply, where a file that is refused as a whole is shown, and forgotten: so it can be uploaded again, corrected or in
+// another mode.
+func (u *upload) applied(ctx context.Context, api *client.Client, o client.Operation) (client.Operation, error) {
+	after, err := u.apply(ctx, api, o)
+	if codeOf(err) != "import_rows_in_error" {
+		return after, err
+	}
+	if o, cancelled := ask[client.Operation](api.CancelOperation(ctx, o.Id, nil)); cancelled == nil {
+		return o, errors.Join(u.out.show(o, func(w io.Writer) { showWithErrors(ctx, w, api, o) }), err)
+	}
+	return o, err
 }
 
 // send streams the file; it may be larger than memory.
@@ -88,10 +120,19 @@ func (u *upload) send(ctx context.Context, api *client.Client, path string) (cli
 		name = given(filepath.Base(path))
 	}
 	body := io.NopCloser(file) // the client would close it
-	if u.unassign {
-		return ask[client.Operation](api.CreateUnassignImportWithBody(ctx, &client.CreateUnassignImportParams{FileName: name, ExpectedBy: expected, Force: &force}, csvMedia, body))
+	send := func() (*http.Response, error) {
+		return api.CreateAssignmentImportWithBody(ctx, &client.CreateAssignmentImportParams{FileName: name, ExpectedBy: expected, Force: &force}, csvMedia, body)
 	}
-	return ask[client.Operation](api.CreateAssignmentImportWithBody(ctx, &client.CreateAssignmentImportParams{FileName: name, ExpectedBy: expected, Force: &force}, csvMedia, body))
+	if u.unassign {
+		send = func() (*http.Response, error) {
+			return api.CreateUnassignImportWithBody(ctx, &client.CreateUnassignImportParams{FileName: name, ExpectedBy: expected, Force: &force}, csvMedia, body)
+		}
+	}
+	o, err := ask[client.Operation](send())
+	if codeOf(err) == "import_duplicate" {
+		err = fmt.Errorf("%w\nmuster import status says where that one is, muster import apply goes on with one that is ready; --force takes this one", err)
+	}
+	return o, err
 }
 
 const csvMedia = "text/csv"
@@ -99,7 +140,7 @@ const csvMedia = "text/csv"
 func (u *upload) apply(ctx context.Context, api *client.Client, o client.Operation) (client.Operation, error) {
 	in := client.ApplyInput{Mode: client.ApplyMode(u.mode)}
 	apply := func() (*http.Response, error) { return api.ApplyAssignmentImport(ctx, o.Id, nil, in) }
-	if u.unassign {
+	if o.Kind == client.KindUnassign {
 		apply = func() (*http.Response, error) { return api.ApplyUnassignImport(ctx, o.Id, nil, in) }
 	}
 	o, err := ask[client.Operation](apply())
@@ -112,26 +153,64 @@ func (u *upload) apply(ctx context.Context, api *client.Client, o client.Operati
 // mostShown is how many rows with problems are shown; the result has all.
 const mostShown = 20
 
-// show prints the summary and the first rows in error.
-func (u *upload) show(ctx context.Context, w io.Writer, api *client.Client, o client.Operation) {
+// showWithErrors prints the summary, and the first rows that are in error, or were refused when it was their turn.
+func showWithErrors(ctx context.Context, w io.Writer, api *client.Client, o client.Operation) {
 	showOperation(w, o)
-	if o.Rows.Error == 0 {
+	if o.Rows.Error+o.Progress.Refused == 0 {
 		return
 	}
-	most, verdict := mostShown, client.VerdictError
-	list, err := ask[client.OperationRowList](api.ListOperationRows(ctx, o.Id, &client.ListOperationRowsParams{Verdict: &verdict, Limit: &most}))
+	most, outcome := mostShown, client.OutcomeRefused
+	list, err := ask[client.OperationRowList](api.ListOperationRows(ctx, o.Id, &client.ListOperationRowsParams{Outcome: &outcome, Limit: &most}))
 	if err != nil {
 		return // the summary says how many there are
 	}
 	row(w, "")
 	for _, r := range list.Rows {
+		at := "line " + number(r.Line)
+		if o.File == nil {
+			at = r.Serial
+		}
 		for _, p := range r.Problems {
-			row(w, "line "+strconv.FormatInt(r.Line, 10), string(p.Severity), p.Detail)
+			row(w, at, string(p.Severity), p.Detail)
+		}
+		if r.Detail != nil {
+			row(w, at, string(r.Outcome), *r.Detail)
 		}
 	}
 	if list.NextCursor != nil {
-		row(w, "… all of them: muster import result "+o.Id)
+		row(w, "… all of them: "+allRows(o))
 	}
+}
+
+// allRows is the command that has what became of every row.
+func allRows(o client.Operation) string {
+	if o.File != nil {
+		return "muster import result " + o.Id
+	}
+	return "muster operations results " + o.Id
+}
+
+func importApplyCommand() *cobra.Command {
+	u := &upload{}
+	u.cmd = &cobra.Command{
+		Use: "apply ID", Short: "Applies an import that was uploaded and checked.", Args: takes("the ID of an import"),
+		Long: "An import is ready and not applied when muster import was interrupted, or when it was uploaded by the API.\n\n" + remoteHelp,
+	}
+	u.out = withOutput(u.cmd)
+	u.bindApply()
+	return withRemote(u.cmd, func(ctx context.Context, api *client.Client, args []string) error {
+		if err := u.checkMode(); err != nil {
+			return err
+		}
+		o, err := ask[client.Operation](api.GetOperation(ctx, args[0]))
+		if err != nil {
+			return err
+		}
+		if o, err = u.apply(ctx, api, o); err != nil {
+			return err
+		}
+		return u.finish(ctx, api, o)
+	})
 }
 
 func importStatusCommand() *cobra.Command {

@@ -193,7 +193,7 @@ func awaitOperation(ctx context.Context, api *client.Client, o client.Operation,
 		}
 		again, err := ask[client.Operation](api.GetOperation(ctx, o.Id))
 		if err != nil && ctx.Err() == nil {
-			return o, err
+			return o, fmt.Errorf("%w\n%s goes on by itself once Muster runs: see muster operations show %s", err, o.Id, o.Id)
 		}
 		if err == nil {
 			o = again

@@ -40,12 +40,18 @@ func withList(cmd *cobra.Command) *output {
 
 func (o *output) takes(words string, formats ...string) {
 	o.cmd.Flags().StringVarP(&o.format, "output", "o", "table", words)
+	offer(o.cmd, "output", formats...)
 	o.cmd.PreRunE = func(*cobra.Command, []string) error {
 		if slices.Contains(formats, o.format) {
 			return nil
 		}
 		return settings.Misused("-o %s is no form of output; take %s", o.format, words)
 	}
+}
+
+// offer has the shell complete a flag that takes one of a few words.
+func offer(cmd *cobra.Command, flag string, words ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // it fails for flags that aren't there
 }
 
 // wide reports whether a table may have columns that most people don't need.

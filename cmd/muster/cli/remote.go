@@ -119,8 +119,11 @@ func answer(res *http.Response, err error) ([]byte, error) {
 // unreached says in a sentence that nobody answered.
 func unreached(err error) error {
 	var at *url.Error
-	if errors.Is(err, context.Canceled) || !errors.As(err, &at) {
+	if !errors.As(err, &at) {
 		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted")
 	}
 	if u, parsed := url.Parse(at.URL); parsed == nil {
 		return fmt.Errorf("muster does not answer at %s: %w", u.Host, at.Err)
@@ -142,11 +145,20 @@ func (e *refusedError) Error() string {
 		return b.String()
 	}
 	for _, at := range *e.Errors {
-		if at.Detail != e.Detail {
+		if !strings.Contains(e.Detail, at.Detail) {
 			_, _ = fmt.Fprintf(&b, "\n  %s: %s", at.Field, at.Detail)
 		}
 	}
 	return b.String()
+}
+
+// codeOf is the code of a problem that Muster answered; other errors have none.
+func codeOf(err error) string {
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		return refused.Code
+	}
+	return ""
 }
 
 // entire fetches all pages of a list.
