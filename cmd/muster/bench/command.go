@@ -113,7 +113,7 @@ func (o options) run(ctx context.Context, out, errOut io.Writer) error {
 	return nil
 }
 
-// measure measures the rows in their order. A row that fails is told in the report; the others are measured all the same.
+// measure measures the rows in the order of [turns]. A row that fails is told in the report; the others are measured all the same.
 func (o options) measure(ctx context.Context, say func(string)) (Report, error) {
 	machine := describeMachine()
 	s, err := openStage(ctx, o, say)
@@ -123,12 +123,13 @@ func (o options) measure(ctx context.Context, say func(string)) (Report, error) 
 	report := Report{Quick: o.quick, Durable: o.durable, Repeats: o.repeats, Machine: machine}
 	watched, release := s.watch(ctx)
 	err = s.describeServers(watched, &report.Machine)
-	for _, key := range rowKeys {
+	for _, key := range turns {
 		if err == nil && slices.Contains(o.rows, key) {
 			report.Rows = append(report.Rows, s.row(watched, key))
 		}
 	}
 	release()
+	slices.SortFunc(report.Rows, func(a, b Row) int { return strings.Compare(a.Key, b.Key) })
 	return report, errors.Join(err, ctx.Err(), s.Close())
 }
 
