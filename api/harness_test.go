@@ -22,6 +22,7 @@ import (
 	"github.com/muster-mdm/muster/api"
 	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/devstack/directorytest"
+	"github.com/muster-mdm/muster/devstack/logtest"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/store"
@@ -84,7 +85,7 @@ type server struct {
 	url    string
 	intake *intake.Intake
 	http   *httptest.Server
-	log    *locked
+	log    *logtest.Log
 	router routers.Router
 	doc    *openapi3.T
 	secret map[store.Role]string
@@ -101,7 +102,7 @@ func serve(t *testing.T, change ...func(*api.Config)) *server {
 	t.Cleanup(db.Close)
 	use, err := intake.New(db, intake.Settings{SignInReturn: "https://muster.example.com/enroll/return"})
 	require.NoError(t, err)
-	s := &server{t: t, db: db, url: url, intake: use, log: &locked{}, secret: map[store.Role]string{}}
+	s := &server{t: t, db: db, url: url, intake: use, log: &logtest.Log{}, secret: map[store.Role]string{}}
 	c := api.Config{
 		DB: db, Intake: use, EnrollmentProfiles: profiles{}, Log: slog.New(slog.NewJSONHandler(s.log, nil)),
 		Policy:        provision.Policy{SetupHold: time.Hour, RetryAfter: []time.Duration{time.Minute}, NudgeAfter: []time.Duration{time.Hour}, ReleaseDelay: 15 * time.Minute},

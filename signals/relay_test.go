@@ -1,7 +1,6 @@
 package signals_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"github.com/muster-mdm/muster/devstack"
+	"github.com/muster-mdm/muster/devstack/logtest"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/signals"
@@ -90,7 +90,7 @@ func TestOutageOfTemporalIsWaitedOut(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, server.Stop()) })
 	o := newOutbox(t)
 	c := dial(t, server.HostPort(), server.Namespace())
-	var lines syncBuffer
+	var lines logtest.Log
 	metrics := prometheus.NewRegistry()
 	o.run(signals.Relay{
 		Outbox: o.db, Door: signals.New(c, "nobody"), Log: slog.New(slog.NewTextHandler(&lines, nil)), Metrics: metrics,
@@ -267,22 +267,4 @@ func TestStopFinishesAndMarksWhatIsUnderWay(t *testing.T) {
 	close(leave)
 	<-stopped
 	require.Zero(t, o.undelivered())
-}
-
-// syncBuffer is a log that a test reads while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

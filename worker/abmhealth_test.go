@@ -1,11 +1,9 @@
 package worker_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/muster-mdm/muster/devstack"
+	"github.com/muster-mdm/muster/devstack/logtest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/signals"
 	sim "github.com/muster-mdm/muster/sim/abm"
@@ -190,27 +189,9 @@ func TestWishesAndDutiesWaitForTemporal(t *testing.T) {
 	p.profiled(all...)
 }
 
-// lines keeps a log.
-type lines struct {
-	mu  sync.Mutex
-	out bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Write(b)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.out.String(), text)
-}
-
 func TestWhatIsShownOfServers(t *testing.T) {
 	p := newPortal(t, sim.Config{})
-	metrics, logged := prometheus.NewRegistry(), &lines{}
+	metrics, logged := prometheus.NewRegistry(), &logtest.Log{}
 	p.config.Metrics, p.config.Log = metrics, slog.New(slog.NewTextHandler(logged, nil))
 	p.start()
 	p.server(school)
@@ -219,7 +200,7 @@ func TestWhatIsShownOfServers(t *testing.T) {
 	p.agree(school)
 	p.exec(`UPDATE abm_servers SET token_expires_at = now() + interval '20 days'`)
 	p.wish(school, false)
-	p.eventually("a warning", func() bool { return logged.count("server token of apple business manager ends") > 0 })
+	p.eventually("a warning", func() bool { return strings.Count(logged.String(), "server token of apple business manager ends") > 0 })
 	p.settled(school)
 	p.eventually("the sync to be shown", func() bool {
 		return gauge(t, metrics, "muster_abm_devices", "school") == 3 && gauge(t, metrics, "muster_abm_last_sync_timestamp_seconds", "school") > 0
@@ -229,8 +210,8 @@ func TestWhatIsShownOfServers(t *testing.T) {
 	require.InDelta(t, 0, gauge(t, metrics, "muster_abm_duties", "school"), 0)
 	require.InDelta(t, float64(time.Now().Add(20*24*time.Hour).Unix()), gauge(t, metrics, "muster_abm_token_expires_timestamp_seconds", "school"), 120)
 	require.InDelta(t, float64(time.Now().Unix()), gauge(t, metrics, "muster_abm_last_sync_timestamp_seconds", "school"), 120)
-	require.Equal(t, 1, logged.count("server token of apple business manager ends"), "once a day")
-	require.Contains(t, logged.out.String(), "days=19")
+	require.Equal(t, 1, strings.Count(logged.String(), "server token of apple business manager ends"), "once a day")
+	require.Contains(t, logged.String(), "days=19")
 }
 
 // gauge is the value of a metric of a server; -1 = there is none.

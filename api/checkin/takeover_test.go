@@ -4,37 +4,18 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api/checkin"
+	"github.com/muster-mdm/muster/devstack/logtest"
 	"github.com/muster-mdm/muster/provision"
 )
 
-// logbook is a log that can be read while it is written.
-type logbook struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 func TestAuthenticateDoesNotEndTheEnrollmentOfAnotherDevice(t *testing.T) {
-	var log logbook
+	var log logtest.Log
 	e := start(t, func(c *checkin.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 	victim, other, fresh := e.phone(serial), e.enrolled("C07Q853LG9RX"), e.phone("C07Q853LG9RY")
 	victim.udid = "00008110-000A1B2C3D4E001E"

@@ -26,7 +26,7 @@ func TestDeviceThatIsSwitchedOnEnrolls(t *testing.T) {
 	require.NoError(t, d.PowerOn(t.Context(), h))
 	require.Equal(t, provision.Managed, h.device(serial).Management())
 	require.True(t, h.device(serial).InSetup())
-	require.Contains(t, h.log.read(), `msg="enrollment profile given" serial=`+serial+" product=iPad13,4 os_version=18.1")
+	require.Contains(t, h.log.Take(), `msg="enrollment profile given" serial=`+serial+" product=iPad13,4 os_version=18.1")
 
 	answer := h.knock(h.virtual(serial))
 	require.Equal(t, http.StatusOK, answer.status)
@@ -83,7 +83,7 @@ func TestDevicesThatMayNotEnrollAreToldWhyAndTryAgain(t *testing.T) {
 			require.Equal(t, tt.code, answer.code())
 			require.Equal(t, "application/problem+json", answer.header.Get("Content-Type"))
 			require.Contains(t, string(answer.body), tt.says)
-			require.Contains(t, h.log.read(), "code="+strings.Fields(tt.code)[1]+" serial="+serial)
+			require.Contains(t, h.log.Take(), "code="+strings.Fields(tt.code)[1]+" serial="+serial)
 			require.Equal(t, before, h.counted())
 			if tt.after == nil {
 				return
@@ -119,7 +119,7 @@ func TestUnknownDeviceIsToldSoInApplesForm(t *testing.T) {
 	}
 	require.ErrorIs(t, d.PowerOn(t.Context(), h), sim.ErrUnrecognized)
 	require.Equal(t, before, h.counted())
-	require.Contains(t, h.log.read(), "code=device_not_found serial="+serial)
+	require.Contains(t, h.log.Take(), "code=device_not_found serial="+serial)
 }
 
 func oldest(settings ...string) func(*choices) {
@@ -219,12 +219,12 @@ func TestServerThatCannotLetAnybodyIn(t *testing.T) {
 
 func TestInsecureDoorShouts(t *testing.T) {
 	h := build(t, func(c *choices) { c.door.Machines = identity.NewInsecureMachines() })
-	require.Contains(t, h.log.read(), "level=WARN msg=\"INSECURE: machine information is believed from anybody")
+	require.Contains(t, h.log.Take(), "level=WARN msg=\"INSECURE: machine information is believed from anybody")
 	h.register(serial)
 	other, err := sim.NewFactory()
 	require.NoError(t, err)
 	require.NoError(t, h.virtual(serial, func(c *sim.Config) { c.Factory = other }).PowerOn(t.Context(), h))
-	require.Contains(t, h.log.read(), "level=WARN msg=\"INSECURE: machine information believed without a certificate of Apple's\" serial="+serial)
+	require.Contains(t, h.log.Take(), "level=WARN msg=\"INSECURE: machine information believed without a certificate of Apple's\" serial="+serial)
 }
 
 func TestForgedMachineInfoIsRefusedAndChangesNothing(t *testing.T) {
@@ -259,10 +259,10 @@ func TestForgedMachineInfoIsRefusedAndChangesNothing(t *testing.T) {
 		"too large":           {make([]byte, 64<<10+1), "413 payload_too_large", "larger than 64 KiB"},
 	} {
 		before := h.counted()
-		h.log.read()
+		h.log.Take()
 		answer := h.post(tt.body)
 		require.Equal(t, tt.code, answer.code(), name)
-		log := h.log.read()
+		log := h.log.Take()
 		require.Contains(t, log, `level=WARN msg="enrollment refused"`, name)
 		require.Contains(t, log, tt.says, name)
 		if tt.code != "403 identity_refused" {
@@ -296,7 +296,7 @@ func TestReplayedMachineInfo(t *testing.T) {
 
 	now = now.Add(25 * time.Hour)
 	require.Equal(t, "403 machine_info_refused", h.post(message).code())
-	require.Contains(t, h.log.read(), "was signed at")
+	require.Contains(t, h.log.Take(), "was signed at")
 	require.Equal(t, before, h.counted())
 }
 

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +27,7 @@ import (
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/apple/mdm"
 	"github.com/muster-mdm/muster/devstack/directorytest"
+	"github.com/muster-mdm/muster/devstack/logtest"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
 	"github.com/muster-mdm/muster/sim"
@@ -64,26 +64,6 @@ var (
 	factory     = sync.OnceValues(sim.NewFactory)
 )
 
-// logbook is a log that can be read while it is written.
-type logbook struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// read returns what was written since it was read last.
-func (l *logbook) read() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.text.Reset()
-	return l.text.String()
-}
-
 // choices are what a test changes of a house.
 type choices struct {
 	door     enroll.DoorConfig
@@ -107,7 +87,7 @@ type house struct {
 	door     *enroll.Door
 	cases    *intake.Intake
 	server   *httptest.Server
-	log      *logbook
+	log      *logtest.Log
 	metrics  *prometheus.Registry
 	tape     tape
 }
@@ -123,7 +103,7 @@ func build(t testing.TB, change ...func(*choices)) *house {
 	require.NoError(t, err)
 	machines, err := identity.NewMachines(f.AnchorsPEM())
 	require.NoError(t, err)
-	h := &house{t: t, log: &logbook{}, metrics: prometheus.NewRegistry()}
+	h := &house{t: t, log: &logtest.Log{}, metrics: prometheus.NewRegistry()}
 	c := choices{door: enroll.DoorConfig{Machines: machines, Title: api.Title, Metrics: h.metrics}, renewal: 365 * 24 * time.Hour}
 	c.door.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	for _, change := range change {

@@ -227,7 +227,7 @@ func TestRenewalThatFails(t *testing.T) {
 	require.NoError(t, h.pusher.Push(t.Context(), d.UDID()))
 	h.eventually("refused renewal", func() bool { return h.status(d, provision.IdentityRenewal) == "Error" })
 	require.Equal(t, 200, h.say(signing(h, d), answerMedia, idle(d)).status)
-	require.Contains(t, h.log.read(), `msg="command failed on device" serial=`+serial+` command=InstallProfile item=builtin/identity_renewal`)
+	require.Contains(t, h.log.Take(), `msg="command failed on device" serial=`+serial+` command=InstallProfile item=builtin/identity_renewal`)
 	h.renew(d)
 	require.Equal(t, "2", h.text(`SELECT count(*)::text FROM device_commands WHERE name = 'identity_renewal'`))
 }

@@ -30,7 +30,7 @@ func TestSigningInGivesProfileAndAssignment(t *testing.T) {
 	require.Equal(t, []string{"registered", "abm_seen", "assigned", "authenticated", "activated"}, s.kinds(serial))
 	require.Equal(t, "enrollment_sign_in "+d.Assignment.UserID, s.text(`SELECT concat(source, ' ', actor) FROM device_events WHERE kind = 'assigned'`))
 	require.True(t, d.Assignment.Complete())
-	log := s.log.read()
+	log := s.log.Take()
 	require.Contains(t, log, `msg="signed in during setup" serial=`+serial+" directory=zylker fact=assigned")
 	require.NotContains(t, log, s.slapd.Password)
 	require.Equal(t, "0", s.text(`SELECT count(*)::text FROM sign_in_tries WHERE tries > 0`))
@@ -81,7 +81,7 @@ func TestWrongCredentialsGiveNothing(t *testing.T) {
 			before := s.untouched()
 			v := s.view()
 			v.open(s.virtual(serial)).says(t, 200, "<h1>Sign in</h1>")
-			s.log.read()
+			s.log.Take()
 			answer := v.submit(c.account, c.password)
 			answer.says(t, 200, c.says)
 			if c.field != "" {
@@ -91,7 +91,7 @@ func TestWrongCredentialsGiveNothing(t *testing.T) {
 			}
 			require.NotContains(t, string(answer.body), s.slapd.Password)
 			require.Equal(t, before, s.untouched())
-			log := s.log.read()
+			log := s.log.Take()
 			require.NotContains(t, log, s.slapd.Password)
 			if c.code != "" {
 				require.Contains(t, log, "code="+c.code)

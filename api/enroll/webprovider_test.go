@@ -67,7 +67,7 @@ func TestSigningInAtAProvider(t *testing.T) {
 	require.Len(t, f.page.Forms, 1, "name and password are offered, too")
 	require.Equal(t, "CLOUD andrew andrew@zylker.com", s.userOf(serial))
 	require.Equal(t, []string{"zylker_drivers"}, s.device(serial).Assignment.Groups)
-	require.Contains(t, s.log.read(), "directory=entra fact=assigned")
+	require.Contains(t, s.log.Take(), "directory=entra fact=assigned")
 }
 
 func TestProviderThatDoesNotLetIn(t *testing.T) {
@@ -214,11 +214,11 @@ func TestActiveDirectoryOnThePage(t *testing.T) {
 			}
 			v := s.view()
 			v.open(s.virtual(cart[i])).says(t, 200, "<h1>Sign in</h1>")
-			s.log.read()
+			s.log.Take()
 			answer := v.submit(c.account, c.password)
 			answer.says(t, 200, c.says)
 			require.False(t, answer.isProfile())
-			log := s.log.read()
+			log := s.log.Take()
 			require.Contains(t, log, "code="+c.code)
 			require.NotContains(t, log+string(answer.body), ad.Password)
 			require.Equal(t, before, s.untouched())

@@ -10,19 +10,20 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/muster-mdm/muster/devstack/logtest"
 )
 
 // running is muster dev in the background.
 type running struct {
 	t         *testing.T
 	o         options
-	out       *output
+	out       *logtest.Log
 	interrupt context.CancelFunc
 	end       chan error
 	pids      map[string]int
@@ -32,7 +33,7 @@ type running struct {
 func start(t *testing.T, o options) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{t: t, o: o, out: &output{}, interrupt: cancel, end: make(chan error, 1)}
+	r := &running{t: t, o: o, out: &logtest.Log{}, interrupt: cancel, end: make(chan error, 1)}
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -156,22 +157,4 @@ func dial(t *testing.T, address string) error {
 		return fmt.Errorf("dialling %s: %w", address, err)
 	}
 	return conn.Close()
-}
-
-// output is what a run says; it may be read meanwhile.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }

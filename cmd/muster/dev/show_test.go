@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api/client"
+	"github.com/muster-mdm/muster/devstack/logtest"
 )
 
 func deviceNamed(serial string, status client.Status, labels ...string) client.Device {
@@ -22,12 +23,12 @@ func awaitingBoth(serial string) client.Device {
 	return deviceNamed(serial, client.StatusAwaiting, "Awaiting Device Activation", "Awaiting User Assignment")
 }
 
-func newTestView(out *output, live *table) *view {
+func newTestView(out *logtest.Log, live *table) *view {
 	return &view{out: out, table: live, begun: time.Now(), last: map[string]string{}, changed: map[string]time.Time{}, told: map[string]bool{}}
 }
 
 func TestLinesTellEachChangeOnce(t *testing.T) {
-	out := &output{}
+	out := &logtest.Log{}
 	v := newTestView(out, nil)
 	failed := map[string]error{"01XXXXXXXXXX": errors.New("no network")}
 	for range 2 {
@@ -59,7 +60,7 @@ func TestTableFitsTheTerminal(t *testing.T) {
 	}
 	for _, size := range [][2]int{{80, 24}, {200, 60}, {132, 24}, {40, 10}, {10, 3}, {1, 1}} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			out := &output{}
+			out := &logtest.Log{}
 			v := newTestView(out, &table{out: out, size: func() (int, int) { return size[0], size[1] }, footer: "http://127.0.0.1:8080 · Ctrl-C stops everything"})
 			v.render(devices, failed, false)
 			lines := screen(out)
@@ -72,7 +73,7 @@ func TestTableFitsTheTerminal(t *testing.T) {
 }
 
 func TestTableOnASmallTerminalShowsWhatChangedLast(t *testing.T) {
-	out := &output{}
+	out := &logtest.Log{}
 	v := newTestView(out, &table{out: out, size: func() (int, int) { return 80, 12 }, footer: "footer"})
 	var devices []client.Device
 	for i := range 24 {
@@ -92,14 +93,14 @@ func TestTableOnASmallTerminalShowsWhatChangedLast(t *testing.T) {
 }
 
 func TestWideTableShowsEverything(t *testing.T) {
-	out := &output{}
+	out := &logtest.Log{}
 	v := newTestView(out, &table{out: out, size: func() (int, int) { return 140, 40 }, footer: "footer"})
 	v.render([]client.Device{awaitingBoth("01XXXXXXXXXX")}, nil, false)
 	require.Contains(t, screen(out)[1], "ANDREW     zylker_drivers, zylker_office Awaiting Device Activation, Awaiting User Assignment")
 }
 
 func TestTableIsDrawnAnewWhenTheTerminalChanges(t *testing.T) {
-	out, width := &output{}, 100
+	out, width := &logtest.Log{}, 100
 	v := newTestView(out, &table{out: out, size: func() (int, int) { return width, 24 }, footer: "footer"})
 	devices := []client.Device{deviceNamed("01XXXXXXXXXX", client.StatusEnrolled, "Enrolled")}
 	v.render(devices, nil, true)
@@ -112,7 +113,7 @@ func TestTableIsDrawnAnewWhenTheTerminalChanges(t *testing.T) {
 }
 
 // screen is what the last drawing shows, without colours.
-func screen(out *output) []string {
+func screen(out *logtest.Log) []string {
 	drawings := strings.Split(strings.TrimSuffix(out.String(), "\x1b[J"), "\x1b[J")
 	last := drawings[len(drawings)-1]
 	if _, rest, ok := strings.Cut(last, "A\r"); ok && strings.HasPrefix(last, "\x1b[") {

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api/client"
+	"github.com/muster-mdm/muster/devstack/logtest"
 )
 
 // What the quickstart has people type works as it stands there, from the second section to the one that breaks things.
@@ -76,7 +75,7 @@ func runDev(t *testing.T, folder string) (url string) {
 	dev.Dir = folder
 	dev.Cancel = func() error { return dev.Process.Signal(syscall.SIGTERM) }
 	dev.WaitDelay = time.Minute
-	said := &guarded{}
+	said := &logtest.Log{}
 	dev.Stdout, dev.Stderr = said, said
 	require.NoError(t, dev.Start())
 	ended := make(chan struct{})
@@ -122,24 +121,4 @@ func awaitVolunteer(t *testing.T, folder, url string) {
 		var list client.DeviceList
 		return json.NewDecoder(res.Body).Decode(&list) == nil && len(list.Devices) > 0
 	}, patience, 200*time.Millisecond, "no device waits for an assignment")
-}
-
-// guarded is a buffer for two goroutines.
-type guarded struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (g *guarded) Write(p []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.b.Write(p)
-}
-
-// String is all that was written.
-func (g *guarded) String() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.b.String()
 }
