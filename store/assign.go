@@ -72,25 +72,13 @@ func existingGroups(ctx context.Context, tx pgx.Tx, wanted []string) ([]string, 
 	if len(wanted) == 0 {
 		return nil, nil
 	}
-	lower := make([]string, len(wanted))
-	for i, name := range wanted {
-		lower[i] = strings.ToLower(name)
-	}
-	rows, err := tx.Query(ctx, shareGroups, lower)
+	spelled, err := spelledGroups(ctx, tx, wanted)
 	if err != nil {
-		return nil, fmt.Errorf("reading the groups: %w", err)
-	}
-	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("reading the groups: %w", err)
-	}
-	spelled := map[string]string{}
-	for _, name := range there {
-		spelled[strings.ToLower(name)] = name
+		return nil, err
 	}
 	var names, missing []string
-	for i, name := range wanted {
-		known, ok := spelled[lower[i]]
+	for _, name := range wanted {
+		known, ok := spelled[strings.ToLower(name)]
 		switch {
 		case !ok && !slices.Contains(missing, name):
 			missing = append(missing, name)
@@ -102,6 +90,28 @@ func existingGroups(ctx context.Context, tx pgx.Tx, wanted []string) ([]string, 
 		return nil, missingGroups(missing)
 	}
 	return names, nil
+}
+
+// spelledGroups locks the groups that exist and returns them by their names in lower case.
+func spelledGroups(ctx context.Context, tx pgx.Tx, wanted []string) (map[string]string, error) {
+	lower := make([]string, len(wanted))
+	for i, name := range wanted {
+		lower[i] = strings.ToLower(name)
+	}
+	slices.Sort(lower)
+	rows, err := tx.Query(ctx, shareGroups, slices.Compact(lower))
+	if err != nil {
+		return nil, fmt.Errorf("reading the groups: %w", err)
+	}
+	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("reading the groups: %w", err)
+	}
+	spelled := map[string]string{}
+	for _, name := range there {
+		spelled[strings.ToLower(name)] = name
+	}
+	return spelled, nil
 }
 
 func missingGroups(names []string) error {

@@ -253,29 +253,3 @@ func (m *Many) finish(ctx context.Context, o Operation, state string) error {
 	_, err := m.tx.Exec(ctx, finishOperation, o.ID, state, m.db.now())
 	return err
 }
-
-// spelledGroups locks the groups that exist and returns them by their names in lower case.
-func spelledGroups(ctx context.Context, tx pgx.Tx, wanted []string) (map[string]string, error) {
-	spelled := map[string]string{}
-	lower := make([]string, 0, len(wanted))
-	for _, name := range wanted {
-		name = strings.ToLower(name)
-		if _, seen := spelled[name]; !seen {
-			spelled[name] = ""
-			lower = append(lower, name)
-		}
-	}
-	rows, err := tx.Query(ctx, shareGroups, lower)
-	if err != nil {
-		return nil, fmt.Errorf("reading the groups: %w", err)
-	}
-	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("reading the groups: %w", err)
-	}
-	clear(spelled)
-	for _, name := range there {
-		spelled[strings.ToLower(name)] = name
-	}
-	return spelled, nil
-}

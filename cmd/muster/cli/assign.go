@@ -149,16 +149,23 @@ func assignCommand() *cobra.Command {
 	})
 }
 
-func unassignCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "unassign SERIAL...", Short: "Takes user and groups away from devices, which stay managed.", Long: remoteHelp, Args: someSerials,
-	}
-	m := withMany(cmd)
+// withSerials is [withRemote] for a command whose arguments name devices.
+func withSerials(cmd *cobra.Command, run func(ctx context.Context, api *client.Client, list []string) error) *cobra.Command {
 	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
 		list, err := serials(cmd, args)
 		if err != nil {
 			return err
 		}
+		return run(ctx, api, list)
+	})
+}
+
+func unassignCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "unassign SERIAL...", Short: "Takes user and groups away from devices, which stay managed.", Long: remoteHelp, Args: someSerials,
+	}
+	m := withMany(cmd)
+	return withSerials(cmd, func(ctx context.Context, api *client.Client, list []string) error {
 		if len(list) == 1 {
 			d, err := ask[client.Device](api.UnassignDevice(ctx, list[0], nil))
 			if err != nil {
@@ -177,11 +184,7 @@ func devicesUnassignFromMDMCommand() *cobra.Command {
 		Use: "unassign-from-mdm SERIAL...", Short: "Takes devices off their MDM servers in Apple Business Manager.", Args: someSerials,
 	}
 	m := withMany(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		list, err := serials(cmd, args)
-		if err != nil {
-			return err
-		}
+	return withSerials(cmd, func(ctx context.Context, api *client.Client, list []string) error {
 		return m.confirmed(ctx, api, func(token *string, _ *int) (*http.Response, error) {
 			return api.UnassignDevicesFromMdm(ctx, nil, client.ManyInput{Serials: &list, Confirmation: token})
 		})
@@ -196,11 +199,7 @@ func devicesDeprovisionCommand() *cobra.Command {
 	offer(cmd, "reason", "repair", "employee_left", "retire", "in_stock")
 	offer(cmd, "by", "remove_management", "erase")
 	m := withMany(cmd)
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		list, err := serials(cmd, args)
-		if err != nil {
-			return err
-		}
+	return withSerials(cmd, func(ctx context.Context, api *client.Client, list []string) error {
 		return m.confirmed(ctx, api, func(token *string, _ *int) (*http.Response, error) {
 			return api.DeprovisionDevices(ctx, nil, client.DeprovisionDevicesInput{Serials: &list, Reason: reason, By: way, Confirmation: token})
 		})
@@ -215,11 +214,7 @@ func devicesReleaseCommand() *cobra.Command {
 	m := withMany(cmd)
 	m.typed = true
 	cmd.Flags().IntVar(&m.count, "count", 0, "with --yes: the number of devices, typed to confirm")
-	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		list, err := serials(cmd, args)
-		if err != nil {
-			return err
-		}
+	return withSerials(cmd, func(ctx context.Context, api *client.Client, list []string) error {
 		return m.confirmed(ctx, api, func(token *string, count *int) (*http.Response, error) {
 			return api.ReleaseDevices(ctx, nil, client.ReleaseDevicesInput{Serials: &list, Reason: reason, Confirmation: token, Count: count})
 		})

@@ -120,8 +120,8 @@ func (k *keeper) saveAll(devices []*sim.Device) error {
 	return errors.Join(errs...)
 }
 
-// saveNowAndThen calls saveAll until the context ends or the disk refuses.
-func (k *keeper) saveNowAndThen(ctx context.Context, devices []*sim.Device) error {
+// nowAndThen keeps something until the context ends or the disk refuses.
+func nowAndThen(ctx context.Context, keep func() error) error {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	for {
@@ -129,7 +129,7 @@ func (k *keeper) saveNowAndThen(ctx context.Context, devices []*sim.Device) erro
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := k.saveAll(devices); err != nil {
+			if err := keep(); err != nil {
 				return err
 			}
 		}

@@ -83,22 +83,6 @@ func (st *stack) keepPortal() error {
 	return nil
 }
 
-// keepPortalNowAndThen calls keepPortal until the context ends or the disk refuses.
-func (st *stack) keepPortalNowAndThen(ctx context.Context) error {
-	tick := time.NewTicker(keepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := st.keepPortal(); err != nil {
-				return err
-			}
-		}
-	}
-}
-
 // keepKeyring returns the keyring of the last run, or a new one.
 func (st *stack) keepKeyring() (string, error) {
 	kept, err := os.ReadFile(st.path("keyring"))
