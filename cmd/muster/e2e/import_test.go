@@ -49,12 +49,12 @@ func TestAWorkerKilledInTheMiddleOfAnImport(t *testing.T) {
 		require.Less(t, res.StatusCode, 400)
 	}
 	for _, name := range []string{"bulk", "former"} {
-		done(api.PutGroup(t.Context(), name, nil, client.GroupInput{Items: []client.GroupItem{}})) //nolint:bodyclose // done closes it
+		done(api.PutGroup(t.Context(), name, nil, client.GroupInput{Items: []client.GroupItem{}}))
 	}
 	serial := func(i int) string { return fmt.Sprintf("B%09dX", i) }
 	former := []string{"former"}
 	for i := 0; i < rows; i += rows / formerly {
-		done(api.AssignDevice(t.Context(), serial(i), nil, client.AssignmentInput{Groups: &former})) //nolint:bodyclose // done closes it
+		done(api.AssignDevice(t.Context(), serial(i), nil, client.AssignmentInput{Groups: &former}))
 	}
 
 	var file strings.Builder
@@ -80,7 +80,7 @@ func TestAWorkerKilledInTheMiddleOfAnImport(t *testing.T) {
 	require.NoError(t, env.StartWorker(t.Context()))
 
 	groups := []string{"bulk"}
-	done(api.AssignDevice(t.Context(), "C07Q853LG9RM", nil, client.AssignmentInput{Groups: &groups})) //nolint:bodyclose // done closes it
+	done(api.AssignDevice(t.Context(), "C07Q853LG9RM", nil, client.AssignmentInput{Groups: &groups}))
 	require.Eventually(t, func() bool {
 		return count("device_events WHERE serial = 'C07Q853LG9RM' AND delivered_at IS NOT NULL") == 1
 	}, patience, 20*time.Millisecond)
