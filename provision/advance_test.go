@@ -2,14 +2,14 @@ package provision_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/provision"
 )
 
-func polls(n int) time.Duration { return time.Duration(n) * minute }
+// pace asks again after one minute, two, three, and tries nothing again.
+var pace = provision.Pace{PollAfter: minutes}
 
 func types(commands []provision.Command) []string {
 	var names []string
@@ -50,25 +50,25 @@ func TestAdvanceSendsInOrderAndOnce(t *testing.T) {
 	items := plan(want...)
 	var q provision.Queries
 
-	commands, poll := provision.Advance(items, q, polls, noon)
+	commands, poll := provision.Advance(items, q, pace, noon)
 	require.Equal(t, []string{"DeviceInformation device_information", "InstallProfile wifi", "ProfileList management_profile"}, types(commands))
 	require.Zero(t, poll)
 	require.Equal(t, noon, find(items, conf("wifi")).UpdatedAt)
 	list := commands[2]
 	q.Profiles = provision.Asked{Count: 1, Outstanding: true}
-	again, _ := provision.Advance(items, q, polls, noon)
+	again, _ := provision.Advance(items, q, pace, noon)
 	require.Empty(t, again, "all of it is under way")
 
 	require.True(t, provision.Take(items, answer(commands[1]), at(1)))
 	require.True(t, provision.Take(items, answer(list, lists(mdmProfile, "com.example.wifi")), at(1)))
 	q.Profiles.Outstanding = false
-	commands, _ = provision.Advance(items, q, polls, at(1))
+	commands, _ = provision.Advance(items, q, pace, at(1))
 	require.Equal(t, []string{"InstallProfile vpn", "ProfileList management_profile"}, types(commands), "mail waits for vpn")
 	require.Equal(t, 2, commands[1].Attempt)
 
 	provision.Take(items, answer(commands[0]), at(2))
 	provision.Take(items, answer(commands[1], lists("com.example.vpn")), at(2))
-	commands, _ = provision.Advance(items, q, polls, at(2))
+	commands, _ = provision.Advance(items, q, pace, at(2))
 	require.Equal(t, []string{"InstallApplication mail", "ManagedApplicationList ManagedApplicationList"}, types(commands))
 	require.Equal(t, []string{"com.example.mail"}, commands[1].Identifiers)
 }
@@ -76,7 +76,7 @@ func TestAdvanceSendsInOrderAndOnce(t *testing.T) {
 func TestAdvanceDoesNotChaseAnInstallThatGotNotNow(t *testing.T) {
 	items := plan(item(conf("wifi")), item(app("mail")))
 	var q provision.Queries
-	sent, _ := provision.Advance(items, q, polls, noon)
+	sent, _ := provision.Advance(items, q, pace, noon)
 	require.Len(t, sent, 4)
 	profile, mail, list, apps := sent[0], sent[1], sent[2], sent[3]
 	q = provision.Queries{Profiles: provision.Asked{Count: 1}, Apps: provision.Asked{Count: 1}} // both answered before the installs
@@ -87,22 +87,22 @@ func TestAdvanceDoesNotChaseAnInstallThatGotNotNow(t *testing.T) {
 	provision.Take(items, answer(apps), noon)
 	require.Equal(t, provision.Sent, find(items, conf("wifi")).State, "a list from before the install says nothing of it")
 	require.Equal(t, provision.Sent, find(items, app("mail")).State)
-	commands, poll := provision.Advance(items, q, polls, at(1))
+	commands, poll := provision.Advance(items, q, pace, at(1))
 	require.Empty(t, commands, "asking again would keep a connected device busy for ever")
 	require.Zero(t, poll)
 
 	provision.Take(items, answer(profile), at(2))
-	commands, _ = provision.Advance(items, q, polls, at(2))
+	commands, _ = provision.Advance(items, q, pace, at(2))
 	require.Equal(t, []string{"ProfileList management_profile"}, types(commands))
 	provision.Take(items, answer(mail), at(3))
 	q.Profiles = provision.Asked{Count: 2, Outstanding: true}
-	commands, _ = provision.Advance(items, q, polls, at(3))
+	commands, _ = provision.Advance(items, q, pace, at(3))
 	require.Equal(t, []string{"ManagedApplicationList ManagedApplicationList"}, types(commands))
 }
 
 func TestAdvancePollsAppsWithPauses(t *testing.T) {
 	items := plan(item(app("mail")), item(app("maps")))
-	sent, _ := provision.Advance(items, provision.Queries{}, polls, noon)
+	sent, _ := provision.Advance(items, provision.Queries{}, pace, noon)
 	q := provision.Queries{Apps: provision.Asked{Count: 1}}
 	provision.Take(items, answer(sent[0]), noon)
 	provision.Take(items, answer(sent[1]), noon)
@@ -112,16 +112,16 @@ func TestAdvancePollsAppsWithPauses(t *testing.T) {
 	require.Equal(t, 1, find(items, app("mail")).Polls)
 	require.Contains(t, find(items, app("maps")).Detail, "Apple Account")
 
-	commands, poll := provision.Advance(items, q, polls, noon)
+	commands, poll := provision.Advance(items, q, pace, noon)
 	require.Empty(t, commands)
 	require.Equal(t, at(1), poll)
-	commands, poll = provision.Advance(items, q, polls, at(1))
+	commands, poll = provision.Advance(items, q, pace, at(1))
 	require.Len(t, commands, 1)
 	require.ElementsMatch(t, []string{"com.example.mail", "com.example.maps"}, commands[0].Identifiers)
 	require.Zero(t, poll)
 
 	q.Apps = provision.Asked{Count: 2, Outstanding: true}
-	commands, poll = provision.Advance(items, q, polls, at(1))
+	commands, poll = provision.Advance(items, q, pace, at(1))
 	require.Empty(t, commands, "one question at a time")
 	require.Zero(t, poll)
 	provision.Take(items, answer(provision.Command{Type: provision.ManagedApplicationList}, func(a *provision.Answer) {
@@ -129,7 +129,7 @@ func TestAdvancePollsAppsWithPauses(t *testing.T) {
 	}), at(2))
 	require.Equal(t, provision.Verified, find(items, app("mail")).State)
 	q.Apps.Outstanding = false
-	_, poll = provision.Advance(items, q, polls, at(2))
+	_, poll = provision.Advance(items, q, pace, at(2))
 	require.Equal(t, at(4), poll, "the second pause is longer")
 }
 
@@ -147,7 +147,7 @@ func TestAnAppThatMovesIsAskedAfterSooner(t *testing.T) {
 func TestAdvanceRemoves(t *testing.T) {
 	wifi, mail := item(conf("wifi")), item(app("mail"))
 	items := provision.Reconcile(nil, []provision.PlanItem{planned(wifi, provision.Verified, 1), planned(mail, provision.Failed, 3)})
-	commands, _ := provision.Advance(items, provision.Queries{}, polls, noon)
+	commands, _ := provision.Advance(items, provision.Queries{}, pace, noon)
 	require.Equal(t, []string{"RemoveProfile wifi", "RemoveApplication mail"}, types(commands))
 	require.Equal(t, 2, commands[0].Attempt)
 	require.Equal(t, "com.example.wifi", commands[0].Identifier)
@@ -156,10 +156,10 @@ func TestAdvanceRemoves(t *testing.T) {
 	require.True(t, provision.Take(items, answer(commands[1], refused("it is busy")), at(1)))
 	require.Equal(t, provision.Removed, items[0].State)
 	require.Equal(t, provision.Removing, items[1].State)
-	more, _ := provision.Advance(items, provision.Queries{}, polls, at(2))
+	more, _ := provision.Advance(items, provision.Queries{}, pace, at(2))
 	require.Empty(t, more, "a refused removal waits for a nudge")
 	provision.Renew(items)
-	more, _ = provision.Advance(items, provision.Queries{}, polls, at(3))
+	more, _ = provision.Advance(items, provision.Queries{}, pace, at(3))
 	require.Equal(t, []string{"RemoveApplication mail"}, types(more))
 	require.Equal(t, 5, more[0].Attempt)
 	require.True(t, provision.Take(items, answer(more[0], refused("there is none"), func(a *provision.Answer) { a.Absent = true }), at(4)))
@@ -183,7 +183,7 @@ func TestTakeInstallAnswers(t *testing.T) {
 		"a badly written command": {app("x"), []func(*provision.Answer){refused(""), func(a *provision.Answer) { a.Status = provision.AnswerFormatError }}, provision.Failed, "The device answered CommandFormatError and gave no reason."},
 	} {
 		items := plan(item(c.key))
-		sent, _ := provision.Advance(items, provision.Queries{}, polls, noon)
+		sent, _ := provision.Advance(items, provision.Queries{}, pace, noon)
 		a := answer(sent[0], c.with...)
 		require.True(t, provision.Take(items, a, at(1)), name)
 		require.Equal(t, c.state, items[0].State, name)
@@ -196,9 +196,9 @@ func TestTakeInstallAnswers(t *testing.T) {
 
 func TestTakeIgnoresAttemptsThatAreOver(t *testing.T) {
 	items := plan(item(conf("x")))
-	first, _ := provision.Advance(items, provision.Queries{}, polls, noon)
+	first, _ := provision.Advance(items, provision.Queries{}, pace, noon)
 	items = provision.Reconcile([]provision.Item{version(2, item(conf("x")))}, items)
-	second, _ := provision.Advance(items, provision.Queries{Profiles: provision.Asked{Count: 1, Outstanding: true}}, polls, at(1))
+	second, _ := provision.Advance(items, provision.Queries{Profiles: provision.Asked{Count: 1, Outstanding: true}}, pace, at(1))
 	require.Equal(t, 2, second[0].Attempt)
 	for _, a := range []provision.Answer{answer(first[0]), answer(first[0], refused("x")), answer(first[0], notNow)} {
 		require.False(t, provision.Take(items, a, at(2)))

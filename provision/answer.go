@@ -91,7 +91,7 @@ func (i *PlanItem) takeOwn(a Answer, failed bool) bool {
 		i.Detail = refusal(a)
 		return !known
 	case i.State == Sent && failed:
-		i.State, i.Detail = Failed, refusal(a)
+		i.State, i.Detail, i.Final = Failed, refusal(a), a.Status == AnswerFormatError || slices.Contains(rejectedForGood, a.Rejection)
 	case i.State == Sent && a.Command.Type == DeviceInformationQuery:
 		i.State, i.Detail = Verified, ""
 	case i.State == Sent:
@@ -134,6 +134,10 @@ func (i *PlanItem) takeProfiles(a Answer, failed bool) bool {
 // (Apple, ManagedApplicationListResponse).
 var appFailed = []string{"Failed", "UserRejected", "UpdateRejected", "ManagementRejected", "ManagedButUninstalled", "UserInstalledApp"}
 
+// declined are the states of apps and documents that a person brought about who doesn't want them. What isn't required must not be
+// offered to them again and again.
+var declined = []string{"UserRejected", "UpdateRejected", "ManagementRejected", "ManagedButUninstalled", "Uninstalled"}
+
 func (i *PlanItem) takeApps(a Answer, failed bool) bool {
 	if i.Key.Kind != AppItem || i.State != Acknowledged {
 		return false
@@ -150,7 +154,7 @@ func (i *PlanItem) takeApps(a Answer, failed bool) bool {
 	case state == "Managed":
 		i.State, i.Detail = Verified, ""
 	case slices.Contains(appFailed, state):
-		i.State, i.Detail = Failed, "The device reports the app as "+state+"."
+		i.State, i.Detail, i.Final = Failed, "The device reports the app as "+state+".", slices.Contains(declined, state)
 	default:
 		i.waitFor(appDetail(state))
 	}

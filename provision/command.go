@@ -64,11 +64,21 @@ type Queries struct {
 	Documents Asked
 }
 
-// Advance says which commands to send now for a plan, marks their items as sent and returns when to ask again for apps
-// and documents that are still under way (zero = no need). Items wait for the items they depend on. A query follows the installs that
-// it verifies in the same queue; if the device answers it before them (an install got NotNow), the next one goes out only
-// when an install was acknowledged, or the two would chase each other as long as the device is connected.
-func Advance(items []PlanItem, q Queries, pollAfter func(polls int) time.Duration, now time.Time) ([]Command, time.Time) {
+// Pace is how soon a plan goes on by itself.
+type Pace struct {
+	// PollAfter is the pause before the next question after an app or document that said the same so many times in a row.
+	PollAfter func(polls int) time.Duration
+	// RetryAfter is the pause before each further try of a best_effort item that failed; then it stays failed. Those of stricter
+	// stages are tried again by [Next], because what becomes of them decides something.
+	RetryAfter []time.Duration
+}
+
+// Advance says which commands to send now for a plan, marks their items as sent and returns when to look again at apps and
+// documents that are still under way and at best_effort items that failed (zero = no need). Items wait for the items they depend
+// on. A query follows the installs that it verifies in the same queue; if the device answers it before them (an install got NotNow),
+// the next one goes out only when an install was acknowledged, or the two would chase each other as long as the device is connected.
+func Advance(items []PlanItem, q Queries, pace Pace, now time.Time) ([]Command, time.Time) {
+	again := pace.tryAgain(items, now)
 	var commands []Command
 	verified := map[ItemKey]bool{}
 	for _, it := range items {
@@ -87,12 +97,35 @@ func Advance(items []PlanItem, q Queries, pollAfter func(polls int) time.Duratio
 		ask[i] = it.State == Acknowledged || it.State == Sent && was == Pending || it.leavesUnseen(was)
 	}
 	commands = append(commands, askProfiles(items, ask, q.Profiles)...)
-	apps, poll := polling{AppItem, ManagedApplicationList, q.Apps, pollAfter, now}.ask(items, ask)
-	documents, again := polling{DocumentItem, ManagedMediaList, q.Documents, pollAfter, now}.ask(items, ask)
-	if poll.IsZero() || !again.IsZero() && again.Before(poll) {
-		poll = again
+	apps, poll := polling{AppItem, ManagedApplicationList, q.Apps, pace.PollAfter, now}.ask(items, ask)
+	documents, later := polling{DocumentItem, ManagedMediaList, q.Documents, pace.PollAfter, now}.ask(items, ask)
+	return append(append(commands, apps...), documents...), Sooner(again, Sooner(poll, later))
+}
+
+// Sooner is the earlier of two due times, of which either may be zero for never.
+func Sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	return append(append(commands, apps...), documents...), poll
+	return a
+}
+
+// tryAgain begins another attempt of the best_effort items whose pause is over, and returns when the next one's is.
+func (p Pace) tryAgain(items []PlanItem, now time.Time) (next time.Time) {
+	for i := range items {
+		it := &items[i]
+		if it.Stage != BestEffort || it.State != Failed || it.Final || it.Retries >= len(p.RetryAfter) {
+			continue
+		}
+		if due := it.UpdatedAt.Add(p.RetryAfter[it.Retries]); due.After(now) {
+			next = Sooner(next, due)
+			continue
+		}
+		it.State, it.Detail, it.Polls, it.UpdatedAt = Pending, "", 0, now
+		it.Attempt++
+		it.Retries++
+	}
+	return next
 }
 
 // start returns the command that begins an item, if it is its turn.

@@ -91,7 +91,7 @@ func (i *PlanItem) takeBook(a Answer, failed bool) {
 	case book.State == "Managed":
 		i.waitFor(fmt.Sprintf("The device still has version %.20q of the document.", book.Version))
 	case slices.Contains(bookFailed, book.State):
-		i.State, i.Detail = Failed, "The device reports the document as "+book.State+"."
+		i.State, i.Detail, i.Final = Failed, "The device reports the document as "+book.State+".", slices.Contains(declined, book.State)
 	case book.State == "PromptingForLogin":
 		i.waitFor("The document waits for an Apple Account to sign in on the device (" + book.State + ").")
 	default:
@@ -122,6 +122,9 @@ var rejections = map[string]string{
 	"WrongMediaType":                         "The device takes no media of this type.",
 	"EnterpriseBooksNotSupportedInMultiUser": "The device is shared by several users and takes no documents of an organisation.",
 }
+
+// rejectedForGood are those that no repetition mends.
+var rejectedForGood = []string{"WrongMediaType", "EnterpriseBooksNotSupportedInMultiUser"}
 
 func rejection(a Answer) string {
 	text, known := rejections[a.Rejection]
@@ -157,7 +160,7 @@ func WithoutDocuments(product string) string {
 }
 
 // SpareDocuments settles the documents of a device that takes none, so that it isn't asked for what it can't do: those that
-// are due have failed, and say why; those that should go were never there.
+// are due have failed for good, and say why; those that should go were never there.
 func SpareDocuments(items []PlanItem, product string, now time.Time) {
 	who := WithoutDocuments(product)
 	if who == "" {
@@ -170,11 +173,13 @@ func SpareDocuments(items []PlanItem, product string, now time.Time) {
 		}
 		switch it.State {
 		case Pending:
-			it.State, it.UpdatedAt = Failed, now
+			it.State, it.Final, it.UpdatedAt = Failed, true, now
 			it.Detail = who + " takes no documents: only iPhones and iPads do. Bring it by a group that only those are in, or make it best_effort."
 		case RemovePending:
 			it.State, it.Detail, it.UpdatedAt = Removed, "", now
-		case Sent, Acknowledged, Verified, Failed, Removing, Removed:
+		case Failed:
+			it.Final = true
+		case Sent, Acknowledged, Verified, Removing, Removed:
 		}
 	}
 }

@@ -22,7 +22,7 @@ var mediaList = provision.Command{Type: provision.ManagedMediaList}
 
 func TestADocumentIsVerifiedByAListInItsVersion(t *testing.T) {
 	items := plan(version(2, item(doc("handbook"))))
-	sent, _ := provision.Advance(items, provision.Queries{}, polls, noon)
+	sent, _ := provision.Advance(items, provision.Queries{}, pace, noon)
 	require.Equal(t, []string{"InstallMedia handbook", "ManagedMediaList ManagedMediaList"}, types(sent))
 	require.Equal(t, handbook, sent[0].Identifier)
 	require.Empty(t, sent[1].Identifiers, "this list can't be narrowed")
@@ -36,10 +36,10 @@ func TestADocumentIsVerifiedByAListInItsVersion(t *testing.T) {
 	require.Equal(t, "The document is under way (Installing).", it.Detail)
 
 	q := provision.Queries{Documents: provision.Asked{Count: 1}}
-	commands, poll := provision.Advance(items, q, polls, noon)
+	commands, poll := provision.Advance(items, q, pace, noon)
 	require.Empty(t, commands)
 	require.Equal(t, at(1), poll)
-	commands, _ = provision.Advance(items, q, polls, at(1))
+	commands, _ = provision.Advance(items, q, pace, at(1))
 	require.Equal(t, []string{"ManagedMediaList ManagedMediaList"}, types(commands))
 	require.Equal(t, 2, commands[0].Attempt)
 
@@ -62,7 +62,7 @@ func TestADocumentFails(t *testing.T) {
 		"no list":     {answer(mediaList, refused("not me")), "refused to list its documents: not me"},
 	} {
 		items := plan(item(doc("handbook")))
-		sent, _ := provision.Advance(items, provision.Queries{}, polls, noon)
+		sent, _ := provision.Advance(items, provision.Queries{}, pace, noon)
 		provision.Take(items, answer(sent[0]), noon)
 		require.True(t, provision.Take(items, c.list, noon), name)
 		require.Equal(t, provision.Failed, items[0].State, name)
@@ -74,7 +74,7 @@ func TestADocumentFails(t *testing.T) {
 	} {
 		for _, status := range []provision.AnswerStatus{provision.AnswerError, provision.AnswerAcknowledged} {
 			items := plan(item(doc("handbook")))
-			sent, _ := provision.Advance(items, provision.Queries{}, polls, noon)
+			sent, _ := provision.Advance(items, provision.Queries{}, pace, noon)
 			provision.Take(items, answer(sent[0], func(a *provision.Answer) { a.Status, a.Detail, a.Rejection = status, "no", rejection }), noon)
 			require.Equal(t, provision.Failed, items[0].State, "%s, %s", rejection, status)
 			require.Equal(t, sentence, items[0].Detail)
@@ -85,20 +85,20 @@ func TestADocumentFails(t *testing.T) {
 // A device acknowledges the removal of a book that it doesn't have, too, so only a list proves that it is gone.
 func TestARemovedDocumentIsSeenToBeGone(t *testing.T) {
 	items := provision.Reconcile(nil, []provision.PlanItem{planned(item(doc("handbook")), provision.Verified, 1)})
-	sent, _ := provision.Advance(items, provision.Queries{}, polls, noon)
+	sent, _ := provision.Advance(items, provision.Queries{}, pace, noon)
 	require.Equal(t, []string{"RemoveMedia handbook", "ManagedMediaList ManagedMediaList"}, types(sent))
 	require.False(t, provision.Take(items, answer(mediaList), noon), "a list from before the removal says nothing of it")
 
 	require.True(t, provision.Take(items, answer(sent[0]), noon))
 	require.False(t, provision.Take(items, answer(sent[0]), noon), "twice")
 	require.Equal(t, provision.Removing, items[0].State)
-	commands, _ := provision.Advance(items, provision.Queries{Documents: provision.Asked{Count: 1}}, polls, noon)
+	commands, _ := provision.Advance(items, provision.Queries{Documents: provision.Asked{Count: 1}}, pace, noon)
 	require.Equal(t, []string{"ManagedMediaList ManagedMediaList"}, types(commands), "the first may have been answered before")
 
 	require.True(t, provision.Take(items, answer(mediaList, books("Managed", "1")), noon))
 	require.Equal(t, provision.Removing, items[0].State)
 	require.Contains(t, items[0].Detail, "still lists the document as Managed")
-	commands, poll := provision.Advance(items, provision.Queries{Documents: provision.Asked{Count: 2}}, polls, noon)
+	commands, poll := provision.Advance(items, provision.Queries{Documents: provision.Asked{Count: 2}}, pace, noon)
 	require.Empty(t, commands)
 	require.Equal(t, at(1), poll)
 
@@ -109,7 +109,7 @@ func TestARemovedDocumentIsSeenToBeGone(t *testing.T) {
 
 	provision.Renew(again)
 	require.Equal(t, provision.RemovePending, again[0].State)
-	commands, _ = provision.Advance(again, provision.Queries{Documents: provision.Asked{Count: 2, Outstanding: true}}, polls, at(9))
+	commands, _ = provision.Advance(again, provision.Queries{Documents: provision.Asked{Count: 2, Outstanding: true}}, pace, at(9))
 	require.Equal(t, []string{"RemoveMedia handbook"}, types(commands))
 	require.Greater(t, commands[0].Attempt, sent[0].Attempt)
 	require.True(t, provision.Take(again, answer(commands[0]), at(9)))
@@ -126,7 +126,7 @@ func TestDevicesWithoutDocumentsSayWhy(t *testing.T) {
 		items := plan(item(doc("handbook")), item(conf("wifi")), item(doc("rules"), conf("wifi")))
 		items = append(items, planned(item(doc("old")), provision.RemovePending, 2))
 		provision.SpareDocuments(items, product, at(3))
-		commands, _ := provision.Advance(items, provision.Queries{}, polls, at(3))
+		commands, _ := provision.Advance(items, provision.Queries{}, pace, at(3))
 		if who == "" {
 			require.Contains(t, types(commands), "InstallMedia handbook")
 			require.Contains(t, types(commands), "RemoveMedia old")

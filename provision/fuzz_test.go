@@ -36,7 +36,7 @@ func advanceAndTake(t *rapid.T) {
 			items = provision.Reconcile(drawWanted(t), items)
 		case "advance":
 			var commands []provision.Command
-			commands, _ = provision.Advance(items, q, polls, now)
+			commands, _ = provision.Advance(items, q, pace, now)
 			for _, c := range commands {
 				key := tried{c.Type, c.Item, c.Attempt}
 				if seen[key] {

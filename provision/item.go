@@ -75,7 +75,7 @@ type ItemState string
 // States of an item on a device:
 //
 //	pending → sent → acknowledged → verified
-//	            └──────────┴──────▶ failed → (next round) pending
+//	            └──────────┴──────▶ failed → (tried again) pending
 //	(no longer wanted) remove_pending → removing → removed
 const (
 	Pending       ItemState = "pending"
@@ -101,6 +101,11 @@ type PlanItem struct {
 	// that is being removed it begins at 1 when the device has acknowledged the removal.
 	Polls     int
 	UpdatedAt time.Time
+	// Retries counts how often a best_effort item was tried again by itself since it was last wanted anew.
+	Retries int
+	// Final: it failed in a way that no repetition by itself mends. A person declined it, the device is of a kind that never takes
+	// it, or its command is wrong.
+	Final bool
 }
 
 // leaving reports whether the item is on its way off the device.
@@ -168,7 +173,7 @@ func (i *PlanItem) leave(successor *PlanItem) {
 	default:
 		i.State, i.Detail = RemovePending, ""
 	}
-	i.Polls = 0
+	i.Polls, i.Retries, i.Final = 0, 0, false
 	i.Attempt++
 }
 
@@ -182,7 +187,7 @@ func renew(want Item, old map[ItemKey]PlanItem, pos int) PlanItem {
 	same := was.Version == want.Version && was.Identifier == want.Identifier
 	switch {
 	case same && !was.leaving() && was.State != Failed:
-		next.State, next.Detail, next.Polls, next.UpdatedAt = was.State, was.Detail, was.Polls, was.UpdatedAt
+		next.State, next.Detail, next.Polls, next.UpdatedAt, next.Retries = was.State, was.Detail, was.Polls, was.UpdatedAt, was.Retries
 	case was.State != Pending:
 		next.Attempt++
 	}

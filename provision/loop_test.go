@@ -128,6 +128,9 @@ func (w *world) mustHaveEnded() {
 		return
 	}
 	for _, it := range w.items {
+		if it.Stage == provision.BestEffort && it.State == provision.Failed && !it.Final && it.Retries < len(w.policy.RetryAfter) {
+			w.t.Fatalf("nobody tries %s again, which failed after %d retries", it.Key, it.Retries)
+		}
 		if it.Stage != provision.BestEffort && it.State != provision.Verified && it.State != provision.Removed &&
 			it.State != provision.Removing && it.State != provision.RemovePending {
 			w.t.Fatalf("enrolled, and the required %s is %s", it.Key, it.State)

@@ -129,7 +129,7 @@ func (w *world) advance() {
 func (w *world) send() {
 	var commands []provision.Command
 	provision.SpareDocuments(w.items, w.product, w.now)
-	commands, w.pollAt = provision.Advance(w.items, w.asked, minutes, w.now)
+	commands, w.pollAt = provision.Advance(w.items, w.asked, provision.Pace{PollAfter: minutes, RetryAfter: w.policy.RetryAfter}, w.now)
 	if again := w.d.SetupRetryAt(minutes); !again.IsZero() && !again.After(w.now) {
 		w.leaveSetup()
 	} else if !again.IsZero() && (w.pollAt.IsZero() || again.Before(w.pollAt)) {

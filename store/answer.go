@@ -36,7 +36,7 @@ WHERE serial = (SELECT serial FROM device_commands WHERE command_uuid = $1)
 FOR UPDATE`
 
 const planItemsOfCommand = `
-SELECT kind, name, stage, version, identifier, depends_on, group_names, position, state, attempt, polls, detail, updated_at
+SELECT kind, name, stage, version, identifier, depends_on, group_names, position, state, attempt, polls, detail, updated_at, retries, final
 FROM plan_items
 WHERE (serial, epoch) = (SELECT serial, epoch FROM device_commands WHERE command_uuid = $1)
 ORDER BY position`

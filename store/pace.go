@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"time"
+
+	"github.com/muster-mdm/muster/provision"
+)
 
 const (
 	// patientPolls is how often an app that doesn't move is asked after at the usual pace.
@@ -8,6 +12,10 @@ const (
 	// rarestPoll bounds the pauses after that: a person may sign in to the App Store any time, or never.
 	rarestPoll = 6 * time.Hour
 )
+
+func (t Timing) pace() provision.Pace {
+	return provision.Pace{PollAfter: t.pollAfter, RetryAfter: t.RetryAfter}
+}
 
 // pollAfter is the pause before the next question after an app that said the same so many times in a row.
 func (t Timing) pollAfter(polls int) time.Duration {

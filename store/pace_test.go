@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,4 +164,75 @@ func TestATokenTellsThatTheDeviceHasLeftSetup(t *testing.T) {
 	f.clock.pass(time.Hour)
 	require.NoError(t, f.Poll(t.Context(), serial))
 	require.Empty(t, p.obeyAll(), "it isn't told again")
+}
+
+func TestWhatNothingWaitsForIsTriedAgainByThePolls(t *testing.T) {
+	f := newFleet(t)
+	f.configuration("wallpaper", 1, "wallpaper")
+	f.app("weather")
+	p := f.planned("wallpaper best_effort", "app:weather best_effort")
+	says := map[string]provision.Answer{"InstallProfile wallpaper": refused("no space left")}
+	say := func() (installs []string) {
+		for uuid, what := p.next(false); uuid != ""; uuid, what = p.next(false) {
+			if strings.HasPrefix(what, "Install") {
+				installs = append(installs, what)
+			}
+			if a, given := says[what]; given {
+				p.report(uuid, a)
+				continue
+			}
+			p.obey()
+		}
+		return installs
+	}
+	says["ManagedApplicationList ManagedApplicationList"] = provision.Answer{
+		Status: provision.AnswerAcknowledged, Apps: map[string]string{"com.example.weather": "UserRejected"},
+	}
+	require.Equal(t, []string{"InstallProfile wallpaper", "InstallApplication weather"}, say())
+	_, step := f.next(serial)
+	f.carry(serial, step)
+	facts := f.kinds(serial)
+	require.Equal(t, "enrolled", facts[len(facts)-1])
+
+	pauses := store.DefaultTiming().RetryAfter
+	for n, pause := range pauses {
+		_, _, poll := f.duties()
+		require.WithinDuration(t, f.Now().Add(pause), *poll, time.Second, "retry %d", n+1)
+		f.clock.pass(pause)
+		f.poll(serial)
+		push, _, _ := f.duties()
+		require.NotNil(t, push, "the device is woken for it")
+		require.Equal(t, []string{"InstallProfile wallpaper"}, say(), "nobody is asked again for what they declined")
+	}
+	_, _, poll := f.duties()
+	require.Nil(t, poll, "that was the last time")
+	require.Equal(t, 1, f.count(`plan_items WHERE name = 'wallpaper' AND state = 'failed' AND retries = $1 AND NOT final`, len(pauses)))
+	require.Equal(t, 1, f.count(`plan_items WHERE name = 'weather' AND state = 'failed' AND retries = 0 AND final`))
+	require.Equal(t, len(pauses)+1, f.count(`(SELECT DISTINCT command_uuid FROM device_commands WHERE name = 'wallpaper' AND request_type = 'InstallProfile') AS sent`))
+	require.Equal(t, facts, f.kinds(serial), "it decides nothing, so no fact tells of it")
+
+	delete(says, "InstallProfile wallpaper")
+	d := f.record(serial, provision.Fact{Kind: provision.RetryItem})
+	f.apply(serial, d.Plan.By, 1)
+	say()
+	require.Equal(t, 1, f.count(`plan_items WHERE name = 'wallpaper' AND state = 'verified'`), "an operator may have it tried again")
+}
+
+func TestARetryWaitsForADeviceThatNothingMayBeSentTo(t *testing.T) {
+	f := newFleet(t)
+	f.configuration("wallpaper", 1, "wallpaper")
+	p := f.planned("wallpaper best_effort")
+	p.obey()
+	uuid, what := p.next(false)
+	require.Equal(t, "InstallProfile wallpaper", what)
+	p.report(uuid, refused("no space left"))
+	f.record(serial, provision.Fact{Kind: provision.HoldRequest})
+	f.clock.pass(time.Hour)
+	require.NoError(t, f.Poll(t.Context(), serial))
+	require.NotContains(t, p.obeyAll(), "InstallProfile wallpaper")
+
+	f.record(serial, provision.Fact{Kind: provision.ResumeRequest})
+	f.poll(serial)
+	require.Contains(t, p.obeyAll(), "InstallProfile wallpaper")
+	require.Equal(t, 1, f.count(`plan_items WHERE name = 'wallpaper' AND state = 'verified'`))
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const planItems = `
-SELECT kind, name, stage, version, identifier, depends_on, group_names, position, state, attempt, polls, detail, updated_at
+SELECT kind, name, stage, version, identifier, depends_on, group_names, position, state, attempt, polls, detail, updated_at, retries, final
 FROM plan_items
 WHERE serial = $1 AND epoch = $2
 ORDER BY position`
@@ -37,7 +37,7 @@ func collectItems(rows pgx.Rows) ([]provision.PlanItem, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (provision.PlanItem, error) {
 		var it provision.PlanItem
 		err := row.Scan(&it.Key.Kind, &it.Key.Name, &it.Stage, &it.Version, &it.Identifier, &it.DependsOn, &it.Groups,
-			&it.Position, &it.State, &it.Attempt, &it.Polls, &it.Detail, &it.UpdatedAt)
+			&it.Position, &it.State, &it.Attempt, &it.Polls, &it.Detail, &it.UpdatedAt, &it.Retries, &it.Final)
 		return it, err
 	})
 }
@@ -99,8 +99,8 @@ func (p *plan) collectQueries(rows pgx.Rows) error {
 
 const savePlanItem = `
 INSERT INTO plan_items (serial, epoch, kind, name, stage, version, identifier, depends_on, group_names, position, state,
-    attempt, polls, detail, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    attempt, polls, detail, updated_at, retries, final)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 ON CONFLICT (serial, epoch, kind, name) DO UPDATE
 SET stage = EXCLUDED.stage,
     version = EXCLUDED.version,
@@ -112,7 +112,9 @@ SET stage = EXCLUDED.stage,
     attempt = EXCLUDED.attempt,
     polls = EXCLUDED.polls,
     detail = EXCLUDED.detail,
-    updated_at = EXCLUDED.updated_at`
+    updated_at = EXCLUDED.updated_at,
+    retries = EXCLUDED.retries,
+    final = EXCLUDED.final`
 
 const dropPlanItem = `
 DELETE FROM plan_items
@@ -141,7 +143,7 @@ func (c *Change) queueItems(p *plan) error {
 			it.UpdatedAt = c.now
 		}
 		c.later.Queue(savePlanItem, c.Device.Serial, c.Device.Activation.Epoch, it.Key.Kind, it.Key.Name, it.Stage, it.Version,
-			it.Identifier, depends, notNil(it.Groups), it.Position, it.State, it.Attempt, it.Polls, it.Detail, it.UpdatedAt)
+			it.Identifier, depends, notNil(it.Groups), it.Position, it.State, it.Attempt, it.Polls, it.Detail, it.UpdatedAt, it.Retries, it.Final)
 	}
 	for _, gone := range was {
 		c.later.Queue(dropPlanItem, c.Device.Serial, c.Device.Activation.Epoch, gone.Key.Kind, gone.Key.Name)
@@ -163,7 +165,7 @@ func (c *Change) advance(ctx context.Context, p *plan) (sent int, err error) {
 	}
 	for i := range p.items {
 		if why, ok := left[p.items[i].Key]; ok {
-			p.items[i].State, p.items[i].Detail = provision.Failed, why
+			p.items[i].State, p.items[i].Detail, p.items[i].Final = provision.Failed, why, true
 		}
 	}
 	if err := c.queueItems(p); err != nil {
@@ -182,11 +184,8 @@ func (c *Change) due(ctx context.Context, p *plan) ([]provision.Command, time.Ti
 		return leave, again, err
 	}
 	provision.SpareDocuments(p.items, c.product, c.now)
-	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.pollAfter, c.now)
-	if poll.IsZero() || !again.IsZero() && again.Before(poll) {
-		poll = again
-	}
-	return append(commands, leave...), poll, err
+	commands, poll := provision.Advance(p.items, p.queries, c.db.timing.pace(), c.now)
+	return append(commands, leave...), provision.Sooner(poll, again), err
 }
 
 // settle records a Settled fact if the plan's verdict matters.

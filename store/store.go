@@ -45,7 +45,8 @@ type DB struct {
 	now         func() time.Time
 }
 
-// Timing holds the pauses of the worker's own duties: pushing and asking after installing apps.
+// Timing holds the pauses of the worker's own duties: pushing, asking after installing apps, and trying again what nothing waits
+// for.
 type Timing struct {
 	// Poll is the pause before the n-th question (from 1) after an app that is still installing.
 	Poll func(polls int) time.Duration
@@ -55,6 +56,8 @@ type Timing struct {
 	NotNow time.Duration
 	// Connected is how long a device that is talking to us is given to fetch its next command before it is pushed.
 	Connected time.Duration
+	// RetryAfter are the pauses before each further try of a best_effort item that failed; after the last it stays failed.
+	RetryAfter []time.Duration
 }
 
 // DefaultTiming suits real devices: apps take minutes, radios sleep.
@@ -64,6 +67,8 @@ func DefaultTiming() Timing {
 		Repush:    Backoff(time.Minute, 6*time.Hour),
 		NotNow:    time.Minute,
 		Connected: 20 * time.Second,
+		// As those of what is required: see the workflows' policy.
+		RetryAfter: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour},
 	}
 }
 

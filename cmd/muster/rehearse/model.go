@@ -34,8 +34,7 @@ type Expected struct {
 	Epoch      int
 	BlockedBy  string
 	// Holds says of the profiles, apps and documents of the catalog, by identifier, whether they must be on the device; nil when nothing
-	// can be said because the server no longer decides it. What is wanted at best effort on a device that may have failed to
-	// install it is left out: it isn't tried again.
+	// can be said because the server no longer decides it.
 	Holds map[string]bool
 }
 
@@ -141,24 +140,24 @@ func (f *fate) expected(c catalog, l Life) Expected {
 		}
 		e.Labels = []string{e.Status}
 		if f.active {
-			e.Holds = holds(c, c.members(f.groups), nil, l)
+			e.Holds = holds(c, c.members(f.groups), nil)
 		}
 		return e
 	case !f.active || !f.complete():
 		e.Status = statusAwaiting
 		e.Labels = f.awaiting()
 		if f.active {
-			e.Holds = holds(c, nil, nil, l)
+			e.Holds = holds(c, nil, nil)
 		}
 		return e
 	}
 	if f.held {
-		e.Status, e.Labels, e.BlockedBy, e.Holds = statusProvisioning, []string{statusProvisioning}, "sign_in_review", holds(c, nil, nil, l)
+		e.Status, e.Labels, e.BlockedBy, e.Holds = statusProvisioning, []string{statusProvisioning}, "sign_in_review", holds(c, nil, nil)
 		return e
 	}
 	wanted := c.members(f.groups)
 	missing := unreachable(wanted, l.Refuses)
-	e.Status, e.Labels, e.Holds = statusEnrolled, []string{statusEnrolled}, holds(c, wanted, missing, l)
+	e.Status, e.Labels, e.Holds = statusEnrolled, []string{statusEnrolled}, holds(c, wanted, missing)
 	if slices.ContainsFunc(wanted, func(m member) bool { return m.stage != bestEffort && missing[m.key()] }) {
 		e.Status, e.Labels, e.BlockedBy = statusProvisioning, []string{statusProvisioning}, "stuck"
 	}
@@ -192,24 +191,15 @@ func unreachable(wanted []member, refused []string) map[string]bool {
 }
 
 // holds says of the whole catalog what must be on the device: what it wants and can have, and nothing else (R24).
-func holds(c catalog, wanted []member, missing map[string]bool, l Life) map[string]bool {
+func holds(c catalog, wanted []member, missing map[string]bool) map[string]bool {
 	h := map[string]bool{}
 	for _, t := range c.things() {
 		h[t.identifier] = false
 	}
 	for _, m := range wanted {
-		switch {
-		case missing[m.key()]:
-		case m.stage == bestEffort && l.mayFail(m.identifier):
-			delete(h, m.identifier)
-		default:
+		if !missing[m.key()] {
 			h[m.identifier] = true
 		}
 	}
 	return h
-}
-
-// mayFail reports whether the device's bad luck can make an installation fail at first.
-func (l Life) mayFail(identifier string) bool {
-	return l.Faults.RefuseShare > 0 || l.Faults.Fail[identifier] > 0
 }

@@ -102,7 +102,7 @@ func (svc *Service) openStore(ctx context.Context) error {
 	s := svc.settings
 	timing := store.Timing{
 		Poll: store.Backoff(s.PollFirst, s.PollMost), Repush: store.Backoff(s.RepushFirst, s.RepushMost),
-		NotNow: s.NotNowPause, Connected: min(20*time.Second, 4*s.RepushFirst),
+		NotNow: s.NotNowPause, Connected: min(20*time.Second, 4*s.RepushFirst), RetryAfter: s.RetryAfter,
 	}
 	ring, err := s.Ring()
 	if err != nil {
