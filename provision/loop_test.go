@@ -91,7 +91,8 @@ func (w *world) disturb() {
 	}
 }
 
-const mostSteps = 1500
+// mostSteps is more than a device needs that is nudged each second for the half hour that its last try to leave Setup Assistant may take.
+const mostSteps = 10_000
 
 // Whatever happened, once somebody is given, the device is on and nobody holds it, it reaches Enrolled, or says for good
 // what keeps it from that.
