@@ -106,16 +106,20 @@ func (r *rest) GetDevicePlan(ctx context.Context, q GetDevicePlanRequestObject) 
 		return nil, err
 	}
 	return GetDevicePlan200JSONResponse{
-		Serial: serial, Epoch: d.Activation.Epoch, Current: d.PlanCurrent(), Items: each(items, renderPlanItem),
+		Serial: serial, Epoch: d.Activation.Epoch, Current: d.PlanCurrent(), Items: each(items, r.renderPlanItem),
 	}, nil
 }
 
-func renderPlanItem(it provision.PlanItem) PlanItem {
-	return PlanItem{
+func (r *rest) renderPlanItem(it provision.PlanItem) PlanItem {
+	item := PlanItem{
 		Kind: string(it.Key.Kind), Name: it.Key.Name, Stage: Stage(it.Stage), State: PlanItemState(it.State),
 		Version: it.Version, Identifier: it.Identifier, Attempt: it.Attempt, Detail: it.Detail,
 		Groups: append([]string{}, it.Groups...), DependsOn: each(it.DependsOn, refOf), UpdatedAt: it.UpdatedAt,
 	}
+	if at := r.DB.RetryAt(it); !at.IsZero() {
+		item.RetryAt = &at
+	}
+	return item
 }
 
 // GetDeviceTimeline answers GET /v1/devices/{serial}/timeline.

@@ -224,6 +224,27 @@ func TestPlan(t *testing.T) {
 	require.Equal(t, api.StatusProvisioning, read[api.Device](s.get(at).ok(200)).Status)
 }
 
+func TestPlanSaysWhenWhatNothingWaitsForIsTriedAgain(t *testing.T) {
+	s := serve(t)
+	at := "/v1/devices/" + serial
+	s.upload("/v1/configurations/wifi", wifi).ok(201)
+	s.put("/v1/groups/drivers", body{"items": []body{{"kind": "configuration", "name": "wifi", "stage": "best_effort"}}}).ok(201)
+	s.put(at+"/assignment", body{"user": body{"name": "A", "email": "a@b.co"}, "groups": []string{"drivers"}}).ok(200)
+	s.enroll(serial)
+	_, err := s.db.Apply(t.Context(), serial, 0, 1, "com.muster.mdm")
+	require.NoError(t, err)
+	install := provision.Command{Type: provision.InstallProfile, Item: provision.ItemKey{Kind: provision.ConfigurationItem, Name: "wifi"}, Version: 1, Attempt: 1}
+	_, err = s.db.Answer(t.Context(), store.CommandUUID(serial, 1, install), provision.Answer{Status: provision.AnswerError, Detail: "no space left"}, nil)
+	require.NoError(t, err)
+
+	items := read[api.Plan](s.get(at + "/plan").ok(200)).Items
+	require.Len(t, items, 3)
+	require.Nil(t, items[0].RetryAt)
+	require.Equal(t, api.PlanItemState(provision.Failed), items[2].State)
+	require.Equal(t, "no space left", items[2].Detail)
+	require.Equal(t, items[2].UpdatedAt.Add(store.DefaultTiming().RetryAfter[0]), *items[2].RetryAt)
+}
+
 func TestEnrollmentProfile(t *testing.T) {
 	s := serve(t)
 	a := s.get("/v1/devices/c07q853lg9rm/enrollment-profile").ok(200)

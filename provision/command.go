@@ -110,14 +110,20 @@ func Sooner(a, b time.Time) time.Time {
 	return a
 }
 
+// RetryAt is when a best_effort item that failed is tried again by itself; zero when it isn't.
+func (p Pace) RetryAt(it PlanItem) time.Time {
+	if it.Stage != BestEffort || it.State != Failed || it.Final || it.Retries >= len(p.RetryAfter) {
+		return time.Time{}
+	}
+	return it.UpdatedAt.Add(p.RetryAfter[it.Retries])
+}
+
 // tryAgain begins another attempt of the best_effort items whose pause is over, and returns when the next one's is.
 func (p Pace) tryAgain(items []PlanItem, now time.Time) (next time.Time) {
 	for i := range items {
 		it := &items[i]
-		if it.Stage != BestEffort || it.State != Failed || it.Final || it.Retries >= len(p.RetryAfter) {
-			continue
-		}
-		if due := it.UpdatedAt.Add(p.RetryAfter[it.Retries]); due.After(now) {
+		due := p.RetryAt(*it)
+		if due.IsZero() || due.After(now) {
 			next = Sooner(next, due)
 			continue
 		}

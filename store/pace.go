@@ -17,6 +17,9 @@ func (t Timing) pace() provision.Pace {
 	return provision.Pace{PollAfter: t.pollAfter, RetryAfter: t.RetryAfter}
 }
 
+// RetryAt is when a best_effort item that failed is tried again by itself; zero when it isn't.
+func (db *DB) RetryAt(it provision.PlanItem) time.Time { return db.timing.pace().RetryAt(it) }
+
 // pollAfter is the pause before the next question after an app that said the same so many times in a row.
 func (t Timing) pollAfter(polls int) time.Duration {
 	usual := t.Poll(min(polls, patientPolls))

@@ -2221,6 +2221,9 @@ type PlanItem struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
 
+	// RetryAt When a best_effort item that failed is tried again by itself. What holds something is tried again as `explain` says.
+	RetryAt *time.Time `json:"retry_at,omitempty"`
+
 	// Stage before_release holds the device in Setup Assistant, required holds Enrolled, best_effort holds nothing.
 	Stage     Stage         `json:"stage"`
 	State     PlanItemState `json:"state"`

@@ -30,13 +30,13 @@ func devicesPlanCommand() *cobra.Command {
 func tableOfItems(w io.Writer, items []client.PlanItem, wide bool) {
 	header := []string{"ITEM", "STAGE", "STATE", "GROUPS", "DETAIL"}
 	if wide {
-		header = append(header, "IDENTIFIER", "VERSION", "ATTEMPT", "UPDATED")
+		header = append(header, "IDENTIFIER", "VERSION", "ATTEMPT", "UPDATED", "TRIED AGAIN")
 	}
 	row(w, header...)
 	for _, i := range items {
 		cells := []string{i.Kind + " " + i.Name, string(i.Stage), string(i.State), orNone(strings.Join(i.Groups, "/")), orNone(i.Detail)}
 		if wide {
-			cells = append(cells, orNone(i.Identifier), number(int64(i.Version)), number(int64(i.Attempt)), moment(&i.UpdatedAt))
+			cells = append(cells, orNone(i.Identifier), number(int64(i.Version)), number(int64(i.Attempt)), moment(&i.UpdatedAt), orNone(moment(i.RetryAt)))
 		}
 		row(w, cells...)
 	}
