@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,12 +18,23 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api/client"
+	"github.com/muster-mdm/muster/devstack"
 	"github.com/muster-mdm/muster/devstack/logtest"
 )
+
+// The script is a file of its own because continuous integration runs it, too.
+//
+//go:embed install_curl.sh
+var installCurl string
+
+// curl is all that the quickstart's blocks call beyond what every system has, Muster's own program and what it builds with.
+var curl = devstack.Need{Programs: []string{"curl"}, What: "curl", Script: installCurl, ScriptFile: "cmd/muster/e2e/install_curl.sh"}
 
 // What the quickstart has people type works as it stands there, from the second section to the one that breaks things.
 func TestTheQuickstartsBlocksRun(t *testing.T) {
 	script := quickstart(t)
+	_, err := devstack.FindPrograms(t.Context(), curl, func(sentence string) { t.Log(sentence) })
+	require.NoError(t, err)
 	folder := t.TempDir()
 	url := runDev(t, folder)
 	script = strings.Replace(script, "MUSTER=http://127.0.0.1:8080", "MUSTER="+url, 1)
