@@ -46,6 +46,14 @@ func (f *fleet) linked(names ...string) {
 	}
 }
 
+// sweep compares the profiles of a server's devices and says how many of them Apple is to be asked for anew.
+func (f *fleet) sweep(server string) int64 {
+	f.t.Helper()
+	n, err := f.SweepProfiles(f.t.Context(), server)
+	require.NoError(f.t, err)
+	return n
+}
+
 func (f *fleet) task(server string) store.ABMTask {
 	f.t.Helper()
 	task, err := f.NextABMTask(f.t.Context(), server)

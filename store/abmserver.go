@@ -205,9 +205,6 @@ func (db *DB) PutABMServer(ctx context.Context, in ABMServerInput, condition Con
 		if err != nil {
 			return err
 		}
-		if _, err := sweepProfiles(ctx, tx, in.Name, nil, db.now()); err != nil {
-			return err
-		}
 		saved, err = readABMServer(ctx, tx, in.Name, "")
 		return err
 	})

@@ -196,7 +196,7 @@ func (t *taking) finish(ctx context.Context) error {
 		return fmt.Errorf("keeping the cursor: %w", err)
 	}
 	if len(t.records) == 0 {
-		return nil // no serials would mean all devices
+		return nil
 	}
 	owed, err := sweepProfiles(ctx, t.tx, t.server, t.Serials(), now)
 	if err == nil && owed > 0 {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/muster-mdm/muster/provision"
 )
@@ -149,6 +148,10 @@ func (db *DB) SetDeviceProfile(ctx context.Context, serial, profile string, by p
 		if _, err := c.Record(ctx, by); err != nil {
 			return err
 		}
+		// Somebody stands by, and the comparison of all may take its time.
+		if _, err := sweepProfiles(ctx, c.tx, c.Device.ABM.Server, []string{serial}, c.now); err != nil {
+			return err
+		}
 		_, err = c.tx.Exec(ctx, `SELECT pg_notify($1, '')`, ABMChannel)
 		return err
 	})
@@ -178,12 +181,28 @@ const profileOfGroups = `LEFT JOIN LATERAL (
     ) g ON true`
 
 // The device's own profile comes before that of its groups, in the order of the assignment, and that before the server's
-// default. A duty that is wanted already keeps its time; one for which no profile is wanted any more is dropped.
-// $1 is the server, $2 the time; what is between decides on which of the server's devices.
+// default. $1 is the server, $2 the time; what is between decides on which of the server's devices.
 const (
-	sweepAll  = sweepHead + sweepTail
+	// uneven are the first devices after a serial number of which Apple is to be asked something else than it is already.
+	uneven = sweepHead + sweepBody + `
+)
+SELECT w.serial
+FROM wanted w
+    LEFT JOIN device_profiles p ON p.name = w.profile
+    LEFT JOIN device_profile_definitions f ON f.profile = p.name AND f.content = p.content AND f.server = $1
+    LEFT JOIN abm_duties t ON t.serial = w.serial AND t.verb = 'assign_profile'
+WHERE w.serial > $2
+    AND CASE
+        WHEN w.profile IS NULL THEN t.serial IS NOT NULL
+        ELSE (f.uuid IS NULL OR w.profile_uuid <> f.uuid OR w.profile_status NOT IN ('assigned', 'pushed'))
+            AND (t.server, t.profile, t.content) IS DISTINCT FROM ($1, p.name, p.content)
+    END
+ORDER BY w.serial
+LIMIT $3`
+	// sweepSome makes the duties of devices whose rows are locked. A duty that is wanted already keeps its time; one for which no
+	// profile is wanted any more is dropped.
 	sweepSome = sweepHead + `
-        JOIN unnest($3::text[]) AS page (serial) ON page.serial = a.serial` + sweepTail
+        JOIN unnest($3::text[]) AS page (serial) ON page.serial = a.serial` + sweepBody + sweepTail
 )
 
 const sweepHead = `
@@ -191,13 +210,15 @@ WITH wanted AS (
     SELECT a.serial, a.profile_uuid, a.profile_status, coalesce(d.device_profile, g.device_profile, s.default_profile) AS profile
     FROM abm_devices a`
 
-const sweepTail = `
+const sweepBody = `
         JOIN abm_servers s ON s.name = a.server
         JOIN devices d ON d.serial = a.serial AND d.server = a.server
         ` + profileOfGroups + `
     WHERE a.server = $1 AND a.listed AND d.status <> 'Released'
         AND d.blocked_by <> 'abm_conflict'
-        AND NOT EXISTS (SELECT FROM abm_duties r WHERE r.serial = a.serial AND r.verb = 'release')
+        AND NOT EXISTS (SELECT FROM abm_duties r WHERE r.serial = a.serial AND r.verb = 'release')`
+
+const sweepTail = `
 ), void AS (
     DELETE FROM abm_duties t
     USING wanted w
@@ -221,25 +242,43 @@ SET server = EXCLUDED.server,
     created_at = EXCLUDED.created_at
 WHERE (abm_duties.server, abm_duties.profile, abm_duties.content) <> (EXCLUDED.server, EXCLUDED.profile, EXCLUDED.content)`
 
-// sweepProfiles compares which profile devices should have with what Apple says they have, and makes a duty of each
-// difference; of all devices of the server when serials is nil. It returns how many duties are new.
-func sweepProfiles(ctx context.Context, q interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}, server string, serials []string, now time.Time,
-) (int64, error) {
-	statement, args := sweepAll, []any{server, now}
-	if serials != nil {
-		statement, args = sweepSome, append(args, serials)
-	}
-	tag, err := q.Exec(ctx, statement, args...)
+// sweepProfiles compares which profile devices of a server should have with what Apple says they have, and makes a duty of each
+// difference. It returns how many duties are new. The devices must be locked: whoever changes one locks it before its duties, and
+// here the duties' reference would lock it after them.
+func sweepProfiles(ctx context.Context, tx pgx.Tx, server string, serials []string, now time.Time) (int64, error) {
+	tag, err := tx.Exec(ctx, sweepSome, server, now, serials)
 	if err != nil {
 		return 0, err
 	}
 	return tag.RowsAffected(), nil
 }
 
+// sweepChunk is how many devices wait for each other while their duties are made.
+const sweepChunk = 1000
+
 // SweepProfiles has every device of a server get the profile that it should have. It returns how many must be asked for.
 func (db *DB) SweepProfiles(ctx context.Context, server string) (int64, error) {
-	n, err := sweepProfiles(ctx, db.pool, server, nil, db.now())
-	return n, translate(err, "comparing device profiles of ABM server "+server)
+	doing := "comparing device profiles of ABM server " + server
+	var owed int64
+	for after := ""; ; {
+		rows, err := db.pool.Query(ctx, uneven, server, after, sweepChunk)
+		if err != nil {
+			return owed, translate(err, doing)
+		}
+		serials, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil || len(serials) == 0 {
+			return owed, translate(err, doing)
+		}
+		after = serials[len(serials)-1]
+		var n int64
+		// What was read may have changed until the devices are locked, so it is compared anew then.
+		err = db.UpdateMany(ctx, serials, false, func(ctx context.Context, m *Many) (err error) {
+			n, err = sweepProfiles(ctx, m.tx, server, serials, db.now())
+			return err
+		})
+		if err != nil {
+			return owed, translate(err, doing)
+		}
+		owed += n
+	}
 }

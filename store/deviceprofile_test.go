@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -78,24 +80,22 @@ func TestWhichProfileADeviceGets(t *testing.T) {
 	f.assign("C0000001", "own", "sales", "drivers")
 	f.assign("C0000002", "drivers", "sales")
 	f.assign("C0000003", "drivers")
-	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000003", "own", provision.Fact{Actor: "tok", Source: provision.FromAPI}))
 	f.server(school, "standard")
+	require.Equal(t, int64(4), f.sweep(school))
+	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000003", "own", provision.Fact{Actor: "tok", Source: provision.FromAPI}))
 	require.Equal(t, []string{
 		"C0000000 assign_profile standard/1 tries 0", "C0000001 assign_profile sales/1 tries 0", "C0000002 assign_profile drivers/1 tries 0",
 		"C0000003 assign_profile own/1 tries 0",
-	}, f.owed())
+	}, f.owed(), "who chooses one for a device may have it in their hands, so that isn't left to the comparison")
 
 	require.NoError(t, f.NoteProfileDefinition(t.Context(), store.ProfileDefinition{Profile: "standard", Content: 1, Server: school, UUID: "uuid"}))
 	f.answer(school, provision.ABMDone, "SUCCESS", 0)
-	n, err := f.SweepProfiles(t.Context(), school)
-	require.NoError(t, err)
-	require.Zero(t, n, "what Apple has, and what is owed, is not wished again")
+	require.Zero(t, f.sweep(school), "what Apple has, and what is owed, is not wished again")
 	require.Len(t, f.owed(), 3)
 	f.server(school, "")
 	require.NoError(t, f.SetDeviceProfile(t.Context(), "C0000003", "", provision.Fact{Actor: "tok", Source: provision.FromAPI}))
 	f.assign("C0000003", "own")
-	_, err = f.SweepProfiles(t.Context(), school)
-	require.NoError(t, err)
+	f.sweep(school)
 	require.Equal(t, []string{"C0000001 assign_profile sales/1 tries 0", "C0000002 assign_profile drivers/1 tries 0"}, f.owed(),
 		"no profile is wanted for the last any more")
 }
@@ -130,9 +130,56 @@ func TestDevicesInConflictGetNoProfile(t *testing.T) {
 	require.Empty(t, f.owed())
 	f.take(school, false, op("C0000000", "deleted", f.Now()))
 	require.Empty(t, f.owed(), "that was the other server's page")
-	_, err := f.SweepProfiles(t.Context(), "home")
-	require.NoError(t, err)
+	f.sweep("home")
 	require.Len(t, f.owed(), 1)
+}
+
+// The worker's comparison of all waits for whoever has the device, and neither falls over the other.
+func TestProfilesAreComparedWhileDevicesChange(t *testing.T) {
+	f := newFleet(t)
+	f.linked(school)
+	f.profile("standard", "IT")
+	f.profile("own", "IT")
+	f.fetched(school, serials(3)...)
+	f.server(school, "standard")
+	other := connect(t, f.sql.Config().ConnString())
+	tx, err := other.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT FROM devices WHERE serial = 'C0000001' FOR UPDATE`)
+	require.NoError(t, err)
+	compared := make(chan error, 1)
+	go func() {
+		_, err := f.SweepProfiles(context.WithoutCancel(t.Context()), school)
+		compared <- err
+	}()
+	require.Eventually(t, func() bool {
+		return f.count(`pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 1
+	}, 10*time.Second, 10*time.Millisecond)
+	_, err = tx.Exec(t.Context(), `UPDATE devices SET device_profile = 'own' WHERE serial = 'C0000001'`)
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `
+INSERT INTO abm_duties (serial, verb, server, profile, content, due_at, created_at)
+VALUES ('C0000001', 'assign_profile', $1, 'own', 1, now(), now())`, school)
+	require.NoError(t, err, "the comparison holds nothing of a device that it waits for")
+	require.NoError(t, tx.Commit(t.Context()))
+	require.NoError(t, <-compared)
+	require.Equal(t, []string{
+		"C0000000 assign_profile standard/1 tries 0", "C0000001 assign_profile own/1 tries 0", "C0000002 assign_profile standard/1 tries 0",
+	}, f.owed(), "what the device should have is read once it can't change any more")
+}
+
+func TestMoreDevicesAreComparedThanWaitForEachOther(t *testing.T) {
+	f := newFleet(t)
+	f.linked(school)
+	f.profile("standard", "IT")
+	const devices = 2*store.SweepChunk + 1
+	f.fetched(school, serials(devices)...)
+	f.server(school, "standard")
+	require.Equal(t, int64(devices), f.sweep(school))
+	require.Len(t, f.owed(), devices)
+	f.server(school, "")
+	require.Zero(t, f.sweep(school))
+	require.Empty(t, f.owed())
 }
 
 // Who had a device set up by a profile of its own is in its timeline, once for each time that it changed.

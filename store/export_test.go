@@ -7,6 +7,9 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
+// SweepChunk is how many devices are compared at a time.
+const SweepChunk = sweepChunk
+
 // MigrateDown takes all migrations back.
 func MigrateDown(ctx context.Context, url string) error {
 	_, err := withProvider(url, func(p *goose.Provider) ([]Migration, error) {

@@ -14,9 +14,12 @@ import (
 func (k *abmKeeper) keepTelling(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
-		if err := k.tell(ctx); err != nil && ctx.Err() == nil {
-			k.log.WarnContext(ctx, "devices not told of apple business manager", "error", err)
+		if err := k.tell(ctx); err != nil {
+			if ctx.Err() == nil {
+				k.log.WarnContext(ctx, "devices not told of apple business manager", "error", err)
+			}
 			sleep(ctx, troublePause, nil)
+			continue
 		}
 		took := time.Since(began)
 		sleep(ctx, max(took*sweepShare, lookEvery), nil)
