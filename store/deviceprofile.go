@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -181,9 +182,9 @@ const profileOfGroups = `LEFT JOIN LATERAL (
     ) g ON true`
 
 // The device's own profile comes before that of its groups, in the order of the assignment, and that before the server's
-// default. $1 is the server, $2 the time; what is between decides on which of the server's devices.
+// default. $1 is the server, and of sweepSome $2 the time and $3 the devices.
 const (
-	// uneven are the first devices after a serial number of which Apple is to be asked something else than it is already.
+	// uneven are the devices for which Apple is to be asked something else than it is already.
 	uneven = sweepHead + sweepBody + `
 )
 SELECT w.serial
@@ -191,14 +192,12 @@ FROM wanted w
     LEFT JOIN device_profiles p ON p.name = w.profile
     LEFT JOIN device_profile_definitions f ON f.profile = p.name AND f.content = p.content AND f.server = $1
     LEFT JOIN abm_duties t ON t.serial = w.serial AND t.verb = 'assign_profile'
-WHERE w.serial > $2
-    AND CASE
+WHERE CASE
         WHEN w.profile IS NULL THEN t.serial IS NOT NULL
         ELSE (f.uuid IS NULL OR w.profile_uuid <> f.uuid OR w.profile_status NOT IN ('assigned', 'pushed'))
             AND (t.server, t.profile, t.content) IS DISTINCT FROM ($1, p.name, p.content)
     END
-ORDER BY w.serial
-LIMIT $3`
+ORDER BY w.serial`
 	// sweepSome makes the duties of devices whose rows are locked. A duty that is wanted already keeps its time; one for which no
 	// profile is wanted any more is dropped.
 	sweepSome = sweepHead + `
@@ -259,21 +258,20 @@ const sweepChunk = 1000
 // SweepProfiles has every device of a server get the profile that it should have. It returns how many must be asked for.
 func (db *DB) SweepProfiles(ctx context.Context, server string) (int64, error) {
 	doing := "comparing device profiles of ABM server " + server
+	rows, err := db.pool.Query(ctx, uneven, server)
+	if err != nil {
+		return 0, translate(err, doing)
+	}
+	serials, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return 0, translate(err, doing)
+	}
 	var owed int64
-	for after := ""; ; {
-		rows, err := db.pool.Query(ctx, uneven, server, after, sweepChunk)
-		if err != nil {
-			return owed, translate(err, doing)
-		}
-		serials, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil || len(serials) == 0 {
-			return owed, translate(err, doing)
-		}
-		after = serials[len(serials)-1]
+	for some := range slices.Chunk(serials, sweepChunk) {
 		var n int64
 		// What was read may have changed until the devices are locked, so it is compared anew then.
-		err = db.UpdateMany(ctx, serials, false, func(ctx context.Context, m *Many) (err error) {
-			n, err = sweepProfiles(ctx, m.tx, server, serials, db.now())
+		err := db.UpdateMany(ctx, some, false, func(ctx context.Context, m *Many) (err error) {
+			n, err = sweepProfiles(ctx, m.tx, server, some, db.now())
 			return err
 		})
 		if err != nil {
@@ -281,4 +279,5 @@ func (db *DB) SweepProfiles(ctx context.Context, server string) (int64, error) {
 		}
 		owed += n
 	}
+	return owed, nil
 }
