@@ -384,6 +384,7 @@ const (
 	KindRelease         OperationKind = "release"
 	KindUnassign        OperationKind = "unassign"
 	KindUnassignFromMdm OperationKind = "unassign_from_mdm"
+	KindWithdraw        OperationKind = "withdraw"
 )
 
 // Valid indicates whether the value is a known member of the OperationKind enum.
@@ -398,6 +399,8 @@ func (e OperationKind) Valid() bool {
 	case KindUnassign:
 		return true
 	case KindUnassignFromMdm:
+		return true
+	case KindWithdraw:
 		return true
 	default:
 		return false
@@ -669,6 +672,7 @@ const (
 	StatusUnassignPending Status = "Unassign Pending"
 	StatusUnassigned      Status = "Unassigned"
 	StatusUnmanaged       Status = "Unmanaged"
+	StatusWithdrawn       Status = "Withdrawn"
 )
 
 // Valid indicates whether the value is a known member of the Status enum.
@@ -689,6 +693,8 @@ func (e Status) Valid() bool {
 	case StatusUnassigned:
 		return true
 	case StatusUnmanaged:
+		return true
+	case StatusWithdrawn:
 		return true
 	default:
 		return false
@@ -2882,6 +2888,12 @@ type UnassignDeviceFromMdmParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// WithdrawDeviceParams defines parameters for WithdrawDevice.
+type WithdrawDeviceParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AssignDevicesParams defines parameters for AssignDevices.
 type AssignDevicesParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
@@ -2908,6 +2920,12 @@ type UnassignDevicesParams struct {
 
 // UnassignDevicesFromMdmParams defines parameters for UnassignDevicesFromMdm.
 type UnassignDevicesFromMdmParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// WithdrawDevicesParams defines parameters for WithdrawDevices.
+type WithdrawDevicesParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3282,6 +3300,9 @@ type UnassignDevicesJSONRequestBody = ManyInput
 // UnassignDevicesFromMdmJSONRequestBody defines body for UnassignDevicesFromMdm for application/json ContentType.
 type UnassignDevicesFromMdmJSONRequestBody = ManyInput
 
+// WithdrawDevicesJSONRequestBody defines body for WithdrawDevices for application/json ContentType.
+type WithdrawDevicesJSONRequestBody = ManyInput
+
 // PutDirectoryJSONRequestBody defines body for PutDirectory for application/json ContentType.
 type PutDirectoryJSONRequestBody = DirectoryInput
 
@@ -3648,7 +3669,7 @@ type ClientInterface interface {
 
 	// UndoAssignmentImport Take an import back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Corresponds with POST /v1/assignment-imports/{id}:undo (the `UndoAssignmentImport` operationId).
 	UndoAssignmentImport(ctx context.Context, id ID, params *UndoAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3730,7 +3751,7 @@ type ClientInterface interface {
 
 	// ListDevices List devices
 	//
-	// Devices by serial number; the filters narrow the list together.
+	// Devices by serial number; the filters narrow the list together. Withdrawn devices are listed only when `status` asks for them.
 	//
 	// Corresponds with GET /v1/devices (the `ListDevices` operationId).
 	ListDevices(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3841,7 +3862,7 @@ type ClientInterface interface {
 
 	// ExplainDevice Say what a device waits for
 	//
-	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled or Released.
+	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn.
 	//
 	// Corresponds with GET /v1/devices/{serial}/explain (the `ExplainDevice` operationId).
 	ExplainDevice(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3998,6 +4019,16 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
 	UnassignDeviceFromMdm(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// WithdrawDevice Take a serial number back that only people named
+	//
+	// For one that was mistyped when it was assigned or registered. User and groups are taken away, its workflow ends, and it is
+	// listed no longer; its timeline stays. When it is assigned or registered again, or turns up, it begins anew. One that is
+	// withdrawn already is left as it is. A device that Apple Business Manager lists or listed, that enrolled, or that somebody signed
+	// in on gives `device_not_withdrawable`.
+	//
+	// Corresponds with POST /v1/devices/{serial}:withdraw (the `WithdrawDevice` operationId).
+	WithdrawDevice(ctx context.Context, serial Serial, params *WithdrawDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AssignDevicesWithBody Assign many devices
 	//
 	// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
@@ -4103,6 +4134,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
 	UnassignDevicesFromMdm(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawDevicesWithBody Take many serial numbers back that only people named
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+	WithdrawDevicesWithBody(ctx context.Context, params *WithdrawDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawDevices Take many serial numbers back that only people named
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+	WithdrawDevices(ctx context.Context, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDirectories List directories
 	//
@@ -4301,7 +4354,7 @@ type ClientInterface interface {
 
 	// UndoOperation Take an operation back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Corresponds with POST /v1/operations/{id}:undo (the `UndoOperation` operationId).
 	UndoOperation(ctx context.Context, id ID, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4472,7 +4525,7 @@ type ClientInterface interface {
 
 	// UndoUnassignImport Take an import back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Corresponds with POST /v1/unassign-imports/{id}:undo (the `UndoUnassignImport` operationId).
 	UndoUnassignImport(ctx context.Context, id ID, params *UndoUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5111,7 +5164,7 @@ func (c *Client) ResumeAssignmentImport(ctx context.Context, id ID, params *Resu
 
 // UndoAssignmentImport Take an import back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Corresponds with POST /v1/assignment-imports/{id}:undo (the `UndoAssignmentImport` operationId).
 func (c *Client) UndoAssignmentImport(ctx context.Context, id ID, params *UndoAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5303,7 +5356,7 @@ func (c *Client) PutDeviceProfile(ctx context.Context, name Name, params *PutDev
 
 // ListDevices List devices
 //
-// Devices by serial number; the filters narrow the list together.
+// Devices by serial number; the filters narrow the list together. Withdrawn devices are listed only when `status` asks for them.
 //
 // Corresponds with GET /v1/devices (the `ListDevices` operationId).
 func (c *Client) ListDevices(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5544,7 +5597,7 @@ func (c *Client) GetEnrollmentProfile(ctx context.Context, serial Serial, reqEdi
 
 // ExplainDevice Say what a device waits for
 //
-// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled or Released.
+// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn.
 //
 // Corresponds with GET /v1/devices/{serial}/explain (the `ExplainDevice` operationId).
 func (c *Client) ExplainDevice(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5881,6 +5934,26 @@ func (c *Client) UnassignDeviceFromMdm(ctx context.Context, serial Serial, param
 	return c.Client.Do(req)
 }
 
+// WithdrawDevice Take a serial number back that only people named
+//
+// For one that was mistyped when it was assigned or registered. User and groups are taken away, its workflow ends, and it is
+// listed no longer; its timeline stays. When it is assigned or registered again, or turns up, it begins anew. One that is
+// withdrawn already is left as it is. A device that Apple Business Manager lists or listed, that enrolled, or that somebody signed
+// in on gives `device_not_withdrawable`.
+//
+// Corresponds with POST /v1/devices/{serial}:withdraw (the `WithdrawDevice` operationId).
+func (c *Client) WithdrawDevice(ctx context.Context, serial Serial, params *WithdrawDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDeviceRequest(c.Server, serial, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // AssignDevicesWithBody Assign many devices
 //
 // Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
@@ -6077,6 +6150,48 @@ func (c *Client) UnassignDevicesFromMdmWithBody(ctx context.Context, params *Una
 // Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
 func (c *Client) UnassignDevicesFromMdm(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnassignDevicesFromMdmRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawDevicesWithBody Take many serial numbers back that only people named
+//
+// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+func (c *Client) WithdrawDevicesWithBody(ctx context.Context, params *WithdrawDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDevicesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawDevices Take many serial numbers back that only people named
+//
+// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+func (c *Client) WithdrawDevices(ctx context.Context, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDevicesRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6534,7 +6649,7 @@ func (c *Client) ResumeOperation(ctx context.Context, id ID, params *ResumeOpera
 
 // UndoOperation Take an operation back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Corresponds with POST /v1/operations/{id}:undo (the `UndoOperation` operationId).
 func (c *Client) UndoOperation(ctx context.Context, id ID, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6945,7 +7060,7 @@ func (c *Client) ResumeUnassignImport(ctx context.Context, id ID, params *Resume
 
 // UndoUnassignImport Take an import back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Corresponds with POST /v1/unassign-imports/{id}:undo (the `UndoUnassignImport` operationId).
 func (c *Client) UndoUnassignImport(ctx context.Context, id ID, params *UndoUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -10553,6 +10668,55 @@ func NewUnassignDeviceFromMdmRequest(server string, serial Serial, params *Unass
 	return req, nil
 }
 
+// NewWithdrawDeviceRequest constructs an http.Request for the WithdrawDevice method
+func NewWithdrawDeviceRequest(server string, serial Serial, params *WithdrawDeviceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "serial", serial, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s:withdraw", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewAssignDevicesRequest calls the generic AssignDevices builder with application/json body
 func NewAssignDevicesRequest(server string, params *AssignDevicesParams, body AssignDevicesJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -10794,6 +10958,61 @@ func NewUnassignDevicesFromMdmRequestWithBody(server string, params *UnassignDev
 	}
 
 	operationPath := fmt.Sprintf("/v1/devices:unassign-from-mdm")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewWithdrawDevicesRequest calls the generic WithdrawDevices builder with application/json body
+func NewWithdrawDevicesRequest(server string, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewWithdrawDevicesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewWithdrawDevicesRequestWithBody constructs an http.Request for the WithdrawDevices method, with any body, and a specified content type
+func NewWithdrawDevicesRequestWithBody(server string, params *WithdrawDevicesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices:withdraw")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -13762,7 +13981,7 @@ type ClientWithResponsesInterface interface {
 
 	// UndoAssignmentImportWithResponse Take an import back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13860,7 +14079,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListDevicesWithResponse List devices
 	//
-	// Devices by serial number; the filters narrow the list together.
+	// Devices by serial number; the filters narrow the list together. Withdrawn devices are listed only when `status` asks for them.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13985,7 +14204,7 @@ type ClientWithResponsesInterface interface {
 
 	// ExplainDeviceWithResponse Say what a device waits for
 	//
-	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled or Released.
+	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14158,6 +14377,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
 	UnassignDeviceFromMdmWithResponse(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*UnassignDeviceFromMdmResponse, error)
 
+	// WithdrawDeviceWithResponse Take a serial number back that only people named
+	//
+	// For one that was mistyped when it was assigned or registered. User and groups are taken away, its workflow ends, and it is
+	// listed no longer; its timeline stays. When it is assigned or registered again, or turns up, it begins anew. One that is
+	// withdrawn already is left as it is. A device that Apple Business Manager lists or listed, that enrolled, or that somebody signed
+	// in on gives `device_not_withdrawable`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{serial}:withdraw (the `WithdrawDevice` operationId).
+	WithdrawDeviceWithResponse(ctx context.Context, serial Serial, params *WithdrawDeviceParams, reqEditors ...RequestEditorFn) (*WithdrawDeviceResponse, error)
+
 	// AssignDevicesWithBodyWithResponse Assign many devices
 	//
 	// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
@@ -14263,6 +14494,28 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
 	UnassignDevicesFromMdmWithResponse(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnassignDevicesFromMdmResponse, error)
+
+	// WithdrawDevicesWithBodyWithResponse Take many serial numbers back that only people named
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+	WithdrawDevicesWithBodyWithResponse(ctx context.Context, params *WithdrawDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawDevicesResponse, error)
+
+	// WithdrawDevicesWithResponse Take many serial numbers back that only people named
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+	WithdrawDevicesWithResponse(ctx context.Context, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawDevicesResponse, error)
 
 	// ListDirectoriesWithResponse List directories
 	//
@@ -14493,7 +14746,7 @@ type ClientWithResponsesInterface interface {
 
 	// UndoOperationWithResponse Take an operation back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14692,7 +14945,7 @@ type ClientWithResponsesInterface interface {
 
 	// UndoUnassignImportWithResponse Take an import back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -17933,6 +18186,54 @@ func (r UnassignDeviceFromMdmResponse) ContentType() string {
 	return ""
 }
 
+type WithdrawDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Device
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WithdrawDeviceResponse) GetJSON200() *Device {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WithdrawDeviceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WithdrawDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WithdrawDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WithdrawDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WithdrawDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // AssignDevicesResponse202Headers the declared response headers of an HTTP 202 response for AssignDevices
 type AssignDevicesResponse202Headers struct {
 	Location *string
@@ -18202,6 +18503,61 @@ func (r UnassignDevicesFromMdmResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r UnassignDevicesFromMdmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// WithdrawDevicesResponse202Headers the declared response headers of an HTTP 202 response for WithdrawDevices
+type WithdrawDevicesResponse202Headers struct {
+	Location *string
+}
+
+type WithdrawDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *StartedOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *WithdrawDevicesResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r WithdrawDevicesResponse) GetJSON202() *StartedOperation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WithdrawDevicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WithdrawDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WithdrawDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WithdrawDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WithdrawDevicesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20888,7 +21244,7 @@ func (c *ClientWithResponses) ResumeAssignmentImportWithResponse(ctx context.Con
 
 // UndoAssignmentImportWithResponse Take an import back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21052,7 +21408,7 @@ func (c *ClientWithResponses) PutDeviceProfileWithResponse(ctx context.Context, 
 
 // ListDevicesWithResponse List devices
 //
-// Devices by serial number; the filters narrow the list together.
+// Devices by serial number; the filters narrow the list together. Withdrawn devices are listed only when `status` asks for them.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21255,7 +21611,7 @@ func (c *ClientWithResponses) GetEnrollmentProfileWithResponse(ctx context.Conte
 
 // ExplainDeviceWithResponse Say what a device waits for
 //
-// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled or Released.
+// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21536,6 +21892,24 @@ func (c *ClientWithResponses) UnassignDeviceFromMdmWithResponse(ctx context.Cont
 	return ParseUnassignDeviceFromMdmResponse(rsp)
 }
 
+// WithdrawDeviceWithResponse Take a serial number back that only people named
+//
+// For one that was mistyped when it was assigned or registered. User and groups are taken away, its workflow ends, and it is
+// listed no longer; its timeline stays. When it is assigned or registered again, or turns up, it begins anew. One that is
+// withdrawn already is left as it is. A device that Apple Business Manager lists or listed, that enrolled, or that somebody signed
+// in on gives `device_not_withdrawable`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{serial}:withdraw (the `WithdrawDevice` operationId).
+func (c *ClientWithResponses) WithdrawDeviceWithResponse(ctx context.Context, serial Serial, params *WithdrawDeviceParams, reqEditors ...RequestEditorFn) (*WithdrawDeviceResponse, error) {
+	rsp, err := c.WithdrawDevice(ctx, serial, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDeviceResponse(rsp)
+}
+
 // AssignDevicesWithBodyWithResponse Assign many devices
 //
 // Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
@@ -21700,6 +22074,40 @@ func (c *ClientWithResponses) UnassignDevicesFromMdmWithResponse(ctx context.Con
 		return nil, err
 	}
 	return ParseUnassignDevicesFromMdmResponse(rsp)
+}
+
+// WithdrawDevicesWithBodyWithResponse Take many serial numbers back that only people named
+//
+// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+func (c *ClientWithResponses) WithdrawDevicesWithBodyWithResponse(ctx context.Context, params *WithdrawDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawDevicesResponse, error) {
+	rsp, err := c.WithdrawDevicesWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDevicesResponse(rsp)
+}
+
+// WithdrawDevicesWithResponse Take many serial numbers back that only people named
+//
+// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+func (c *ClientWithResponses) WithdrawDevicesWithResponse(ctx context.Context, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawDevicesResponse, error) {
+	rsp, err := c.WithdrawDevices(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDevicesResponse(rsp)
 }
 
 // ListDirectoriesWithResponse List directories
@@ -22081,7 +22489,7 @@ func (c *ClientWithResponses) ResumeOperationWithResponse(ctx context.Context, i
 
 // UndoOperationWithResponse Take an operation back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22424,7 +22832,7 @@ func (c *ClientWithResponses) ResumeUnassignImportWithResponse(ctx context.Conte
 
 // UndoUnassignImportWithResponse Take an import back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24881,6 +25289,39 @@ func ParseUnassignDeviceFromMdmResponse(rsp *http.Response) (*UnassignDeviceFrom
 	return response, nil
 }
 
+// ParseWithdrawDeviceResponse parses an HTTP response from a WithdrawDeviceWithResponse call
+func ParseWithdrawDeviceResponse(rsp *http.Response) (*WithdrawDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WithdrawDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Device
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseAssignDevicesResponse parses an HTTP response from a AssignDevicesWithResponse call
 func ParseAssignDevicesResponse(rsp *http.Response) (*AssignDevicesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -25098,6 +25539,52 @@ func ParseUnassignDevicesFromMdmResponse(rsp *http.Response) (*UnassignDevicesFr
 	switch {
 	case rsp.StatusCode == 202:
 		var headers UnassignDevicesFromMdmResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWithdrawDevicesResponse parses an HTTP response from a WithdrawDevicesWithResponse call
+func ParseWithdrawDevicesResponse(rsp *http.Response) (*WithdrawDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WithdrawDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest StartedOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers WithdrawDevicesResponse202Headers
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -303,7 +303,7 @@ func (u *upload) judge(row *bulk.Row, known map[string]store.Standing) (standing
 		return ""
 	}
 	s, found := known[row.Assignment.Serial]
-	if !found {
+	if !found || s.Unknown() {
 		if u.format == bulk.Unassignments {
 			row.Add(serialProblem(row, bulk.Fault, provision.DeviceNotFound, "Device %s is not known here.", row.Assignment.Serial))
 		} else if row.Verdict != bulk.Fault {
