@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -166,4 +167,43 @@ func TestWayBackFromWithdrawing(t *testing.T) {
 	require.Zero(t, o.count("operations")+o.count("operation_pages")+o.count("operation_results"))
 	_, err = store.Migrate(t.Context(), o.url)
 	require.NoError(t, err)
+}
+
+// What a row is judged by is the same as what all of the device would say.
+func TestRowStandingsSayWhatTheWholeDeviceSays(t *testing.T) {
+	o := newOffice(t, "drivers")
+	later, back := o.Now().Add(time.Hour).UTC(), o.Now().Add(48*time.Hour).UTC()
+	for n, facts := range [][]provision.Fact{
+		{{Kind: provision.Registered}},
+		{{Kind: provision.Registered}, {Kind: provision.ReleaseRequest, Reason: provision.EndOfLife}},
+		{{Kind: provision.Registered}, {Kind: provision.ReleaseRequest, Reason: provision.EndOfLife}, {Kind: provision.CancelRelease}},
+		{{Kind: provision.Registered}, {Kind: provision.Released}},
+		{{Kind: provision.Registered}, {Kind: provision.Withdrawn}},
+		{{Kind: provision.Assigned, Assignment: &provision.Assignment{Groups: []string{"drivers"}, OwnedBy: provision.Personal, ReturnBy: &back}}},
+		{{Kind: provision.Assigned, Assignment: &provision.Assignment{Groups: []string{"drivers"}, EffectiveAt: &later}}},
+		{{Kind: provision.Authenticated, Epoch: 1}, {Kind: provision.Activated, Epoch: 1}, {Kind: provision.HoldRequest, Reason: "x"}},
+		{},
+	} {
+		o.record(deviceAt(n), facts...)
+	}
+	o.assign(deviceAt(20), "drivers")
+	serials := []string{deviceAt(0), deviceAt(1), deviceAt(2), deviceAt(3), deviceAt(4), deviceAt(5), deviceAt(6), deviceAt(7), deviceAt(8), deviceAt(9), deviceAt(20)}
+	whole, err := o.Standings(t.Context(), serials)
+	require.NoError(t, err)
+	require.Len(t, whole, 10)
+	part, err := o.RowStandings(t.Context(), serials)
+	require.NoError(t, err)
+	for serial, w := range whole {
+		p, found := part[serial]
+		require.Equal(t, !w.Unknown(), found, serial)
+		if !found {
+			continue
+		}
+		require.Equal(t, w.CheckAssign(), p.CheckAssign(), serial)
+		require.Equal(t, w.Assignment, p.Assignment, serial)
+		require.Equal(t, w.Planned, p.Planned, serial)
+		require.Equal(t, w.User, p.User, serial)
+	}
+	require.Len(t, part, 8)
+	require.Equal(t, "User 0", part[deviceAt(20)].User.Name)
 }
