@@ -3862,7 +3862,9 @@ type ClientInterface interface {
 
 	// ExplainDevice Say what a device waits for
 	//
-	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn.
+	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn,
+	// unless what happened to it hasn't reached its workflow yet: then it says since when, and how many facts of other devices
+	// come before.
 	//
 	// Corresponds with GET /v1/devices/{serial}/explain (the `ExplainDevice` operationId).
 	ExplainDevice(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5597,7 +5599,9 @@ func (c *Client) GetEnrollmentProfile(ctx context.Context, serial Serial, reqEdi
 
 // ExplainDevice Say what a device waits for
 //
-// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn.
+// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn,
+// unless what happened to it hasn't reached its workflow yet: then it says since when, and how many facts of other devices
+// come before.
 //
 // Corresponds with GET /v1/devices/{serial}/explain (the `ExplainDevice` operationId).
 func (c *Client) ExplainDevice(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -14204,7 +14208,9 @@ type ClientWithResponsesInterface interface {
 
 	// ExplainDeviceWithResponse Say what a device waits for
 	//
-	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn.
+	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn,
+	// unless what happened to it hasn't reached its workflow yet: then it says since when, and how many facts of other devices
+	// come before.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -21611,7 +21617,9 @@ func (c *ClientWithResponses) GetEnrollmentProfileWithResponse(ctx context.Conte
 
 // ExplainDeviceWithResponse Say what a device waits for
 //
-// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn.
+// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn,
+// unless what happened to it hasn't reached its workflow yet: then it says since when, and how many facts of other devices
+// come before.
 //
 // Returns a wrapper object for the known response body format(s).
 //
