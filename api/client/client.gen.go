@@ -2098,7 +2098,7 @@ type OperationRow struct {
 	Code   *string `json:"code,omitempty"`
 	Detail *string `json:"detail,omitempty"`
 
-	// Line Of a file, where the row begins; of a list, its place from 1.
+	// Line Of a file, the line in which the row begins, counted from 1 as editors count, with blank lines and what stands above the header; of a list, its place from 1.
 	Line int64 `json:"line"`
 
 	// Outcome changed; unchanged: it was so already; refused: see code and detail; pending: its turn hasn't come.
