@@ -2463,8 +2463,14 @@ type WantedProfile struct {
 // WantedProfileBy Whether the device, one of its groups or its server has it.
 type WantedProfileBy string
 
+// Assume defines model for Assume.
+type Assume = []string
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DryRun defines model for DryRun.
+type DryRun = bool
 
 // ID defines model for ID.
 type ID = string
@@ -2597,6 +2603,9 @@ type DeleteAppParams struct {
 
 // PutAppParams defines parameters for PutApp.
 type PutAppParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2702,6 +2711,9 @@ type PutConfigurationParams struct {
 	// Description What the configuration is for; left as it is when not given.
 	Description *string `form:"description,omitempty" json:"description,omitempty"`
 
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2735,6 +2747,9 @@ type DeleteDeviceProfileParams struct {
 
 // PutDeviceProfileParams defines parameters for PutDeviceProfile.
 type PutDeviceProfileParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2950,6 +2965,13 @@ type DeleteDirectoryParams struct {
 
 // PutDirectoryParams defines parameters for PutDirectory.
 type PutDirectoryParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
+	// device_profile, group) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices.
+	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2989,6 +3011,9 @@ type DeleteDocumentParams struct {
 
 // PutDocumentParams defines parameters for PutDocument.
 type PutDocumentParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -3012,6 +3037,9 @@ type PutDocumentContentParams struct {
 
 	// Author Whom devices name as its author; left as it is when not given.
 	Author *string `form:"author,omitempty" json:"author,omitempty"`
+
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
@@ -3043,6 +3071,13 @@ type DeleteGroupParams struct {
 
 // PutGroupParams defines parameters for PutGroup.
 type PutGroupParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
+	// device_profile, group) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices.
+	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -4242,6 +4277,12 @@ func (w *ServerInterfaceWrapper) PutApp(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutAppParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
@@ -4752,6 +4793,13 @@ func (w *ServerInterfaceWrapper) PutConfiguration(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter description: %s", err))
 	}
 
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
@@ -4925,6 +4973,12 @@ func (w *ServerInterfaceWrapper) PutDeviceProfile(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutDeviceProfileParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
@@ -6080,6 +6134,19 @@ func (w *ServerInterfaceWrapper) PutDirectory(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutDirectoryParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	// ------------- Optional query parameter "assume" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "assume", ctx.QueryParams(), &params.Assume, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter assume: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
@@ -6274,6 +6341,12 @@ func (w *ServerInterfaceWrapper) PutDocument(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutDocumentParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
@@ -6375,6 +6448,13 @@ func (w *ServerInterfaceWrapper) PutDocumentContent(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "author", ctx.QueryParams(), &params.Author, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter author: %s", err))
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
 	}
 
 	headers := ctx.Request().Header
@@ -6519,6 +6599,19 @@ func (w *ServerInterfaceWrapper) PutGroup(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutGroupParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	// ------------- Optional query parameter "assume" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "assume", ctx.QueryParams(), &params.Assume, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter assume: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------

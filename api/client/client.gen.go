@@ -2463,8 +2463,14 @@ type WantedProfile struct {
 // WantedProfileBy Whether the device, one of its groups or its server has it.
 type WantedProfileBy string
 
+// Assume defines model for Assume.
+type Assume = []string
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DryRun defines model for DryRun.
+type DryRun = bool
 
 // ID defines model for ID.
 type ID = string
@@ -2597,6 +2603,9 @@ type DeleteAppParams struct {
 
 // PutAppParams defines parameters for PutApp.
 type PutAppParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2702,6 +2711,9 @@ type PutConfigurationParams struct {
 	// Description What the configuration is for; left as it is when not given.
 	Description *string `form:"description,omitempty" json:"description,omitempty"`
 
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2735,6 +2747,9 @@ type DeleteDeviceProfileParams struct {
 
 // PutDeviceProfileParams defines parameters for PutDeviceProfile.
 type PutDeviceProfileParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2950,6 +2965,13 @@ type DeleteDirectoryParams struct {
 
 // PutDirectoryParams defines parameters for PutDirectory.
 type PutDirectoryParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
+	// device_profile, group) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices.
+	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2989,6 +3011,9 @@ type DeleteDocumentParams struct {
 
 // PutDocumentParams defines parameters for PutDocument.
 type PutDocumentParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -3012,6 +3037,9 @@ type PutDocumentContentParams struct {
 
 	// Author Whom devices name as its author; left as it is when not given.
 	Author *string `form:"author,omitempty" json:"author,omitempty"`
+
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
@@ -3043,6 +3071,13 @@ type DeleteGroupParams struct {
 
 // PutGroupParams defines parameters for PutGroup.
 type PutGroupParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
+	// device_profile, group) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices.
+	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -8151,6 +8186,33 @@ func NewPutAppRequestWithBody(server string, name Name, params *PutAppParams, co
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
@@ -9037,6 +9099,18 @@ func NewPutConfigurationRequestWithBody(server string, name Name, params *PutCon
 
 		}
 
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -9319,6 +9393,33 @@ func NewPutDeviceProfileRequestWithBody(server string, name Name, params *PutDev
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
@@ -11248,6 +11349,45 @@ func NewPutDirectoryRequestWithBody(server string, name Name, params *PutDirecto
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Assume != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "assume", *params.Assume, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
@@ -11554,6 +11694,33 @@ func NewPutDocumentRequestWithBody(server string, name Name, params *PutDocument
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
@@ -11697,6 +11864,18 @@ func NewPutDocumentContentRequestWithBody(server string, name Name, params *PutD
 		if params.Author != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "author", *params.Author, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -11943,6 +12122,45 @@ func NewPutGroupRequestWithBody(server string, name Name, params *PutGroupParams
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Assume != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "assume", *params.Assume, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)

@@ -40,7 +40,7 @@ func newIntakeAt(t testing.TB, devices int) (use *intake.Intake, db *store.DB, u
 	use, err = intake.New(db, intake.Settings{})
 	require.NoError(t, err)
 	for _, name := range []string{"bench", "bench-empty"} {
-		_, _, err = use.PutGroup(t.Context(), intake.Actor{}, store.Group{Name: name}, store.Condition{})
+		_, _, err = use.PutGroup(t.Context(), intake.Actor{}, store.Group{Name: name}, store.Edit{})
 		require.NoError(t, err)
 	}
 	conn, err := pgx.Connect(t.Context(), url)
