@@ -108,6 +108,9 @@ func (u *undoing) conflict(c *Change, r doneRow) string {
 	if c == nil {
 		return notKnown(r.serial).Error()
 	}
+	if r.before.Unknown && c.Device.Unknown() {
+		return "" // somebody withdrew it
+	}
 	if err := c.Device.CheckChange(); err != nil {
 		return err.Error()
 	}

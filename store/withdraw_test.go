@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/provision"
@@ -33,6 +35,17 @@ func (o *office) device(serial string) provision.Device {
 	return d
 }
 
+// plan is how PostgreSQL would find what is asked for, if there were much of it.
+func (o *office) plan(query string) string {
+	o.t.Helper()
+	o.exec(`SET enable_seqscan = off; SET enable_sort = off`)
+	rows, err := o.sql.Query(o.t.Context(), `EXPLAIN `+query)
+	require.NoError(o.t, err)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(o.t, err)
+	return strings.Join(lines, "\n")
+}
+
 // imported applies a file of n devices, the first of which has these serial numbers.
 func (o *office) imported(n int) store.Operation {
 	o.t.Helper()
@@ -54,17 +67,18 @@ func TestUndoWithdrawsWhatOnlyTheImportKnew(t *testing.T) {
 	o := newOffice(t, "drivers")
 	o.record(deviceAt(1), provision.Fact{Kind: provision.Registered})
 	o.record(deviceAt(2), provision.Fact{Kind: provision.Registered}, provision.Fact{Kind: provision.Withdrawn})
-	op := o.imported(7)
+	op := o.imported(8)
 	o.record(deviceAt(3), provision.Fact{Kind: provision.ABMSeen, ABM: &provision.ABMFact{Server: "a", State: provision.ABMPresent}})
 	o.record(deviceAt(4), provision.Fact{Kind: provision.Authenticated, Epoch: 1})
 	o.record(deviceAt(5), provision.Fact{Kind: provision.HoldRequest, Reason: "waits for a case"})
 	o.assign(deviceAt(6), "drivers")
+	o.record(deviceAt(7), provision.Fact{Kind: provision.Withdrawn, Actor: "somebody"})
 	op = o.undone(op.ID)
 	require.Equal(t, store.OpUndone, op.State)
-	require.Equal(t, []int64{6, 1}, []int64{op.Restored, op.Conflicts})
+	require.Equal(t, []int64{7, 1}, []int64{op.Restored, op.Conflicts})
 	for n, status := range []provision.Status{
 		provision.StatusWithdrawn, provision.StatusAwaiting, provision.StatusWithdrawn, provision.StatusAwaiting, provision.StatusAwaiting,
-		provision.StatusAwaiting, provision.StatusAwaiting,
+		provision.StatusAwaiting, provision.StatusAwaiting, provision.StatusWithdrawn,
 	} {
 		d := o.device(deviceAt(n))
 		require.Equal(t, status, d.Status(), n)
@@ -78,7 +92,8 @@ func TestUndoWithdrawsWhatOnlyTheImportKnew(t *testing.T) {
 	require.Len(t, list, 5, "withdrawn ones are listed only when they are asked for")
 	list, err = o.Devices(t.Context(), store.DeviceFilter{Statuses: []string{"Withdrawn"}, Limit: 10})
 	require.NoError(t, err)
-	require.Len(t, list, 2)
+	require.Len(t, list, 3)
+	require.Equal(t, 1, o.count("device_events WHERE serial = $1 AND kind = 'withdrawn'", deviceAt(7)), "once is enough")
 	reserved, err := o.Reservations(t.Context(), store.ReservationFilter{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, reserved, 1)
@@ -106,6 +121,7 @@ func TestWithdrawnLeavesNothingToTheNext(t *testing.T) {
 		AND user_id IS NULL AND group_names = '{}'`))
 	_, err := o.Entrant(t.Context(), deviceAt(0))
 	require.Equal(t, provision.DeviceNotFound, provision.CodeOf(err), "it is not let in")
+	require.Contains(t, o.plan(`SELECT serial FROM devices d WHERE d.serial > 'A' AND d.status <> 'Withdrawn' ORDER BY d.serial LIMIT 50`), "devices_shown")
 	o.exec(`DELETE FROM groups WHERE name = 'drivers'`)
 }
 
@@ -206,4 +222,21 @@ func TestRowStandingsSayWhatTheWholeDeviceSays(t *testing.T) {
 	}
 	require.Len(t, part, 8)
 	require.Equal(t, "User 0", part[deviceAt(20)].User.Name)
+}
+
+// A withdrawn serial number that Apple lists is a new device, with the model that Apple says.
+func TestWithdrawnDeviceIsListedByApple(t *testing.T) {
+	f := newFleet(t)
+	f.linked("school")
+	f.group("sales")
+	f.assign(serial, "sales")
+	_, err := f.Update(t.Context(), serial, func(ctx context.Context, c *store.Change) error {
+		_, err := c.Record(ctx, provision.Fact{Kind: provision.Withdrawn})
+		return err
+	})
+	require.NoError(t, err)
+	f.fetched("school", serial)
+	require.Equal(t, "present school", f.stands(serial))
+	require.Equal(t, []string{provision.AwaitingActivation, provision.AwaitingAssignment}, f.device(serial).Labels())
+	require.Equal(t, 1, f.count(`devices WHERE model = 'iPad'`))
 }
