@@ -19,15 +19,16 @@ type DryRun struct {
 
 // Kinds of things that can be assumed, beside the kinds of items.
 const (
-	AssumedProfile = "device_profile"
-	AssumedGroup   = "group"
+	AssumedProfile   = "device_profile"
+	AssumedGroup     = "group"
+	AssumedDirectory = "directory"
 )
 
 // Assumed is a thing that isn't there yet.
 type Assumed struct {
-	// Kind is configuration, app, document, [AssumedProfile] or [AssumedGroup].
+	// Kind is configuration, app, document, [AssumedProfile], [AssumedGroup] or [AssumedDirectory].
 	Kind, Name string
-	// Identifier is what an item claims on devices; "" = nothing that another one would.
+	// Identifier is what an item claims on devices, or the domain of a directory; "" = nothing that another one would.
 	Identifier string
 }
 
@@ -56,6 +57,10 @@ ON CONFLICT DO NOTHING`,
 INSERT INTO groups (name)
 SELECT $1
 WHERE $2 <> ''
+ON CONFLICT DO NOTHING`,
+	AssumedDirectory: `
+INSERT INTO directories (name, kind, domain, settings, created_at, updated_at)
+VALUES ($1, 'ldap', $2, '{}', now(), now())
 ON CONFLICT DO NOTHING`,
 }
 

@@ -2969,7 +2969,8 @@ type PutDirectoryParams struct {
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
-	// device_profile, group) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices.
+	// device_profile, group, directory) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices, or a
+	// directory's domain.
 	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
 
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
@@ -3075,7 +3076,8 @@ type PutGroupParams struct {
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
-	// device_profile, group) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices.
+	// device_profile, group, directory) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices, or a
+	// directory's domain.
 	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
 
 	// IfMatch An ETag, several separated by commas, or "*" for any version.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/muster-mdm/muster/api/client"
 )
@@ -36,6 +37,7 @@ func (d *dryRun) try(ctx context.Context, api *client.Client, t thing, version i
 			how.assume = append(how.assume, made)
 		}
 	}
+	how.assume = append(how.assume, d.rivals(t)...)
 	is, err := t.put(ctx, api, how)
 	var refused *refusedError
 	switch {
@@ -55,17 +57,34 @@ func (d *dryRun) try(ctx context.Context, api *client.Client, t thing, version i
 	return err
 }
 
-// assumedAs names a thing that would be made, with the identifier that Muster says it has on devices.
+// rivals are the things that would be made and that may leave no room for another one: groups of the same name in other letter
+// case, and directories, which may have its domain.
+func (d *dryRun) rivals(t thing) []string {
+	var list []string
+	for _, name := range sortedKeys(d.made) {
+		if t.kind == "group" && strings.EqualFold(name, t.String()) || t.kind == "directory" && strings.HasPrefix(name, "directory ") {
+			list = append(list, d.made[name])
+		}
+	}
+	return list
+}
+
+// assumedAs names a thing that would be made, with the identifier that Muster says it has on devices, or its domain.
 func assumedAs(t thing, answer []byte) (string, error) {
 	var is struct {
 		Identifier string `json:"identifier"`
 		BundleID   string `json:"bundle_id"`
+		Kind       string `json:"kind"`
+		Domain     string `json:"domain"`
 	}
 	if err := json.Unmarshal(answer, &is); err != nil {
 		return "", fmt.Errorf("reading what %s would be: %w", t, err)
 	}
+	if is.Kind == string(client.OpenIDConnect) {
+		is.Domain = "" // which other directories may have, too
+	}
 	name := t.kind + "/" + t.name
-	if id := is.Identifier + is.BundleID; id != "" {
+	if id := is.Identifier + is.BundleID + is.Domain; id != "" {
 		name += "/" + id
 	}
 	return name, nil
