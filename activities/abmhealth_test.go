@@ -14,7 +14,7 @@ import (
 // profile gives a server a default device profile.
 func (w *world) profile(server, name, fields string) {
 	w.t.Helper()
-	_, _, err := w.PutDeviceProfile(w.t.Context(), store.DeviceProfile{Name: name, ActivationMode: "by_admin", Fields: []byte(fields)}, store.Condition{})
+	_, _, err := w.PutDeviceProfile(w.t.Context(), store.DeviceProfile{Name: name, ActivationMode: "by_admin", Fields: []byte(fields)}, store.Edit{})
 	require.NoError(w.t, err)
 	in := store.ABMServerInput{Name: server, DefaultProfile: name, SyncEvery: 5 * time.Minute, FullEvery: 24 * time.Hour}
 	_, _, err = w.PutABMServer(w.t.Context(), in, store.Condition{}, nil)
@@ -149,7 +149,7 @@ func TestProfileThatAppleRefuses(t *testing.T) {
 	done, _ = w.duties(school)
 	require.Equal(t, 2, done, "at once: another content is another question")
 
-	_, _, err := w.PutDeviceProfile(t.Context(), store.DeviceProfile{Name: "by-user", ActivationMode: "by_user", Fields: []byte(`{}`)}, store.Condition{})
+	_, _, err := w.PutDeviceProfile(t.Context(), store.DeviceProfile{Name: "by-user", ActivationMode: "by_user", Fields: []byte(`{}`)}, store.Edit{})
 	require.NoError(t, err)
 	require.NoError(t, w.SetDeviceProfile(t.Context(), all[0], "by-user", provision.Fact{Actor: "tok", Source: provision.FromAPI}))
 	_, err = w.SweepProfiles(t.Context(), school)

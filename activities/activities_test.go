@@ -141,7 +141,7 @@ func TestFactsByHand(t *testing.T) {
 	refused := map[provision.Kind]bool{
 		provision.Activated: true, provision.Authenticated: true, provision.Settled: true, provision.SetupFinished: true,
 		provision.SetupRefused: true, provision.CheckedIn: true, provision.ABMAnswered: true, provision.ABMBlocked: true,
-		provision.SignInHeld: true, provision.DeprovisionRefused: true,
+		provision.SignInHeld: true, provision.DeprovisionRefused: true, provision.Withdrawn: true,
 	}
 	for _, kind := range provision.Signals() {
 		b := &books{}

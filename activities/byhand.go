@@ -43,7 +43,7 @@ func checkByHand(f provision.Fact) (provision.Fact, error) {
 		provision.SetupReleased, provision.SetupFinished, provision.SetupRefused, provision.Enrolled, provision.Stuck, provision.Nudged, provision.Released,
 		provision.CheckedIn, provision.ABMAsked, provision.ABMAnswered, provision.ABMBlocked, provision.IdentityRenewed,
 		provision.SignInHeld, provision.DeprovisionSent, provision.DeprovisionRefused, provision.Reminded,
-		provision.DeviceProfileChosen:
+		provision.DeviceProfileChosen, provision.Withdrawn:
 		err = provision.Errorf(provision.Invalid, "%s can't be signalled by hand: only the device or Muster itself can tell it.", f.Kind)
 	default:
 		err = provision.Errorf(provision.Invalid, "%q is no fact that Muster knows.", fmt.Sprintf("%.40s", f.Kind))

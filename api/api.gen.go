@@ -384,6 +384,7 @@ const (
 	KindRelease         OperationKind = "release"
 	KindUnassign        OperationKind = "unassign"
 	KindUnassignFromMdm OperationKind = "unassign_from_mdm"
+	KindWithdraw        OperationKind = "withdraw"
 )
 
 // Valid indicates whether the value is a known member of the OperationKind enum.
@@ -398,6 +399,8 @@ func (e OperationKind) Valid() bool {
 	case KindUnassign:
 		return true
 	case KindUnassignFromMdm:
+		return true
+	case KindWithdraw:
 		return true
 	default:
 		return false
@@ -669,6 +672,7 @@ const (
 	StatusUnassignPending Status = "Unassign Pending"
 	StatusUnassigned      Status = "Unassigned"
 	StatusUnmanaged       Status = "Unmanaged"
+	StatusWithdrawn       Status = "Withdrawn"
 )
 
 // Valid indicates whether the value is a known member of the Status enum.
@@ -689,6 +693,8 @@ func (e Status) Valid() bool {
 	case StatusUnassigned:
 		return true
 	case StatusUnmanaged:
+		return true
+	case StatusWithdrawn:
 		return true
 	default:
 		return false
@@ -2092,7 +2098,7 @@ type OperationRow struct {
 	Code   *string `json:"code,omitempty"`
 	Detail *string `json:"detail,omitempty"`
 
-	// Line Of a file, where the row begins; of a list, its place from 1.
+	// Line Of a file, the line in which the row begins, counted from 1 as editors count, with blank lines and what stands above the header; of a list, its place from 1.
 	Line int64 `json:"line"`
 
 	// Outcome changed; unchanged: it was so already; refused: see code and detail; pending: its turn hasn't come.
@@ -2460,8 +2466,14 @@ type WantedProfile struct {
 // WantedProfileBy Whether the device, one of its groups or its server has it.
 type WantedProfileBy string
 
+// Assume defines model for Assume.
+type Assume = []string
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DryRun defines model for DryRun.
+type DryRun = bool
 
 // ID defines model for ID.
 type ID = string
@@ -2594,6 +2606,9 @@ type DeleteAppParams struct {
 
 // PutAppParams defines parameters for PutApp.
 type PutAppParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2699,6 +2714,9 @@ type PutConfigurationParams struct {
 	// Description What the configuration is for; left as it is when not given.
 	Description *string `form:"description,omitempty" json:"description,omitempty"`
 
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2732,6 +2750,9 @@ type DeleteDeviceProfileParams struct {
 
 // PutDeviceProfileParams defines parameters for PutDeviceProfile.
 type PutDeviceProfileParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2885,6 +2906,12 @@ type UnassignDeviceFromMdmParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// WithdrawDeviceParams defines parameters for WithdrawDevice.
+type WithdrawDeviceParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AssignDevicesParams defines parameters for AssignDevices.
 type AssignDevicesParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
@@ -2915,6 +2942,12 @@ type UnassignDevicesFromMdmParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// WithdrawDevicesParams defines parameters for WithdrawDevices.
+type WithdrawDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListDirectoriesParams defines parameters for ListDirectories.
 type ListDirectoriesParams struct {
 	// Cursor The next_cursor of the page before.
@@ -2935,6 +2968,14 @@ type DeleteDirectoryParams struct {
 
 // PutDirectoryParams defines parameters for PutDirectory.
 type PutDirectoryParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
+	// device_profile, group, directory) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices, or a
+	// directory's domain.
+	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2974,6 +3015,9 @@ type DeleteDocumentParams struct {
 
 // PutDocumentParams defines parameters for PutDocument.
 type PutDocumentParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2997,6 +3041,9 @@ type PutDocumentContentParams struct {
 
 	// Author Whom devices name as its author; left as it is when not given.
 	Author *string `form:"author,omitempty" json:"author,omitempty"`
+
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
@@ -3028,6 +3075,14 @@ type DeleteGroupParams struct {
 
 // PutGroupParams defines parameters for PutGroup.
 type PutGroupParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
+	// device_profile, group, directory) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices, or a
+	// directory's domain.
+	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -3285,6 +3340,9 @@ type UnassignDevicesJSONRequestBody = ManyInput
 // UnassignDevicesFromMdmJSONRequestBody defines body for UnassignDevicesFromMdm for application/json ContentType.
 type UnassignDevicesFromMdmJSONRequestBody = ManyInput
 
+// WithdrawDevicesJSONRequestBody defines body for WithdrawDevices for application/json ContentType.
+type WithdrawDevicesJSONRequestBody = ManyInput
+
 // PutDirectoryJSONRequestBody defines body for PutDirectory for application/json ContentType.
 type PutDirectoryJSONRequestBody = DirectoryInput
 
@@ -3491,6 +3549,9 @@ type ServerInterface interface {
 	// UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
 	// (POST /v1/devices/{serial}:unassign-from-mdm)
 	UnassignDeviceFromMdm(ctx echo.Context, serial Serial, params UnassignDeviceFromMdmParams) error
+	// WithdrawDevice Take a serial number back that only people named
+	// (POST /v1/devices/{serial}:withdraw)
+	WithdrawDevice(ctx echo.Context, serial Serial, params WithdrawDeviceParams) error
 	// AssignDevices Assign many devices
 	// (POST /v1/devices:assign)
 	AssignDevices(ctx echo.Context, params AssignDevicesParams) error
@@ -3506,6 +3567,9 @@ type ServerInterface interface {
 	// UnassignDevicesFromMdm Take many devices off their MDM servers in Apple Business Manager
 	// (POST /v1/devices:unassign-from-mdm)
 	UnassignDevicesFromMdm(ctx echo.Context, params UnassignDevicesFromMdmParams) error
+	// WithdrawDevices Take many serial numbers back that only people named
+	// (POST /v1/devices:withdraw)
+	WithdrawDevices(ctx echo.Context, params WithdrawDevicesParams) error
 	// ListDirectories List directories
 	// (GET /v1/directories)
 	ListDirectories(ctx echo.Context, params ListDirectoriesParams) error
@@ -4218,6 +4282,12 @@ func (w *ServerInterfaceWrapper) PutApp(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutAppParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
@@ -4728,6 +4798,13 @@ func (w *ServerInterfaceWrapper) PutConfiguration(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter description: %s", err))
 	}
 
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
@@ -4901,6 +4978,12 @@ func (w *ServerInterfaceWrapper) PutDeviceProfile(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutDeviceProfileParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
@@ -5741,6 +5824,42 @@ func (w *ServerInterfaceWrapper) UnassignDeviceFromMdm(ctx echo.Context) error {
 	return err
 }
 
+// WithdrawDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) WithdrawDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "serial" -------------
+	var serial Serial
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serial", ctx.Param("serial"), &serial, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter serial: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WithdrawDeviceParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WithdrawDevice(ctx, serial, params)
+	return err
+}
+
 // AssignDevices converts echo context to params.
 func (w *ServerInterfaceWrapper) AssignDevices(ctx echo.Context) error {
 	var err error
@@ -5886,6 +6005,35 @@ func (w *ServerInterfaceWrapper) UnassignDevicesFromMdm(ctx echo.Context) error 
 	return err
 }
 
+// WithdrawDevices converts echo context to params.
+func (w *ServerInterfaceWrapper) WithdrawDevices(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WithdrawDevicesParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WithdrawDevices(ctx, params)
+	return err
+}
+
 // ListDirectories converts echo context to params.
 func (w *ServerInterfaceWrapper) ListDirectories(ctx echo.Context) error {
 	var err error
@@ -5991,6 +6139,19 @@ func (w *ServerInterfaceWrapper) PutDirectory(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutDirectoryParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	// ------------- Optional query parameter "assume" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "assume", ctx.QueryParams(), &params.Assume, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter assume: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
@@ -6185,6 +6346,12 @@ func (w *ServerInterfaceWrapper) PutDocument(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutDocumentParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
@@ -6286,6 +6453,13 @@ func (w *ServerInterfaceWrapper) PutDocumentContent(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "author", ctx.QueryParams(), &params.Author, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter author: %s", err))
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
 	}
 
 	headers := ctx.Request().Header
@@ -6430,6 +6604,19 @@ func (w *ServerInterfaceWrapper) PutGroup(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params PutGroupParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	// ------------- Optional query parameter "assume" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "assume", ctx.QueryParams(), &params.Assume, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter assume: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
@@ -7418,6 +7605,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:release", wrapper.ReleaseDevice, options.OperationMiddlewares["releaseDevice"]...)
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:cancel-release", wrapper.CancelDeviceRelease, options.OperationMiddlewares["cancelDeviceRelease"]...)
 	router.POST(options.BaseURL+"/v1/devices/:serial\\:unassign-from-mdm", wrapper.UnassignDeviceFromMdm, options.OperationMiddlewares["unassignDeviceFromMdm"]...)
+	router.POST(options.BaseURL+"/v1/devices/:serial\\:withdraw", wrapper.WithdrawDevice, options.OperationMiddlewares["withdrawDevice"]...)
 	router.GET(options.BaseURL+"/v1/devices/:serial/abm", wrapper.GetDeviceAbm, options.OperationMiddlewares["getDeviceAbm"]...)
 	router.DELETE(options.BaseURL+"/v1/devices/:serial/device-profile", wrapper.DeleteDeviceDeviceProfile, options.OperationMiddlewares["deleteDeviceDeviceProfile"]...)
 	router.PUT(options.BaseURL+"/v1/devices/:serial/device-profile", wrapper.PutDeviceDeviceProfile, options.OperationMiddlewares["putDeviceDeviceProfile"]...)
@@ -7433,6 +7621,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/devices\\:unassign-from-mdm", wrapper.UnassignDevicesFromMdm, options.OperationMiddlewares["unassignDevicesFromMdm"]...)
 	router.POST(options.BaseURL+"/v1/devices\\:deprovision", wrapper.DeprovisionDevices, options.OperationMiddlewares["deprovisionDevices"]...)
 	router.POST(options.BaseURL+"/v1/devices\\:release", wrapper.ReleaseDevices, options.OperationMiddlewares["releaseDevices"]...)
+	router.POST(options.BaseURL+"/v1/devices\\:withdraw", wrapper.WithdrawDevices, options.OperationMiddlewares["withdrawDevices"]...)
 	router.GET(options.BaseURL+"/v1/operations", wrapper.ListOperations, options.OperationMiddlewares["listOperations"]...)
 	router.GET(options.BaseURL+"/v1/operations/:id", wrapper.GetOperation, options.OperationMiddlewares["getOperation"]...)
 	router.GET(options.BaseURL+"/v1/operations/:id/results", wrapper.ListOperationRows, options.OperationMiddlewares["listOperationRows"]...)
@@ -10231,6 +10420,46 @@ func (response UnassignDeviceFromMdmdefaultApplicationProblemPlusJSONResponse) V
 	return err
 }
 
+type WithdrawDeviceRequestObject struct {
+	Serial Serial `json:"serial"`
+	Params WithdrawDeviceParams
+}
+
+type WithdrawDeviceResponseObject interface {
+	VisitWithdrawDeviceResponse(w http.ResponseWriter) error
+}
+
+type WithdrawDevice200JSONResponse struct{ DeviceJSONResponse }
+
+func (response WithdrawDevice200JSONResponse) VisitWithdrawDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WithdrawDevicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response WithdrawDevicedefaultApplicationProblemPlusJSONResponse) VisitWithdrawDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AssignDevicesRequestObject struct {
 	Params AssignDevicesParams
 	Body   *AssignDevicesJSONRequestBody
@@ -10435,6 +10664,49 @@ type UnassignDevicesFromMdmdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response UnassignDevicesFromMdmdefaultApplicationProblemPlusJSONResponse) VisitUnassignDevicesFromMdmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WithdrawDevicesRequestObject struct {
+	Params WithdrawDevicesParams
+	Body   *WithdrawDevicesJSONRequestBody
+}
+
+type WithdrawDevicesResponseObject interface {
+	VisitWithdrawDevicesResponse(w http.ResponseWriter) error
+}
+
+type WithdrawDevices202JSONResponse struct{ StartedOperationJSONResponse }
+
+func (response WithdrawDevices202JSONResponse) VisitWithdrawDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WithdrawDevicesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response WithdrawDevicesdefaultApplicationProblemPlusJSONResponse) VisitWithdrawDevicesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -12484,6 +12756,9 @@ type StrictServerInterface interface {
 	// UnassignDeviceFromMdm Take a device off this MDM server in Apple Business Manager
 	// (POST /v1/devices/{serial}:unassign-from-mdm)
 	UnassignDeviceFromMdm(ctx context.Context, request UnassignDeviceFromMdmRequestObject) (UnassignDeviceFromMdmResponseObject, error)
+	// WithdrawDevice Take a serial number back that only people named
+	// (POST /v1/devices/{serial}:withdraw)
+	WithdrawDevice(ctx context.Context, request WithdrawDeviceRequestObject) (WithdrawDeviceResponseObject, error)
 	// AssignDevices Assign many devices
 	// (POST /v1/devices:assign)
 	AssignDevices(ctx context.Context, request AssignDevicesRequestObject) (AssignDevicesResponseObject, error)
@@ -12499,6 +12774,9 @@ type StrictServerInterface interface {
 	// UnassignDevicesFromMdm Take many devices off their MDM servers in Apple Business Manager
 	// (POST /v1/devices:unassign-from-mdm)
 	UnassignDevicesFromMdm(ctx context.Context, request UnassignDevicesFromMdmRequestObject) (UnassignDevicesFromMdmResponseObject, error)
+	// WithdrawDevices Take many serial numbers back that only people named
+	// (POST /v1/devices:withdraw)
+	WithdrawDevices(ctx context.Context, request WithdrawDevicesRequestObject) (WithdrawDevicesResponseObject, error)
 	// ListDirectories List directories
 	// (GET /v1/directories)
 	ListDirectories(ctx context.Context, request ListDirectoriesRequestObject) (ListDirectoriesResponseObject, error)
@@ -14502,6 +14780,32 @@ func (sh *strictHandler) UnassignDeviceFromMdm(ctx echo.Context, serial Serial, 
 	return nil
 }
 
+// WithdrawDevice operation middleware
+func (sh *strictHandler) WithdrawDevice(ctx echo.Context, serial Serial, params WithdrawDeviceParams) error {
+	var request WithdrawDeviceRequestObject
+
+	request.Serial = serial
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WithdrawDevice(ctx.Request().Context(), request.(WithdrawDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WithdrawDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WithdrawDeviceResponseObject); ok {
+		return validResponse.VisitWithdrawDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // AssignDevices operation middleware
 func (sh *strictHandler) AssignDevices(ctx echo.Context, params AssignDevicesParams) error {
 	var request AssignDevicesRequestObject
@@ -14736,6 +15040,54 @@ func (sh *strictHandler) UnassignDevicesFromMdm(ctx echo.Context, params Unassig
 		return err
 	} else if validResponse, ok := response.(UnassignDevicesFromMdmResponseObject); ok {
 		return validResponse.VisitUnassignDevicesFromMdmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// WithdrawDevices operation middleware
+func (sh *strictHandler) WithdrawDevices(ctx echo.Context, params WithdrawDevicesParams) error {
+	var request WithdrawDevicesRequestObject
+
+	request.Params = params
+
+	var body WithdrawDevicesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WithdrawDevices(ctx.Request().Context(), request.(WithdrawDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WithdrawDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WithdrawDevicesResponseObject); ok {
+		return validResponse.VisitWithdrawDevicesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

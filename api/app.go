@@ -29,14 +29,14 @@ func (r *rest) GetApp(ctx context.Context, q GetAppRequestObject) (GetAppRespons
 
 // PutApp answers PUT /v1/apps/{name}.
 func (r *rest) PutApp(ctx context.Context, q PutAppRequestObject) (PutAppResponseObject, error) {
-	condition, err := conditionOf(q.Params.IfMatch, q.Params.IfNoneMatch != nil)
+	how, err := editOf(editParams{q.Params.IfMatch, q.Params.IfNoneMatch != nil, q.Params.DryRun, nil})
 	if err != nil {
 		return nil, err
 	}
 	a, created, err := r.Intake.PutApp(ctx, actorOf(ctx), store.App{
 		Name: q.Name, Description: value(q.Body.Description), BundleID: q.Body.BundleId,
 		ManifestURL: value(q.Body.ManifestUrl), StoreID: value(q.Body.StoreId),
-	}, condition)
+	}, how)
 	if err != nil {
 		return nil, err
 	}

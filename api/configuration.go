@@ -46,7 +46,7 @@ func (r *rest) GetConfigurationContent(ctx context.Context, q GetConfigurationCo
 
 // PutConfiguration answers PUT /v1/configurations/{name}.
 func (r *rest) PutConfiguration(ctx context.Context, q PutConfigurationRequestObject) (PutConfigurationResponseObject, error) {
-	condition, err := conditionOf(q.Params.IfMatch, q.Params.IfNoneMatch != nil)
+	how, err := editOf(editParams{q.Params.IfMatch, q.Params.IfNoneMatch != nil, q.Params.DryRun, nil})
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (r *rest) PutConfiguration(ctx context.Context, q PutConfigurationRequestOb
 		return nil, fmt.Errorf("reading the configuration: %w", readFault(err))
 	}
 	upload := store.ConfigurationUpload{Name: q.Name, Description: q.Params.Description, Payload: payload}
-	c, created, err := r.Intake.PutConfiguration(ctx, actorOf(ctx), upload, condition)
+	c, created, err := r.Intake.PutConfiguration(ctx, actorOf(ctx), upload, how)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,11 @@ func (r *rest) ExplainDevice(ctx context.Context, q ExplainDeviceRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	waits := *d.Waits
+	undelivered, err := r.DB.UndeliveredOf(ctx, d.Serial)
+	if err != nil {
+		return nil, err
+	}
+	waits := append(renderWaits(undelivered.Explain(r.DB.Now())), *d.Waits...)
 	if d.Status == Status(provision.StatusProvisioning) {
 		items, err := r.DB.PlanItems(ctx, d.Serial)
 		if err != nil {

@@ -267,3 +267,18 @@ func TestVerbWithAnEscapedColon(t *testing.T) {
 	require.Equal(t, http.StatusOK, res.StatusCode)
 	require.Equal(t, []string{"registered", "hold"}, s.kinds(serial))
 }
+
+// A device says that what happened to it is still on its way to the workflow, once that takes longer than it should.
+func TestExplainSaysWhatIsUndelivered(t *testing.T) {
+	s := serve(t)
+	s.record(serial, provision.Fact{Kind: provision.Registered}, provision.Fact{Kind: provision.HoldRequest, Reason: "x"})
+	explained := func() []api.Wait {
+		return read[api.Explanation](s.get("/v1/devices/" + serial + "/explain").ok(200)).Waits
+	}
+	before := explained()
+	require.NotContains(t, before[0].For, "has not reached its workflow")
+	s.sql(`UPDATE device_events SET created_at = created_at - interval '1 minute'`)
+	after := explained()
+	require.Equal(t, "What happened to the device has not reached its workflow yet, although nothing goes before.", after[0].For)
+	require.Equal(t, before, after[1:])
+}

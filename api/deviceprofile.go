@@ -41,7 +41,7 @@ func (r *rest) GetDeviceProfile(ctx context.Context, q GetDeviceProfileRequestOb
 
 // PutDeviceProfile answers PUT /v1/device-profiles/{name}.
 func (r *rest) PutDeviceProfile(ctx context.Context, q PutDeviceProfileRequestObject) (PutDeviceProfileResponseObject, error) {
-	condition, err := conditionOf(q.Params.IfMatch, q.Params.IfNoneMatch != nil)
+	how, err := editOf(editParams{q.Params.IfMatch, q.Params.IfNoneMatch != nil, q.Params.DryRun, nil})
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (r *rest) PutDeviceProfile(ctx context.Context, q PutDeviceProfileRequestOb
 	p := store.DeviceProfile{
 		Name: q.Name, Description: value(q.Body.Description), ActivationMode: string(value(q.Body.ActivationMode)), Fields: fields,
 	}
-	p, created, err := r.Intake.PutDeviceProfile(ctx, p, condition)
+	p, created, err := r.Intake.PutDeviceProfile(ctx, p, how)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func (r *rest) GetDirectory(ctx context.Context, q GetDirectoryRequestObject) (G
 
 // PutDirectory answers PUT /v1/directories/{name}.
 func (r *rest) PutDirectory(ctx context.Context, q PutDirectoryRequestObject) (PutDirectoryResponseObject, error) {
-	condition, err := conditionOf(q.Params.IfMatch, q.Params.IfNoneMatch != nil)
+	how, err := editOf(editParams{q.Params.IfMatch, q.Params.IfNoneMatch != nil, q.Params.DryRun, q.Params.Assume})
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (r *rest) PutDirectory(ctx context.Context, q PutDirectoryRequestObject) (P
 	if err != nil {
 		return nil, err
 	}
-	d, created, err := r.Intake.PutDirectory(ctx, wish, condition)
+	d, created, err := r.Intake.PutDirectory(ctx, wish, how)
 	if err != nil {
 		return nil, err
 	}

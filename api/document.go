@@ -32,7 +32,7 @@ func (r *rest) GetDocument(ctx context.Context, q GetDocumentRequestObject) (Get
 
 // PutDocument answers PUT /v1/documents/{name}.
 func (r *rest) PutDocument(ctx context.Context, q PutDocumentRequestObject) (PutDocumentResponseObject, error) {
-	condition, err := conditionOf(q.Params.IfMatch, q.Params.IfNoneMatch != nil)
+	how, err := editOf(editParams{q.Params.IfMatch, q.Params.IfNoneMatch != nil, q.Params.DryRun, nil})
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (r *rest) PutDocument(ctx context.Context, q PutDocumentRequestObject) (Put
 	d, created, err := r.Intake.PutDocument(ctx, actorOf(ctx), store.DocumentEdit{
 		Name: q.Name, Description: &description, Title: &title, Author: &author, MediaURL: value(q.Body.MediaUrl),
 		Format: provision.DocumentFormat(value(q.Body.Format)),
-	}, condition)
+	}, how)
 	if err != nil {
 		return nil, err
 	}
@@ -77,13 +77,13 @@ func (r *rest) GetDocumentContent(ctx context.Context, q GetDocumentContentReque
 
 // PutDocumentContent answers PUT /v1/documents/{name}/content.
 func (r *rest) PutDocumentContent(ctx context.Context, q PutDocumentContentRequestObject) (PutDocumentContentResponseObject, error) {
-	condition, err := conditionOf(q.Params.IfMatch, q.Params.IfNoneMatch != nil)
+	how, err := editOf(editParams{q.Params.IfMatch, q.Params.IfNoneMatch != nil, q.Params.DryRun, nil})
 	if err != nil {
 		return nil, err
 	}
 	d, created, err := r.Intake.UploadDocument(ctx, actorOf(ctx), store.DocumentEdit{
 		Name: q.Name, Description: q.Params.Description, Title: q.Params.Title, Author: q.Params.Author,
-	}, interruptible{q.Body}, condition)
+	}, interruptible{q.Body}, how)
 	if err != nil {
 		return nil, err
 	}

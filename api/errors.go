@@ -86,6 +86,7 @@ var meanings = map[provision.Code]meaning{
 	intake.ServerUnlinked:            {http.StatusConflict, "Server not linked"},
 	intake.ServerPaused:              {http.StatusConflict, "Server paused"},
 	intake.ServerWorks:               {http.StatusConflict, "Server works"},
+	provision.NotWithdrawable:        {http.StatusConflict, "Device not withdrawable"},
 	provision.NotInReview:            {http.StatusConflict, "Nothing to review"},
 	store.OperationState:             {http.StatusConflict, "Not in this state"},
 	store.RowsInError:                {http.StatusConflict, "Rows in error"},

@@ -30,12 +30,12 @@ func (r *rest) GetGroup(ctx context.Context, q GetGroupRequestObject) (GetGroupR
 
 // PutGroup answers PUT /v1/groups/{name}.
 func (r *rest) PutGroup(ctx context.Context, q PutGroupRequestObject) (PutGroupResponseObject, error) {
-	condition, err := conditionOf(q.Params.IfMatch, q.Params.IfNoneMatch != nil)
+	how, err := editOf(editParams{q.Params.IfMatch, q.Params.IfNoneMatch != nil, q.Params.DryRun, q.Params.Assume})
 	if err != nil {
 		return nil, err
 	}
 	g := store.Group{Name: q.Name, Description: value(q.Body.Description), DeviceProfile: value(q.Body.DeviceProfile), Items: each(q.Body.Items, itemOf)}
-	g, created, err := r.Intake.PutGroup(ctx, actorOf(ctx), g, condition)
+	g, created, err := r.Intake.PutGroup(ctx, actorOf(ctx), g, how)
 	if err != nil {
 		return nil, err
 	}

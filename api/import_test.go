@@ -81,9 +81,15 @@ func TestTheSampleImports(t *testing.T) {
 	o = s.worked(o.Id)
 	require.Equal(t, api.OperationUndone, o.State)
 	require.Equal(t, int64(1), o.Progress.Restored)
-	require.Nil(t, read[api.Device](s.get("/v1/devices/C07Q853LG9RM").ok(200)).Assignment)
-	require.Equal(t, []string{"assigned", "unassigned"}, s.kinds("C07Q853LG9RM"))
-	s.csv(imports, strings.ReplaceAll(sample, "andrew@", "a@")).ok(201)
+	d = read[api.Device](s.get("/v1/devices/C07Q853LG9RM").ok(200))
+	require.Nil(t, d.Assignment)
+	require.Equal(t, []string{"Withdrawn"}, d.Labels, "only the import knew it")
+	require.Equal(t, []string{"assigned", "withdrawn"}, s.kinds("C07Q853LG9RM"))
+	require.Empty(t, read[api.DeviceList](s.get("/v1/devices").ok(200)).Devices)
+	o = s.uploaded(imports, strings.ReplaceAll(sample, "andrew@", "a@"))
+	require.Equal(t, map[string]int64{"reservation": 1}, o.Codes, "it is as new")
+	o = s.uploaded("/v1/unassign-imports", "Serial Number\nC07Q853LG9RM\n")
+	require.Equal(t, map[string]int64{"device_not_found": 1}, o.Codes)
 }
 
 func TestAFileWithEverythingWrong(t *testing.T) {

@@ -57,6 +57,20 @@ func (r *rest) ReleaseDevices(ctx context.Context, q ReleaseDevicesRequestObject
 	return ReleaseDevices202JSONResponse{o}, err
 }
 
+// WithdrawDevices answers POST /v1/devices:withdraw.
+func (r *rest) WithdrawDevices(ctx context.Context, q WithdrawDevicesRequestObject) (WithdrawDevicesResponseObject, error) {
+	b := q.Body
+	o, err := r.many(ctx, intake.ManyWish{Kind: store.OpWithdraw, Confirmation: value(b.Confirmation)}, b.Serials, b.Filter)
+	return WithdrawDevices202JSONResponse{o}, err
+}
+
+// WithdrawDevice answers POST /v1/devices/{serial}:withdraw.
+func (r *rest) WithdrawDevice(ctx context.Context, q WithdrawDeviceRequestObject) (WithdrawDeviceResponseObject, error) {
+	d, err := r.Intake.Withdraw(ctx, actorOf(ctx), q.Serial)
+	shown, err := r.changed(ctx, d, err)
+	return WithdrawDevice200JSONResponse{shown}, err
+}
+
 // DeprovisionDevice answers POST /v1/devices/{serial}:deprovision.
 func (r *rest) DeprovisionDevice(ctx context.Context, q DeprovisionDeviceRequestObject) (DeprovisionDeviceResponseObject, error) {
 	d, err := r.Intake.Deprovision(ctx, actorOf(ctx), q.Serial, q.Body.Reason, q.Body.By)

@@ -190,3 +190,52 @@ func TestReviewOfASignIn(t *testing.T) {
 	require.Equal(t, []string{"kept"}, d.Assignment.Groups, "not one that was deleted since")
 	require.Equal(t, "enrollment_sign_in", d.Assignment.Source)
 }
+
+func TestWithdraw(t *testing.T) {
+	s := serve(t)
+	user := body{"name": "A", "email": "a@z.com"}
+	s.put(device+"/assignment", body{"user": user}).ok(200)
+	d := read[api.Device](s.send(request{method: "POST", path: device + ":withdraw", role: store.Technician}).ok(200))
+	require.Equal(t, api.StatusWithdrawn, d.Status)
+	require.Nil(t, d.Assignment)
+	require.Empty(t, *d.Waits)
+	s.post(device+":withdraw", nil).ok(200)
+	require.Equal(t, []string{"assigned", "withdrawn"}, s.kinds(serial), "twice is once")
+	require.Empty(t, read[api.DeviceList](s.get("/v1/devices").ok(200)).Devices)
+	require.Len(t, read[api.DeviceList](s.get("/v1/devices?status=Withdrawn").ok(200)).Devices, 1)
+	s.post(device+":hold", body{"reason": "x"}).fails(404, provision.DeviceNotFound)
+	s.post(device+":release", body{"reason": "end_of_life", "serial": serial}).fails(404, provision.DeviceNotFound)
+	s.post("/v1/devices/C07Q00000009:withdraw", nil).fails(404, provision.DeviceNotFound)
+
+	r := read[api.AssignmentResult](s.put(device+"/assignment", body{"user": user}).ok(200))
+	require.True(t, r.Reservation && r.Changed)
+	require.Equal(t, []string{"Awaiting Device Activation"}, r.Device.Labels)
+	s.post(device+":withdraw", nil).ok(200)
+	s.post("/v1/devices", body{"serial": serial}).ok(201)
+	s.activate(serial, false)
+	p := s.post(device+":withdraw", nil).fails(409, provision.NotWithdrawable)
+	require.Contains(t, p.Detail, "it enrolled")
+}
+
+func TestWithdrawMany(t *testing.T) {
+	s := serve(t)
+	s.record("C07Q00000001", provision.Fact{Kind: provision.Registered})
+	s.record("C07Q00000002", provision.Fact{Kind: provision.ABMSeen, ABM: &provision.ABMFact{State: provision.ABMPresent, Server: "a"}})
+	in := body{"serials": []string{"C07Q00000001", "C07Q00000002", "C07Q00000003"}}
+	c := s.post("/v1/devices:withdraw", in).fails(428, intake.ConfirmationRequired).Confirmation
+	var says []string
+	for _, at := range c.Consequences {
+		refused := ""
+		if at.Refused != nil {
+			refused = *at.Refused
+		}
+		says = append(says, refused)
+	}
+	require.ElementsMatch(t, []string{"", "device_not_withdrawable", "device_not_found"}, says)
+	in["confirmation"] = c.Token
+	o := s.worked(read[api.Operation](s.post("/v1/devices:withdraw", in).ok(202)).Id)
+	require.Equal(t, api.KindWithdraw, o.Kind)
+	require.Equal(t, []int64{1, 2}, []int64{o.Progress.Changed, o.Progress.Refused})
+	require.False(t, o.Undoable)
+	s.send(request{method: "POST", path: "/v1/operations/" + o.Id + ":cancel", role: store.Viewer}).fails(403, "forbidden")
+}

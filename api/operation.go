@@ -100,7 +100,7 @@ func (r *rest) mayChange(ctx context.Context, id string) error {
 	}
 	least := leastRole[map[string]string{
 		store.OpAssign: "assignDevices", store.OpUnassign: "unassignDevices", store.OpUnassignFromMDM: "unassignDevicesFromMdm",
-		store.OpDeprovision: "deprovisionDevices", store.OpRelease: "releaseDevices",
+		store.OpDeprovision: "deprovisionDevices", store.OpRelease: "releaseDevices", store.OpWithdraw: "withdrawDevices",
 	}[o.Kind]]
 	if who, ok := callerOf(ctx); ok && !who.Role.Includes(least) {
 		return faultf(codeForbidden, "This asks for the role %s; the token's is %s.", least, who.Role)

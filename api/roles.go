@@ -73,6 +73,8 @@ var leastRole = map[string]store.Role{
 	"unassignDevicesFromMdm": store.Admin,
 	"deprovisionDevices":     store.Admin,
 	"releaseDevices":         store.Admin,
+	"withdrawDevice":         store.Technician, // as registering it
+	"withdrawDevices":        store.Technician,
 	"listReservations":       store.Viewer,
 	"listOperations":         store.Viewer,
 	"getOperation":           store.Viewer,

@@ -64,6 +64,8 @@ var expected = map[string]store.Role{
 	"cancelUnassignImport":        store.Technician,
 	"undoUnassignImport":          store.Technician,
 
+	"withdrawDevice": store.Technician, "withdrawDevices": store.Technician,
+
 	"listDirectories": store.Viewer, "getDirectory": store.Viewer, "testDirectory": store.Technician,
 	"putDirectory": store.Admin, "deleteDirectory": store.Admin,
 

@@ -179,8 +179,16 @@ func (d Device) ReleaseBegun() bool {
 }
 
 // CheckChange says why nothing may be changed about the device: it was released ([DeviceReleased]), or is to be
-// ([ReleasePending]).
+// ([ReleasePending]), or it was withdrawn and nobody knows it any more ([DeviceNotFound]).
 func (d Device) CheckChange() error {
+	if d.Withdrawn() {
+		return Errorf(DeviceNotFound, "Device %s is not known here any more: it was withdrawn on %s. Assign or register it to have it known again.", d.Serial, d.Withdrawal.At.UTC().Format("2006-01-02 15:04 MST"))
+	}
+	return d.CheckAssign()
+}
+
+// CheckAssign is [Device.CheckChange] for what makes a device known as well: a withdrawn one is like any other that nobody knows.
+func (d Device) CheckAssign() error {
 	switch {
 	case d.Over():
 		return Errorf(DeviceReleased, "Device %s was released; that can't be undone.", d.Serial)

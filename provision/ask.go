@@ -35,7 +35,7 @@ func CheckRelease(reason string) error {
 
 // AskAssign assigns the device. It fails with [DeviceReleased] and [ReleasePending].
 func (d Device) AskAssign(a Assignment) ([]Fact, error) {
-	if err := d.CheckChange(); err != nil {
+	if err := d.CheckAssign(); err != nil {
 		return nil, err
 	}
 	if same(d.newestAssignment(), &a) {
@@ -96,9 +96,11 @@ func (d Device) AskUnassignFromMDM() ([]Fact, error) {
 }
 
 // AskRelease asks for the device to be released for good. It fails with [InSetup]: nothing is sent to a released device, so
-// it would stay in Setup Assistant.
+// it would stay in Setup Assistant. A withdrawn one isn't known ([DeviceNotFound]).
 func (d Device) AskRelease(reason string) ([]Fact, error) {
 	switch {
+	case d.Withdrawn():
+		return nil, d.CheckChange()
 	case d.Leaving():
 		return nil, nil
 	case d.InSetup():

@@ -59,8 +59,12 @@ type About struct {
 // Device is everything known of one device, folded from facts. It is part of workflow histories and of the devices
 // table: fields are added, never renamed.
 type Device struct {
-	Serial     string     `json:"serial"`
-	Known      Mark       `json:"known,omitzero"`
+	Serial string `json:"serial"`
+	Known  Mark   `json:"known,omitzero"`
+	// Registered is the newest time that somebody made the device known by hand, Withdrawal that somebody took its serial
+	// number back: see [Device.Withdrawn].
+	Registered Mark       `json:"registered,omitzero"`
+	Withdrawal Mark       `json:"withdrawal,omitzero"`
 	ABM        ABMFact    `json:"abm,omitzero"`
 	ABMMark    Mark       `json:"abm_mark,omitzero"`
 	Activation Activation `json:"activation,omitzero"`
@@ -145,6 +149,8 @@ func (d Device) Delivers(f Fact) bool {
 		return d.setupStuck()
 	case Settled:
 		return f.Verdict == nil || d.decides(*f.Verdict)
+	case Withdrawn:
+		return d.Began() // otherwise there is no workflow that it could end
 	case SignInReviewed:
 		return d.InReview() // otherwise it only notes that the policy decided at once
 	case ABMAnswered:

@@ -29,10 +29,10 @@ const (
 )
 
 // Explain says what a device that isn't Enrolled waits for, since when and who can unblock it. It is empty only for
-// devices that Muster released and for Enrolled ones that nothing holds.
+// devices that Muster released, for withdrawn ones and for Enrolled ones that nothing holds.
 func (d Device) Explain(p Policy, now time.Time) []Wait {
 	switch {
-	case d.Released.set():
+	case d.Ended():
 		return nil
 	case d.ReleasePending():
 		return d.explainRelease(p, now)
@@ -58,7 +58,7 @@ func (d Device) Explain(p Policy, now time.Time) []Wait {
 		waits = append(waits, d.explainUnassigned())
 	case StatusReleased:
 		waits = append(waits, Wait{For: "The device was released in Apple Business Manager. Release it here, too, or add it there again.", Since: d.ABMMark.At, Who: "an administrator, with release"})
-	case StatusEnrolled:
+	case StatusEnrolled, StatusWithdrawn:
 	}
 	return waits
 }
@@ -92,7 +92,7 @@ func (d Device) explainHeld(now time.Time) []Wait {
 func (d Device) explainAwaiting(p Policy, now time.Time) []Wait {
 	var waits []Wait
 	if !d.Active() {
-		w := Wait{For: AwaitingActivation + ": the device must be switched on, reach Apple and enroll.", Since: d.Known.At, Who: whoHolder}
+		w := Wait{For: AwaitingActivation + ": the device must be switched on, reach Apple and enroll.", Since: d.knownSince(), Who: whoHolder}
 		if d.Activation.State == Opened {
 			w = Wait{For: AwaitingActivation + ": enrollment began; the device has not sent its push token yet.", Since: d.Activation.Opened.At, Who: whoDevice}
 		}
@@ -114,8 +114,8 @@ func (d Device) explainAwaiting(p Policy, now time.Time) []Wait {
 }
 
 func (d Device) explainAssignment() Wait {
-	w := Wait{For: AwaitingAssignment + ": nobody is assigned.", Since: d.Known.At, Who: whoTechnician}
-	if d.AssignmentMark.set() {
+	w := Wait{For: AwaitingAssignment + ": nobody is assigned.", Since: d.knownSince(), Who: whoTechnician}
+	if d.AssignmentMark.By > d.Withdrawal.By {
 		w.Since = d.AssignmentMark.At
 	}
 	if d.Assignment != nil && len(d.Assignment.Groups) > 0 {

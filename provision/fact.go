@@ -41,6 +41,9 @@ const (
 	DeprovisionRefused Kind = "deprovision_refused"
 	// ABMBlocked: the Apple Business Manager server that the device waits for stopped working, or works again.
 	ABMBlocked Kind = "abm_blocked"
+	// Withdrawn: the serial number was a mistake, or only an import that was taken back made it known. It ends a life that
+	// nobody but people knew of: see [Device.Withdrawn].
+	Withdrawn Kind = "withdrawn"
 	// IdentityRenewed: the device goes on with a new certificate, in the enrollment that it has.
 	IdentityRenewed Kind = "identity_renewed"
 )
@@ -86,7 +89,7 @@ var delivered = map[Kind]bool{
 	ABMSeen: true, ABMGone: true, Activated: true, CheckedOut: true, Assigned: true, Unassigned: true, Settled: true,
 	CatalogChanged: true, ReleaseRequest: true, HoldRequest: true, ResumeRequest: true, RetryItem: true, ExtendHold: true,
 	ReleaseFromSetup: true, CancelRelease: true, UnassignFromMDM: true, CheckedIn: true, ABMBlocked: true,
-	SignInHeld: true, SignInReviewed: true, Deprovision: true, DeprovisionRefused: true,
+	SignInHeld: true, SignInReviewed: true, Deprovision: true, DeprovisionRefused: true, Withdrawn: true,
 }
 
 // Signals lists the kinds that reach workflows, sorted as documented.
@@ -95,7 +98,7 @@ func Signals() []Kind {
 		ABMSeen, ABMGone, Activated, Authenticated, CheckedOut, Assigned, Unassigned, Settled, CatalogChanged,
 		ReleaseRequest, HoldRequest, ResumeRequest, RetryItem, ExtendHold, ReleaseFromSetup, SetupFinished, SetupRefused,
 		CancelRelease, UnassignFromMDM, CheckedIn, ABMAnswered, ABMBlocked,
-		SignInHeld, SignInReviewed, Deprovision, DeprovisionRefused,
+		SignInHeld, SignInReviewed, Deprovision, DeprovisionRefused, Withdrawn,
 	}
 }
 
@@ -239,7 +242,7 @@ type Delivery struct {
 	Serial   string
 	Fact     Fact
 	Priority Priority
-	// Over: the device was released by us since, so the fact must not begin a new workflow.
+	// Over: the device was released by us or withdrawn since, so the fact must not begin a new workflow.
 	Over bool
 	// Device is the device as stored when the fact was claimed, for a workflow that begins with it: facts of earlier, such
 	// as a hold of a device that was only registered, found no workflow to go to.

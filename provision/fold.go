@@ -22,13 +22,17 @@ func Fold(d Device, f Fact) Device {
 		d.foldDeprovision(f)
 	case ABMSeen, ABMGone, ABMAsked, ABMAnswered, ABMBlocked, CheckedIn, UnassignFromMDM, CancelRelease:
 		d.foldABM(f)
+	case Withdrawn:
+		d.foldWithdrawn(f)
 	case HoldRequest, ResumeRequest, ReleaseRequest, ReleaseFromSetup, ExtendHold:
 		d.foldRequest(f)
 	case Provisioning, Settled, Enrolled, Stuck, Nudged, Released, Reminded:
 		d.foldProgress(f)
 	case SetupReleased, SetupFinished, SetupRefused:
 		d.foldSetup(f)
-	case Registered, IdentityRenewed, DeviceProfileChosen:
+	case Registered:
+		d.Registered.newer(f)
+	case IdentityRenewed, DeviceProfileChosen:
 	}
 	return d
 }

@@ -186,7 +186,7 @@ func TestEveryDeviceKnowsWhatItWaitsForAndWhatToDoNext(t *testing.T) {
 			checkStep(t, provision.Next(d, p, now), now)
 			status := d.Status()
 			waits := d.Explain(p, now)
-			if len(waits) == 0 && status != provision.StatusEnrolled && status != provision.StatusReleased {
+			if len(waits) == 0 && !slices.Contains([]provision.Status{provision.StatusEnrolled, provision.StatusReleased, provision.StatusWithdrawn}, status) {
 				t.Fatalf("a device that is %s can't say why", status)
 			}
 			for _, w := range waits {

@@ -79,13 +79,17 @@ func (h *history) step() {
 func (h *history) people() {
 	soon := at(int(h.id) + rapid.IntRange(-5, 60).Draw(h.t, "minutes"))
 	someone := &provision.Assignment{UserID: h.pick("user", "u1", "u2"), Groups: []string{"g"}}
-	switch h.pick("say", "later", "loan", "signs in", "review", "deprovision", "deprovision sent", "refused", "remind") {
+	switch h.pick("say", "later", "loan", "signs in", "review", "deprovision", "deprovision sent", "refused", "remind", "withdraw", "withdraw", "register") {
 	case "later":
 		someone.EffectiveAt = &soon
 		h.add(provision.Fact{Kind: provision.Assigned, Assignment: someone})
 	case "loan":
 		someone.ReturnBy = &soon
 		h.newest = h.add(provision.Fact{Kind: provision.Assigned, Assignment: someone})
+	case "withdraw": // also where nobody may: what is there must not be taken for nothing
+		h.newest = h.add(provision.Fact{Kind: provision.Withdrawn})
+	case "register":
+		h.add(provision.Fact{Kind: provision.Registered})
 	case "signs in":
 		h.add(provision.Fact{Kind: provision.SignInHeld, Assignment: someone, Until: &soon, Choice: string(provision.TakeSignedIn)})
 	case "review":

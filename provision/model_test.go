@@ -66,13 +66,13 @@ func model(facts []provision.Fact) modelled {
 	}
 	// R5, R20: the last word on the assignment counts, whenever it was said.
 	word := newest(facts, func(f provision.Fact) bool {
-		return f.Kind == provision.Unassigned || f.Kind == provision.Assigned && f.Assignment.EffectiveAt == nil
+		return f.Kind == provision.Unassigned || f.Kind == provision.Withdrawn || f.Kind == provision.Assigned && f.Assignment.EffectiveAt == nil
 	})
 	if word != nil {
 		m.assignment = word.Assignment
 	}
 	person := m.assignment != nil && (m.assignment.UserID != "" || m.assignment.TechnicianID != "")
-	if f := newest(facts, kind(provision.HoldRequest, provision.ResumeRequest)); f != nil {
+	if f := newest(facts, kind(provision.HoldRequest, provision.ResumeRequest, provision.Withdrawn)); f != nil {
 		m.onHold = f.Kind == provision.HoldRequest
 	}
 	// R55, R57: off its server, a staged device is Unassigned at once, a managed one when it was heard of since.
@@ -94,6 +94,8 @@ func model(facts []provision.Fact) modelled {
 	switch {
 	case newest(facts, kind(provision.Released)) != nil:
 		m.status = provision.StatusReleased
+	case withdrawn(facts):
+		m.status = provision.StatusWithdrawn
 	case ended:
 		m.status = provision.StatusDeprovisioned
 	case state == provision.ABMReleased && (left || booted == nil):
@@ -132,4 +134,11 @@ func (m modelled) concluded(facts []provision.Fact, booted, word *provision.Fact
 		}
 	}
 	return newest(facts, func(f provision.Fact) bool { return f.Kind == provision.Enrolled && f.Plan == plan.ID }) != nil
+}
+
+// withdrawn: people took the serial number back and said nothing more of it, and nobody else ever spoke of it.
+func withdrawn(facts []provision.Fact) bool {
+	others := kind(provision.ABMSeen, provision.ABMGone, provision.Authenticated, provision.Activated, provision.CheckedOut, provision.SignInHeld)
+	said := newest(facts, kind(provision.Withdrawn, provision.Assigned, provision.Unassigned, provision.Registered))
+	return said != nil && said.Kind == provision.Withdrawn && newest(facts, others) == nil
 }

@@ -87,7 +87,7 @@ type Policy struct {
 }
 
 // Next decides what to do for a device at a time. It is pure: the same device, policy and time give the same step. A
-// released device has nothing left to do.
+// released device has nothing left to do, nor has a withdrawn one.
 func Next(d Device, p Policy, now time.Time) Step {
 	step := next(d, p, now)
 	step.Epoch = d.Activation.Epoch
@@ -95,7 +95,7 @@ func Next(d Device, p Policy, now time.Time) Step {
 }
 
 func next(d Device, p Policy, now time.Time) Step {
-	if d.Released.set() {
+	if d.Ended() {
 		return Step{Do: WaitForFacts}
 	}
 	if step, decided := nextABM(d, p, now); decided {

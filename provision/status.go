@@ -15,6 +15,8 @@ const (
 	// StatusReleased: by us, or by Apple Business Manager while no management profile is on the device. Only the first is for
 	// good: see [Device.Over].
 	StatusReleased Status = "Released"
+	// StatusWithdrawn is that of a serial number that was taken back: see [Device.Withdrawn].
+	StatusWithdrawn Status = "Withdrawn"
 )
 
 // The two labels of R2–R4, spelled as people see them.
@@ -38,6 +40,8 @@ func (d Device) Status() Status {
 	switch {
 	case d.Released.set():
 		return StatusReleased
+	case d.Withdrawn():
+		return StatusWithdrawn
 	case d.Deprovisioned():
 		return StatusDeprovisioned
 	case d.Activation.State == Ended && d.ABM.State != ABMReleased:
@@ -98,7 +102,7 @@ func (d Device) Management() Management {
 // abm_conflict, sign_in_review, a [BlockCause] of its Apple Business Manager server, or stuck; "" when nothing does.
 func (d Device) BlockedBy() string {
 	switch {
-	case d.Released.set():
+	case d.Ended():
 		return ""
 	case d.OnHold:
 		return "on_hold"

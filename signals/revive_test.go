@@ -62,6 +62,29 @@ func TestFactBeginsALostWorkflowAnew(t *testing.T) {
 	}
 }
 
+// A withdrawn serial number has no workflow, whatever of it is still on the way; assigned again it gets one, with nothing of before.
+func TestWithdrawnDeviceGetsNoWorkflowBeforeItLivesAgain(t *testing.T) {
+	o := newOutbox(t)
+	hostPort, namespace := stacktest.Temporal(t)
+	c := dial(t, hostPort, namespace)
+	o.record(serial(0), provision.Interactive, assigned("sales"))
+	o.record(serial(0), provision.Interactive, provision.Fact{Kind: provision.HoldRequest, Reason: "a case"})
+	o.record(serial(0), provision.Interactive, provision.Fact{Kind: provision.Withdrawn})
+	o.run(signals.Relay{Outbox: o.db, Door: signals.New(c, "nobody")})
+	o.delivered()
+	_, err := c.DescribeWorkflow(t.Context(), signals.WorkflowID(serial(0)), "")
+	var notFound *serviceerror.NotFound
+	require.ErrorAs(t, err, &notFound)
+
+	id := o.record(serial(0), provision.Interactive, assigned("drivers"))
+	o.delivered()
+	require.Equal(t, []int64{id}, signalled(t, c, serial(0)))
+	start := started(t, c, serial(0))
+	require.False(t, start.Resumed, "nothing was lost")
+	require.False(t, start.Device.OnHold)
+	require.Equal(t, []string{"drivers"}, start.Device.Assignment.Groups)
+}
+
 // Over is decisive whatever came before, and a device for which no workflow ever began gets none.
 func TestFactWithNowhereToGoBeginsNothing(t *testing.T) {
 	o := newOutbox(t)

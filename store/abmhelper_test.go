@@ -142,7 +142,7 @@ func (f *fleet) profile(name, department string) store.DeviceProfile {
 	f.t.Helper()
 	p, _, err := f.PutDeviceProfile(f.t.Context(), store.DeviceProfile{
 		Name: name, ActivationMode: "by_admin", Fields: json.RawMessage(fmt.Sprintf(`{"department": %q}`, department)),
-	}, store.Condition{})
+	}, store.Edit{})
 	require.NoError(f.t, err)
 	return p
 }

@@ -228,14 +228,17 @@ func (db *DB) createABMServer(ctx context.Context, tx pgx.Tx, in ABMServerInput,
 
 // editABMServer runs a transaction and wakes the worker.
 func (db *DB) editABMServer(ctx context.Context, doing string, edit func(context.Context, pgx.Tx) error) error {
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if err := edit(ctx, tx); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `SELECT pg_notify($1, '')`, ABMChannel)
-		return err
-	})
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return editAndTell(ctx, tx, edit) })
 	return translate(err, doing)
+}
+
+// editAndTell has the worker look what is to be asked of Apple after an edit.
+func editAndTell(ctx context.Context, tx pgx.Tx, edit func(context.Context, pgx.Tx) error) error {
+	if err := edit(ctx, tx); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `SELECT pg_notify($1, '')`, ABMChannel)
+	return err
 }
 
 const devicesOfServer = `

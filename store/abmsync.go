@@ -297,7 +297,7 @@ func (t *taking) take(ctx context.Context, r ABMRecord) error {
 		t.taken.New++
 	}
 	t.listed = append(t.listed, r)
-	if c.Device.Known.By == 0 && r.Model != "" {
+	if c.Device.Unknown() && r.Model != "" {
 		t.models = append(t.models, r) // until the device says it itself
 	}
 	return c.abmListed(ctx, t.server, t.others[r.Serial])

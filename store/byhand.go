@@ -40,6 +40,9 @@ func (db *DB) RecordByHand(ctx context.Context, serial, key string, f provision.
 		if c.Device.Over() {
 			return provision.Errorf(provision.DeviceReleased, "Device %s was released; nothing more can happen to it.", serial)
 		}
+		if c.Device.Withdrawn() && !f.Kind.Begins() {
+			return c.Device.CheckChange()
+		}
 		if f.Kind == provision.CancelRelease {
 			if err := c.Device.CheckCancel(); err != nil {
 				return err

@@ -47,6 +47,8 @@ func (c Condition) Check(version int64) error {
 // Edit is how the catalog is edited.
 type Edit struct {
 	If Condition
+	// DryRun says that the edit is to be tried only.
+	DryRun *DryRun
 	// By is the fact that devices get when something of theirs changes; its kind and time are set.
 	By provision.Fact
 }
@@ -70,7 +72,7 @@ type catalogEdit struct {
 // runs again.
 func (db *DB) editCatalog(ctx context.Context, doing string, edit Edit, do func(context.Context, *catalogEdit) error) error {
 	for try := 1; ; try++ {
-		err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		err := edited(ctx, db.pool, edit.DryRun, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, catalogLock); err != nil {
 				return err
 			}
@@ -117,7 +119,7 @@ WHERE d.serial = f.serial`
 // changed tells every device of the groups that its catalog changed. An assignment locks its groups before its device
 // (see [DB.Assign]), so each device is either told here or assigned to the groups as they are after the edit.
 func (e *catalogEdit) changed(ctx context.Context, groups []string) error {
-	if len(groups) == 0 {
+	if len(groups) == 0 || e.DryRun != nil {
 		return nil
 	}
 	if _, err := e.tx.Exec(ctx, lockGroups, groups); err != nil {

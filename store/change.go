@@ -174,10 +174,23 @@ func (c *Change) record(ctx context.Context, f provision.Fact, deliver bool) (pr
 	if was.Active() && !was.MayAct() && c.Device.MayAct() {
 		c.pollAt(c.now) // what was held back goes on
 	}
+	if f.Kind == provision.Withdrawn {
+		c.later.Queue(forgetSaid, c.Device.Serial)
+	}
 	c.facts++
 	c.deliver = c.deliver || deliver
 	return f, nil
 }
+
+// What people said of a device that was withdrawn is not said of one that comes under its serial number later.
+const forgetSaid = `
+UPDATE devices
+SET expected_by = NULL,
+    expected_alerted = false,
+    device_profile = NULL,
+    name = '',
+    model = ''
+WHERE serial = $1`
 
 const saveDevice = `
 UPDATE devices

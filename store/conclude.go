@@ -47,7 +47,7 @@ func (db *DB) Carry(ctx context.Context, serial string, step provision.Step) (pr
 func (c *Change) stillApplies(step provision.Step) bool {
 	d := c.Device
 	switch {
-	case d.Over():
+	case d.Ended():
 		return false
 	case step.Do == provision.ConcludeReleased:
 		return d.ReleasePending() && d.ABM.State != provision.ABMPresent

@@ -73,14 +73,14 @@ SET description = EXCLUDED.description,
     updated_at = EXCLUDED.updated_at`
 
 // PutDeviceProfile creates or changes a device profile. Devices that have it get the new content assigned.
-func (db *DB) PutDeviceProfile(ctx context.Context, p DeviceProfile, condition Condition) (saved DeviceProfile, created bool, err error) {
-	err = db.editProfiles(ctx, "saving a device profile", func(ctx context.Context, tx pgx.Tx) error {
+func (db *DB) PutDeviceProfile(ctx context.Context, p DeviceProfile, edit Edit) (saved DeviceProfile, created bool, err error) {
+	err = db.editProfiles(ctx, "saving a device profile", edit.DryRun, func(ctx context.Context, tx pgx.Tx) error {
 		was, err := readDeviceProfile(ctx, tx, p.Name)
 		created = provision.CodeOf(err) == provision.NotFound
 		if err != nil && !created {
 			return err
 		}
-		if err := condition.Check(was.Version); err != nil {
+		if err := edit.If.Check(was.Version); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, saveDeviceProfile, p.Name, p.Description, p.ActivationMode, p.Fields, db.now()); err != nil {
@@ -94,7 +94,7 @@ func (db *DB) PutDeviceProfile(ctx context.Context, p DeviceProfile, condition C
 
 // DeleteDeviceProfile deletes a device profile. It fails with [provision.InUse] while a server, a group or a device has it.
 func (db *DB) DeleteDeviceProfile(ctx context.Context, name string, condition Condition) error {
-	return db.editProfiles(ctx, "deleting a device profile", func(ctx context.Context, tx pgx.Tx) error {
+	return db.editProfiles(ctx, "deleting a device profile", nil, func(ctx context.Context, tx pgx.Tx) error {
 		p, err := readDeviceProfile(ctx, tx, name)
 		if err != nil {
 			return err
@@ -109,13 +109,14 @@ func (db *DB) DeleteDeviceProfile(ctx context.Context, name string, condition Co
 
 // editProfiles runs a transaction and has the worker look for what has to be assigned anew. Edits take turns with those
 // of the catalog.
-func (db *DB) editProfiles(ctx context.Context, doing string, edit func(context.Context, pgx.Tx) error) error {
-	return db.editABMServer(ctx, doing, func(ctx context.Context, tx pgx.Tx) error {
+func (db *DB) editProfiles(ctx context.Context, doing string, dry *DryRun, edit func(context.Context, pgx.Tx) error) error {
+	err := edited(ctx, db.pool, dry, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, catalogLock); err != nil {
 			return err
 		}
-		return edit(ctx, tx)
+		return editAndTell(ctx, tx, edit)
 	})
+	return translate(err, doing)
 }
 
 const setDeviceProfile = `

@@ -121,14 +121,14 @@ FROM unnest(@directory_groups::text[], @groups::text[]) WITH ORDINALITY AS m (di
 // PutDirectory creates or changes a directory. A nil secret leaves the one that is stored, an empty one removes it. It fails
 // with [provision.GroupNotFound] when a group does not exist, and [provision.AlreadyExists] when another directory has the
 // domain.
-func (db *DB) PutDirectory(ctx context.Context, d Directory, secret *string, condition Condition) (saved Directory, created bool, err error) {
-	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+func (db *DB) PutDirectory(ctx context.Context, d Directory, secret *string, edit Edit) (saved Directory, created bool, err error) {
+	err = edited(ctx, db.pool, edit.DryRun, func(tx pgx.Tx) error {
 		was, err := readDirectory(ctx, tx, d.Name, "FOR UPDATE")
 		created = provision.CodeOf(err) == provision.NotFound
 		if err != nil && !created {
 			return err
 		}
-		if err := condition.Check(was.Version); err != nil {
+		if err := edit.If.Check(was.Version); err != nil {
 			return err
 		}
 		if err := db.saveDirectory(ctx, tx, d, secret); err != nil {

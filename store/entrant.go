@@ -34,13 +34,17 @@ FROM devices d
     LEFT JOIN device_profiles p ON p.name = coalesce(d.device_profile, g.device_profile, s.default_profile)
 WHERE d.serial = $1`
 
-// Entrant reads what decides whether and how a device may enroll. It fails with [provision.DeviceNotFound].
+// Entrant reads what decides whether and how a device may enroll. It fails with [provision.DeviceNotFound], also for one that was
+// withdrawn.
 func (db *DB) Entrant(ctx context.Context, serial string) (Entrant, error) {
 	var e Entrant
 	err := db.pool.QueryRow(ctx, entrant, serial).Scan(&e.Device, &e.ActivationMode, &e.Department, &e.SupportPhone,
 		&e.SupportEmail)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return e, notKnown(serial)
+	}
+	if err == nil && e.Device.Withdrawn() {
+		return Entrant{}, notKnown(serial)
 	}
 	return e, translate(err, "reading device "+serial)
 }

@@ -33,6 +33,7 @@ type DeviceRow struct {
 
 // DeviceFilter narrows a list of devices; zero fields don't.
 type DeviceFilter struct {
+	// Statuses are those that are listed; none = all but withdrawn devices.
 	Statuses   []string
 	Awaiting   string
 	Management string
@@ -110,6 +111,7 @@ func (f DeviceFilter) conditions() string {
 		}
 	}
 	add(len(f.Statuses) > 0, `d.status = ANY (@statuses)`)
+	add(len(f.Statuses) == 0, `d.status <> 'Withdrawn'`)
 	add(f.Awaiting != "", `d.awaiting @> ARRAY[@awaiting::text]`)
 	add(f.Management != "", `d.management = @management`)
 	add(f.Group != "", `d.group_names @> ARRAY[@group::text]`)

@@ -22,6 +22,7 @@ type Many struct {
 	ids      []int64
 	events   [][]any
 	deliver  bool
+	made     []string // the devices that this made known
 }
 
 // UpdateMany locks devices, in the order of their serial numbers, runs change and saves all, or nothing. Devices that are
@@ -82,7 +83,8 @@ INSERT INTO devices (serial, state, status, awaiting, management, created_at, up
 SELECT serial, jsonb_build_object('serial', serial), $2, $3, $4, $5, $5
 FROM unnest($1::text[]) AS serial
 ORDER BY serial
-ON CONFLICT (serial) DO NOTHING`
+ON CONFLICT (serial) DO NOTHING
+RETURNING serial`
 
 const lockDevices = `
 SELECT serial, state, coalesce(udid, ''), push_at, push_tries, poll_at
@@ -93,9 +95,15 @@ FOR UPDATE`
 
 func (m *Many) create(ctx context.Context, serials []string) error {
 	d := provision.Device{}
-	if _, err := m.tx.Exec(ctx, createDevices, serials, d.Status(), d.Awaiting(), d.Management(), m.db.now()); err != nil {
+	rows, err := m.tx.Query(ctx, createDevices, serials, d.Status(), d.Awaiting(), d.Management(), m.db.now())
+	if err != nil {
 		return fmt.Errorf("creating devices: %w", err)
 	}
+	made, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("creating devices: %w", err)
+	}
+	m.made = append(m.made, made...)
 	return nil
 }
 

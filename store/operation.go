@@ -18,6 +18,7 @@ const (
 	OpUnassignFromMDM = "unassign_from_mdm"
 	OpDeprovision     = "deprovision"
 	OpRelease         = "release"
+	OpWithdraw        = "withdraw"
 )
 
 // States of an operation:

@@ -224,6 +224,8 @@ func TestAKilledImportGoesOnAndDoesEachRowOnce(t *testing.T) {
 				}
 			}
 			require.Equal(t, before+1, o.count("devices WHERE state ? 'assignment'"))
+			require.Equal(t, n-before-1, o.count("devices WHERE status = 'Withdrawn' AND cardinality(awaiting) = 0"), "only the import knew them")
+			require.Equal(t, n-before-1, o.count("device_events WHERE kind = 'withdrawn' AND payload ->> 'operation' = $1", op.ID), "each once")
 			d, err := o.Device(t.Context(), deviceAt(3))
 			require.NoError(t, err)
 			require.Equal(t, changed.AssignmentMark, d.AssignmentMark, "what changed since is left alone")
@@ -265,6 +267,7 @@ func TestAllOrNothingIsNothing(t *testing.T) {
 	require.Equal(t, &store.OperationFailure{Code: "group_not_found", Detail: `Group "gone" does not exist; create it first.`, Line: 2302, Serial: deviceAt(2300)}, op.Failure)
 	require.Equal(t, int64(2000), op.Restored)
 	require.Zero(t, o.count("devices WHERE state ? 'assignment'"))
+	require.Equal(t, 2000, o.count("devices WHERE status = 'Withdrawn'"))
 	_, err = o.UndoOperation(t.Context(), op.ID)
 	require.Equal(t, store.OperationState, provision.CodeOf(err))
 

@@ -64,7 +64,32 @@ func (m *Many) applyChunk(ctx context.Context, o Operation) error {
 			return err
 		}
 	}
+	if err := a.dropStillborn(ctx); err != nil {
+		return err
+	}
 	return a.keep(ctx)
+}
+
+const dropDevices = `
+DELETE FROM devices
+WHERE serial = ANY ($1)`
+
+// dropStillborn leaves nothing behind of devices that were made known only to be locked, and whose rows were refused.
+func (a *applying) dropStillborn(ctx context.Context) error {
+	var serials []string
+	for _, serial := range a.made {
+		if a.Device(serial).Device.Unknown() {
+			serials = append(serials, serial)
+			delete(a.changes, serial)
+		}
+	}
+	if len(serials) == 0 {
+		return nil
+	}
+	if _, err := a.tx.Exec(ctx, dropDevices, serials); err != nil {
+		return fmt.Errorf("forgetting devices of which nothing is known: %w", err)
+	}
+	return nil
 }
 
 func (a *applying) read(ctx context.Context) error {
@@ -158,12 +183,16 @@ func (a *applying) facts(d provision.Device, r ImportRow) ([]provision.Fact, err
 		return d.AskDeprovision(q.Reason, q.By)
 	case OpRelease:
 		return d.AskRelease(q.Reason)
+	case OpWithdraw:
+		return d.AskWithdraw()
 	}
 	return nil, fmt.Errorf("operation of kind %q", a.op.Kind)
 }
 
 // formerly is how a device was assigned before. Its JSON is stored.
 type formerly struct {
+	// Unknown: nobody knew the device.
+	Unknown    bool                  `json:"unknown,omitempty"`
 	Assignment *provision.Assignment `json:"assignment,omitempty"`
 	Planned    *provision.Assignment `json:"planned,omitempty"`
 }
@@ -173,7 +202,7 @@ func (a *applying) apply(ctx context.Context, r ImportRow) error {
 	if c == nil {
 		return a.note(r, nil, nil, notKnown(r.Serial))
 	}
-	before := formerly{Assignment: c.Device.Assignment, Planned: c.Device.Planned}
+	before := formerly{Unknown: c.Device.Unknown(), Assignment: c.Device.Assignment, Planned: c.Device.Planned}
 	facts, err := a.facts(c.Device, r)
 	if err != nil {
 		return a.note(r, nil, nil, err)

@@ -36,8 +36,8 @@ type undoing struct {
 	counts map[string]int64
 }
 
-// undoChunk brings the next devices back to how they were assigned. One that was assigned otherwise since, or whose former
-// groups are gone, is left alone.
+// undoChunk brings the next devices back to how they were assigned; those that nobody knew before, and nobody but people knows
+// since, are withdrawn. One that was assigned otherwise since, or whose former groups are gone, is left alone.
 func (m *Many) undoChunk(ctx context.Context, o Operation) error {
 	rows, err := m.tx.Query(ctx, rowsToUndo, o.number, o.Line, chunk)
 	if err != nil {
@@ -92,7 +92,7 @@ func (u *undoing) restore(ctx context.Context, r doneRow) error {
 		u.note(r, "conflict", conflict)
 		return nil
 	}
-	for _, f := range r.before.facts() {
+	for _, f := range r.before.facts(c.Device) {
 		f.Actor, f.Source, f.Operation, f.Line = u.op.Actor, u.op.Source, u.op.ID, r.line
 		f.Reason = "It was undone."
 		if _, err := c.Record(ctx, f); err != nil {
@@ -108,6 +108,9 @@ func (u *undoing) conflict(c *Change, r doneRow) string {
 	if c == nil {
 		return notKnown(r.serial).Error()
 	}
+	if r.before.Unknown && c.Device.Unknown() {
+		return "" // somebody withdrew it
+	}
 	if err := c.Device.CheckChange(); err != nil {
 		return err.Error()
 	}
@@ -122,8 +125,14 @@ func (u *undoing) conflict(c *Change, r doneRow) string {
 	return ""
 }
 
-// facts assign the device as it was.
-func (f formerly) facts() []provision.Fact {
+// facts assign the device as it was, or take it back if nobody knew it and it can be. One that somebody holds stays known: whoever
+// did so means a device that there is.
+func (f formerly) facts(is provision.Device) []provision.Fact {
+	if f.Unknown && !is.OnHold {
+		if facts, err := is.AskWithdraw(); err == nil {
+			return facts
+		}
+	}
 	facts := []provision.Fact{{Kind: provision.Unassigned}}
 	if f.Assignment != nil {
 		facts = []provision.Fact{{Kind: provision.Assigned, Assignment: f.Assignment}}

@@ -40,7 +40,7 @@ const claimInIndexOrder = `SET LOCAL enable_sort = off`
 const MaxClaim = 64
 
 const claimedFacts = `
-SELECT e.id, e.payload, e.priority, d.serial, d.state ? 'released', d.state
+SELECT e.id, e.payload, e.priority, d.serial, d.state
 FROM unnest($1::text[]) WITH ORDINALITY AS claimed (serial, turn)
     JOIN devices d USING (serial)
     CROSS JOIN LATERAL (
@@ -107,8 +107,8 @@ func (db *DB) claimDevices(ctx context.Context, tx pgx.Tx, limit int) ([][]provi
 	var devices [][]provision.Delivery
 	var id int64
 	var d provision.Delivery
-	_, err = pgx.ForEachRow(rows, []any{&id, &d.Fact, &d.Priority, &d.Serial, &d.Over, &d.Device}, func() error {
-		d.Fact.ID = id
+	_, err = pgx.ForEachRow(rows, []any{&id, &d.Fact, &d.Priority, &d.Serial, &d.Device}, func() error {
+		d.Fact.ID, d.Over = id, d.Device.Ended()
 		if n := len(devices); n > 0 && devices[n-1][0].Serial == d.Serial {
 			devices[n-1] = append(devices[n-1], d)
 		} else {

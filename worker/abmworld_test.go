@@ -134,7 +134,7 @@ func (p *portal) wish(name string, full bool) {
 // profile gives a server a default device profile.
 func (p *portal) profile(server, name, fields string) {
 	p.t.Helper()
-	_, _, err := p.db.PutDeviceProfile(context.Background(), store.DeviceProfile{Name: name, ActivationMode: "by_admin", Fields: []byte(fields)}, store.Condition{})
+	_, _, err := p.db.PutDeviceProfile(context.Background(), store.DeviceProfile{Name: name, ActivationMode: "by_admin", Fields: []byte(fields)}, store.Edit{})
 	require.NoError(p.t, err)
 	p.put(store.ABMServerInput{Name: server, DefaultProfile: name, SyncEvery: time.Hour, FullEvery: 24 * time.Hour})
 }

@@ -48,8 +48,8 @@ func TestReleaseOfADeviceWhoseWorkflowWasTerminated(t *testing.T) {
 	require.Equal(t, "1", f.text(`SELECT count(*)::text FROM device_events WHERE kind = 'released'`))
 }
 
-// Devices to which nothing happens get their lost workflow back, too; those that have one, had none, or are released are
-// left alone.
+// Devices to which nothing happens get their lost workflow back, too; those that have one, had none, or are released or withdrawn
+// are left alone.
 func TestLostWorkflowsAreBegunAnew(t *testing.T) {
 	f := newFleet(t)
 	c, namespace := dial(t)
@@ -63,10 +63,18 @@ func TestLostWorkflowsAreBegunAnew(t *testing.T) {
 	require.NoError(t, c.GetWorkflow(t.Context(), signals.WorkflowID(serial(2)), "").Get(t.Context(), nil))
 	f.record(serial(3), provision.Fact{Kind: provision.Registered})
 	f.record(serial(3), provision.Fact{Kind: provision.HoldRequest, Reason: "waits for a display"})
+	f.assign(serial(4), "sales")
+	f.eventually("a workflow that may end", func() bool {
+		_, err := signals.New(c, "").Status(t.Context(), serial(4))
+		return err == nil
+	})
+	f.record(serial(4), provision.Fact{Kind: provision.Withdrawn})
+	require.NoError(t, c.GetWorkflow(t.Context(), signals.WorkflowID(serial(4)), "").Get(t.Context(), nil))
 	stop()
 	lost, _ := runOf(t, c, serial(0))
 	kept, _ := runOf(t, c, serial(1))
 	released, _ := runOf(t, c, serial(2))
+	withdrawn, _ := runOf(t, c, serial(4))
 	terminate(t, c, serial(0))
 
 	f.run(c, worker.Config{Namespace: namespace, Reconcile: 300 * time.Millisecond})
@@ -79,6 +87,8 @@ func TestLostWorkflowsAreBegunAnew(t *testing.T) {
 	require.Equal(t, kept, run)
 	run, _ = runOf(t, c, serial(2))
 	require.Equal(t, released, run)
+	run, _ = runOf(t, c, serial(4))
+	require.Equal(t, withdrawn, run)
 	_, err := c.DescribeWorkflow(t.Context(), signals.WorkflowID(serial(3)), "")
 	var notFound *serviceerror.NotFound
 	require.ErrorAs(t, err, &notFound)

@@ -32,14 +32,14 @@ type DeviceState struct {
 }
 
 // Device takes one device through its life. It folds the facts that signals bring and has done what follows from them,
-// until the device is released.
+// until the device is released or withdrawn.
 func Device(ctx workflow.Context, s DeviceState) error {
 	d := newDevice(ctx, s)
 	if err := d.answerQueries(ctx); err != nil {
 		return err
 	}
 	workflow.Go(ctx, d.listen)
-	for !d.released() {
+	for !d.over(ctx) {
 		step, err := d.awaitNext(ctx)
 		if err != nil {
 			return err
@@ -51,8 +51,6 @@ func Device(ctx workflow.Context, s DeviceState) error {
 			return d.continueAsNew(ctx)
 		}
 	}
-	d.publish(ctx)
-	d.drain(ctx)
 	return nil
 }
 
@@ -85,7 +83,17 @@ func newDevice(ctx workflow.Context, s DeviceState) *device {
 	return d
 }
 
-func (d *device) released() bool { return d.Device.Over() }
+func (d *device) ended() bool { return d.Device.Ended() }
+
+// over ends a run, unless a fact came meanwhile by which the device lives again: one that was withdrawn and is assigned anew.
+func (d *device) over(ctx workflow.Context) bool {
+	if !d.ended() {
+		return false
+	}
+	d.publish(ctx)
+	d.drain(ctx)
+	return d.ended()
+}
 
 // awaitNext returns the next step, when there is one to take or the run has grown too long. Facts, timers and deadlines
 // all end here.
@@ -99,7 +107,7 @@ func (d *device) awaitNext(ctx workflow.Context) (provision.Step, error) {
 			return provision.Step{}, err
 		}
 		step := d.next(workflow.Now(ctx))
-		if step.Do != provision.WaitForFacts || d.released() || d.tooLong(ctx) {
+		if step.Do != provision.WaitForFacts || d.ended() || d.tooLong(ctx) {
 			return step, nil
 		}
 		d.publish(ctx)
@@ -143,7 +151,7 @@ func (d *device) tooLong(ctx workflow.Context) bool {
 	if limit == 0 {
 		limit = maxHistory
 	}
-	return !d.released() && (info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() > limit)
+	return !d.ended() && (info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() > limit)
 }
 
 // continueAsNew begins a new run with the whole state. No signal is left behind: all channels are drained, and the

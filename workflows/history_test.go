@@ -40,6 +40,7 @@ type live struct {
 	client client.Client
 	door   *signals.Client
 	work   sync.WaitGroup
+	worker worker.Worker
 }
 
 func hastyPolicy() provision.Policy {
@@ -59,13 +60,13 @@ func newLive(t *testing.T) *live {
 		world: newWorld(device, time.Now), t: t, client: c,
 		door: signals.New(c, signals.TaskQueue, signals.WithPolicy(hastyPolicy())),
 	}
-	w := worker.New(c, signals.TaskQueue, worker.Options{Identity: "recorder"})
-	w.RegisterWorkflowWithOptions(workflows.Device, workflow.RegisterOptions{Name: signals.WorkflowType})
-	w.RegisterActivityWithOptions(&activities.MDM{Planner: l.world}, activity.RegisterOptions{})
-	w.RegisterActivityWithOptions(&activities.Records{Keeper: l.world}, activity.RegisterOptions{})
-	require.NoError(t, w.Start())
-	t.Cleanup(func() { l.work.Wait(); w.Stop() })
-	l.send = func(f provision.Fact) { l.deliver(f) }
+	l.startWorker()
+	t.Cleanup(func() { l.work.Wait(); l.worker.Stop() })
+	l.send = func(f provision.Fact) { // under the world's lock, so facts keep their order
+		if err := l.door.Deliver(context.Background(), provision.Delivery{Serial: device, Fact: f, Over: l.row.Ended(), Device: l.row}); err != nil {
+			t.Errorf("delivering %s: %v", f.Kind, err)
+		}
+	}
 	l.answer = func(plan int64, verdicts []provision.Verdict) {
 		l.work.Go(func() {
 			for _, v := range verdicts {
@@ -76,7 +77,17 @@ func newLive(t *testing.T) *live {
 	return l
 }
 
-// deliver is called under the world's lock, so facts keep their order.
+func (l *live) startWorker() {
+	l.t.Helper()
+	w := worker.New(l.client, signals.TaskQueue, worker.Options{Identity: "recorder"})
+	w.RegisterWorkflowWithOptions(workflows.Device, workflow.RegisterOptions{Name: signals.WorkflowType})
+	w.RegisterActivityWithOptions(&activities.MDM{Planner: l.world}, activity.RegisterOptions{})
+	w.RegisterActivityWithOptions(&activities.Records{Keeper: l.world}, activity.RegisterOptions{})
+	require.NoError(l.t, w.Start())
+	l.worker = w
+}
+
+// deliver gives the workflow a fact that isn't recorded, as an operator does.
 func (l *live) deliver(f provision.Fact) {
 	if err := l.door.Deliver(context.Background(), provision.Delivery{Serial: device, Fact: f}); err != nil {
 		l.t.Errorf("delivering %s: %v", f.Kind, err)
@@ -181,6 +192,13 @@ var scenarios = map[string]func(*live){
 		l.activate(1, false)
 		l.enrolled()
 		l.happen(provision.Fact{Kind: provision.ReleaseRequest, Reason: "end_of_life"})
+		require.NoError(l.t, l.client.GetWorkflow(context.Background(), signals.WorkflowID(device), "").Get(context.Background(), nil))
+	},
+	"withdrawn": func(l *live) {
+		l.happen(assignedTo("sales"))
+		l.begun()
+		l.happen(provision.Fact{Kind: provision.HoldRequest, Reason: "a case"})
+		l.happen(provision.Fact{Kind: provision.Withdrawn})
 		require.NoError(l.t, l.client.GetWorkflow(context.Background(), signals.WorkflowID(device), "").Get(context.Background(), nil))
 	},
 	"sign_in_held": func(l *live) {
@@ -302,6 +320,44 @@ func checkPrice(t *testing.T, h *history.History) {
 	require.Equal(t, 1, count[enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED])
 	require.LessOrEqual(t, count[enums.EVENT_TYPE_TIMER_STARTED], 1)
 	require.LessOrEqual(t, count[enums.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES], 3)
+}
+
+// A serial number that was withdrawn and is assigned again begins a new life, in which nothing of the first counts.
+func TestWithdrawnDeviceBeginsAnew(t *testing.T) {
+	l := newLive(t)
+	scenarios["withdrawn"](l)
+	first := l.runID()
+	l.happen(assignedTo("drivers"))
+	l.begun()
+	require.NotEqual(t, first, l.runID())
+	l.activate(1, false)
+	l.enrolled()
+	desc, err := l.client.DescribeWorkflow(t.Context(), signals.WorkflowID(device), "")
+	require.NoError(t, err)
+	groups, _ := desc.TypedSearchAttributes.GetKeywordList(signals.AttributeGroups)
+	require.Equal(t, []string{"drivers"}, groups)
+}
+
+// When it is assigned again before the workflow comes to its turn, its life just goes on.
+func TestWithdrawnAndAssignedAtOnce(t *testing.T) {
+	l := newLive(t)
+	l.happen(assignedTo("sales"))
+	l.begun()
+	first := l.runID()
+	l.worker.Stop()
+	l.happen(provision.Fact{Kind: provision.Withdrawn})
+	l.happen(assignedTo("drivers"))
+	l.startWorker()
+	l.activate(1, false)
+	l.enrolled()
+	require.Equal(t, first, l.runID())
+}
+
+func (l *live) runID() string {
+	l.t.Helper()
+	desc, err := l.client.DescribeWorkflowExecution(context.Background(), signals.WorkflowID(device), "")
+	require.NoError(l.t, err)
+	return desc.GetWorkflowExecutionInfo().GetExecution().GetRunId()
 }
 
 // checkRuns: over all runs no fact was lost, and the search attributes came along.

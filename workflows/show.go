@@ -166,7 +166,7 @@ func (d *device) details(now time.Time) string {
 		}
 	}
 	switch step := d.next(now); {
-	case d.released():
+	case d.ended():
 	case step.Do != provision.WaitForFacts:
 		fmt.Fprintf(&b, "\n- Next: %s.", deeds[step.Do])
 	case !step.Until.IsZero():

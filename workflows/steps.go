@@ -21,7 +21,7 @@ var (
 // do has a step carried out. A step that fails is told to the operator and taken again later; only cancellation ends the
 // workflow.
 func (d *device) do(ctx workflow.Context, step provision.Step) error {
-	if step.Do == provision.WaitForFacts || d.released() {
+	if step.Do == provision.WaitForFacts || d.ended() {
 		return nil
 	}
 	d.since = nil

@@ -36,6 +36,7 @@ var meanings = map[provision.Kind]string{
 	provision.Deprovision: "For operators: end the device's management, with reason repair, employee_left, retire or in_stock and choice " +
 		"remove_management or erase.",
 	provision.DeprovisionRefused: "The device refused to be deprovisioned.",
+	provision.Withdrawn:          "The serial number was taken back; only people had named it.",
 }
 
 // deeds say what steps do.

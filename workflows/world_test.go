@@ -193,7 +193,7 @@ const apple = "apple"
 func (w *world) stillApplies(step provision.Step) bool {
 	d := w.row
 	switch {
-	case d.Over():
+	case d.Ended():
 		return false
 	case step.Do == provision.ConcludeReleased:
 		return d.ReleasePending() && d.ABM.State != provision.ABMPresent

@@ -384,6 +384,7 @@ const (
 	KindRelease         OperationKind = "release"
 	KindUnassign        OperationKind = "unassign"
 	KindUnassignFromMdm OperationKind = "unassign_from_mdm"
+	KindWithdraw        OperationKind = "withdraw"
 )
 
 // Valid indicates whether the value is a known member of the OperationKind enum.
@@ -398,6 +399,8 @@ func (e OperationKind) Valid() bool {
 	case KindUnassign:
 		return true
 	case KindUnassignFromMdm:
+		return true
+	case KindWithdraw:
 		return true
 	default:
 		return false
@@ -669,6 +672,7 @@ const (
 	StatusUnassignPending Status = "Unassign Pending"
 	StatusUnassigned      Status = "Unassigned"
 	StatusUnmanaged       Status = "Unmanaged"
+	StatusWithdrawn       Status = "Withdrawn"
 )
 
 // Valid indicates whether the value is a known member of the Status enum.
@@ -689,6 +693,8 @@ func (e Status) Valid() bool {
 	case StatusUnassigned:
 		return true
 	case StatusUnmanaged:
+		return true
+	case StatusWithdrawn:
 		return true
 	default:
 		return false
@@ -2092,7 +2098,7 @@ type OperationRow struct {
 	Code   *string `json:"code,omitempty"`
 	Detail *string `json:"detail,omitempty"`
 
-	// Line Of a file, where the row begins; of a list, its place from 1.
+	// Line Of a file, the line in which the row begins, counted from 1 as editors count, with blank lines and what stands above the header; of a list, its place from 1.
 	Line int64 `json:"line"`
 
 	// Outcome changed; unchanged: it was so already; refused: see code and detail; pending: its turn hasn't come.
@@ -2460,8 +2466,14 @@ type WantedProfile struct {
 // WantedProfileBy Whether the device, one of its groups or its server has it.
 type WantedProfileBy string
 
+// Assume defines model for Assume.
+type Assume = []string
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DryRun defines model for DryRun.
+type DryRun = bool
 
 // ID defines model for ID.
 type ID = string
@@ -2594,6 +2606,9 @@ type DeleteAppParams struct {
 
 // PutAppParams defines parameters for PutApp.
 type PutAppParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2699,6 +2714,9 @@ type PutConfigurationParams struct {
 	// Description What the configuration is for; left as it is when not given.
 	Description *string `form:"description,omitempty" json:"description,omitempty"`
 
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2732,6 +2750,9 @@ type DeleteDeviceProfileParams struct {
 
 // PutDeviceProfileParams defines parameters for PutDeviceProfile.
 type PutDeviceProfileParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2885,6 +2906,12 @@ type UnassignDeviceFromMdmParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// WithdrawDeviceParams defines parameters for WithdrawDevice.
+type WithdrawDeviceParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AssignDevicesParams defines parameters for AssignDevices.
 type AssignDevicesParams struct {
 	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
@@ -2915,6 +2942,12 @@ type UnassignDevicesFromMdmParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// WithdrawDevicesParams defines parameters for WithdrawDevices.
+type WithdrawDevicesParams struct {
+	// IdempotencyKey Any text of the caller's, best a UUID, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListDirectoriesParams defines parameters for ListDirectories.
 type ListDirectoriesParams struct {
 	// Cursor The next_cursor of the page before.
@@ -2935,6 +2968,14 @@ type DeleteDirectoryParams struct {
 
 // PutDirectoryParams defines parameters for PutDirectory.
 type PutDirectoryParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
+	// device_profile, group, directory) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices, or a
+	// directory's domain.
+	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2974,6 +3015,9 @@ type DeleteDocumentParams struct {
 
 // PutDocumentParams defines parameters for PutDocument.
 type PutDocumentParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -2997,6 +3041,9 @@ type PutDocumentContentParams struct {
 
 	// Author Whom devices name as its author; left as it is when not given.
 	Author *string `form:"author,omitempty" json:"author,omitempty"`
+
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
@@ -3028,6 +3075,14 @@ type DeleteGroupParams struct {
 
 // PutGroupParams defines parameters for PutGroup.
 type PutGroupParams struct {
+	// DryRun Whether the request is only tried. It is refused as it would be, and answered as it would be, and changes nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Assume Of a dry run: what is taken as being there, because it will be made before. Each is a kind (configuration, app, document,
+	// device_profile, group, directory) and a name, with a slash between, and, if you like, behind another slash the identifier that it has on devices, or a
+	// directory's domain.
+	Assume *Assume `form:"assume,omitempty" json:"assume,omitempty"`
+
 	// IfMatch An ETag, several separated by commas, or "*" for any version.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
@@ -3284,6 +3339,9 @@ type UnassignDevicesJSONRequestBody = ManyInput
 
 // UnassignDevicesFromMdmJSONRequestBody defines body for UnassignDevicesFromMdm for application/json ContentType.
 type UnassignDevicesFromMdmJSONRequestBody = ManyInput
+
+// WithdrawDevicesJSONRequestBody defines body for WithdrawDevices for application/json ContentType.
+type WithdrawDevicesJSONRequestBody = ManyInput
 
 // PutDirectoryJSONRequestBody defines body for PutDirectory for application/json ContentType.
 type PutDirectoryJSONRequestBody = DirectoryInput
@@ -3651,7 +3709,7 @@ type ClientInterface interface {
 
 	// UndoAssignmentImport Take an import back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Corresponds with POST /v1/assignment-imports/{id}:undo (the `UndoAssignmentImport` operationId).
 	UndoAssignmentImport(ctx context.Context, id ID, params *UndoAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3733,7 +3791,7 @@ type ClientInterface interface {
 
 	// ListDevices List devices
 	//
-	// Devices by serial number; the filters narrow the list together.
+	// Devices by serial number; the filters narrow the list together. Withdrawn devices are listed only when `status` asks for them.
 	//
 	// Corresponds with GET /v1/devices (the `ListDevices` operationId).
 	ListDevices(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3844,7 +3902,9 @@ type ClientInterface interface {
 
 	// ExplainDevice Say what a device waits for
 	//
-	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled or Released.
+	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn,
+	// unless what happened to it hasn't reached its workflow yet: then it says since when, and how many facts of other devices
+	// come before.
 	//
 	// Corresponds with GET /v1/devices/{serial}/explain (the `ExplainDevice` operationId).
 	ExplainDevice(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4001,6 +4061,16 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
 	UnassignDeviceFromMdm(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// WithdrawDevice Take a serial number back that only people named
+	//
+	// For one that was mistyped when it was assigned or registered. User and groups are taken away, its workflow ends, and it is
+	// listed no longer; its timeline stays. When it is assigned or registered again, or turns up, it begins anew. One that is
+	// withdrawn already is left as it is. A device that Apple Business Manager lists or listed, that enrolled, or that somebody signed
+	// in on gives `device_not_withdrawable`.
+	//
+	// Corresponds with POST /v1/devices/{serial}:withdraw (the `WithdrawDevice` operationId).
+	WithdrawDevice(ctx context.Context, serial Serial, params *WithdrawDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AssignDevicesWithBody Assign many devices
 	//
 	// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
@@ -4106,6 +4176,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
 	UnassignDevicesFromMdm(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawDevicesWithBody Take many serial numbers back that only people named
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+	WithdrawDevicesWithBody(ctx context.Context, params *WithdrawDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawDevices Take many serial numbers back that only people named
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+	WithdrawDevices(ctx context.Context, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDirectories List directories
 	//
@@ -4304,7 +4396,7 @@ type ClientInterface interface {
 
 	// UndoOperation Take an operation back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Corresponds with POST /v1/operations/{id}:undo (the `UndoOperation` operationId).
 	UndoOperation(ctx context.Context, id ID, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4475,7 +4567,7 @@ type ClientInterface interface {
 
 	// UndoUnassignImport Take an import back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Corresponds with POST /v1/unassign-imports/{id}:undo (the `UndoUnassignImport` operationId).
 	UndoUnassignImport(ctx context.Context, id ID, params *UndoUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5114,7 +5206,7 @@ func (c *Client) ResumeAssignmentImport(ctx context.Context, id ID, params *Resu
 
 // UndoAssignmentImport Take an import back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Corresponds with POST /v1/assignment-imports/{id}:undo (the `UndoAssignmentImport` operationId).
 func (c *Client) UndoAssignmentImport(ctx context.Context, id ID, params *UndoAssignmentImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5306,7 +5398,7 @@ func (c *Client) PutDeviceProfile(ctx context.Context, name Name, params *PutDev
 
 // ListDevices List devices
 //
-// Devices by serial number; the filters narrow the list together.
+// Devices by serial number; the filters narrow the list together. Withdrawn devices are listed only when `status` asks for them.
 //
 // Corresponds with GET /v1/devices (the `ListDevices` operationId).
 func (c *Client) ListDevices(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5547,7 +5639,9 @@ func (c *Client) GetEnrollmentProfile(ctx context.Context, serial Serial, reqEdi
 
 // ExplainDevice Say what a device waits for
 //
-// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled or Released.
+// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn,
+// unless what happened to it hasn't reached its workflow yet: then it says since when, and how many facts of other devices
+// come before.
 //
 // Corresponds with GET /v1/devices/{serial}/explain (the `ExplainDevice` operationId).
 func (c *Client) ExplainDevice(ctx context.Context, serial Serial, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5884,6 +5978,26 @@ func (c *Client) UnassignDeviceFromMdm(ctx context.Context, serial Serial, param
 	return c.Client.Do(req)
 }
 
+// WithdrawDevice Take a serial number back that only people named
+//
+// For one that was mistyped when it was assigned or registered. User and groups are taken away, its workflow ends, and it is
+// listed no longer; its timeline stays. When it is assigned or registered again, or turns up, it begins anew. One that is
+// withdrawn already is left as it is. A device that Apple Business Manager lists or listed, that enrolled, or that somebody signed
+// in on gives `device_not_withdrawable`.
+//
+// Corresponds with POST /v1/devices/{serial}:withdraw (the `WithdrawDevice` operationId).
+func (c *Client) WithdrawDevice(ctx context.Context, serial Serial, params *WithdrawDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDeviceRequest(c.Server, serial, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // AssignDevicesWithBody Assign many devices
 //
 // Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
@@ -6080,6 +6194,48 @@ func (c *Client) UnassignDevicesFromMdmWithBody(ctx context.Context, params *Una
 // Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
 func (c *Client) UnassignDevicesFromMdm(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnassignDevicesFromMdmRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawDevicesWithBody Take many serial numbers back that only people named
+//
+// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+func (c *Client) WithdrawDevicesWithBody(ctx context.Context, params *WithdrawDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDevicesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawDevices Take many serial numbers back that only people named
+//
+// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+func (c *Client) WithdrawDevices(ctx context.Context, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDevicesRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6537,7 +6693,7 @@ func (c *Client) ResumeOperation(ctx context.Context, id ID, params *ResumeOpera
 
 // UndoOperation Take an operation back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Corresponds with POST /v1/operations/{id}:undo (the `UndoOperation` operationId).
 func (c *Client) UndoOperation(ctx context.Context, id ID, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6948,7 +7104,7 @@ func (c *Client) ResumeUnassignImport(ctx context.Context, id ID, params *Resume
 
 // UndoUnassignImport Take an import back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Corresponds with POST /v1/unassign-imports/{id}:undo (the `UndoUnassignImport` operationId).
 func (c *Client) UndoUnassignImport(ctx context.Context, id ID, params *UndoUnassignImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8035,6 +8191,33 @@ func NewPutAppRequestWithBody(server string, name Name, params *PutAppParams, co
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
@@ -8921,6 +9104,18 @@ func NewPutConfigurationRequestWithBody(server string, name Name, params *PutCon
 
 		}
 
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -9203,6 +9398,33 @@ func NewPutDeviceProfileRequestWithBody(server string, name Name, params *PutDev
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
@@ -10556,6 +10778,55 @@ func NewUnassignDeviceFromMdmRequest(server string, serial Serial, params *Unass
 	return req, nil
 }
 
+// NewWithdrawDeviceRequest constructs an http.Request for the WithdrawDevice method
+func NewWithdrawDeviceRequest(server string, serial Serial, params *WithdrawDeviceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "serial", serial, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s:withdraw", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewAssignDevicesRequest calls the generic AssignDevices builder with application/json body
 func NewAssignDevicesRequest(server string, params *AssignDevicesParams, body AssignDevicesJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -10831,6 +11102,61 @@ func NewUnassignDevicesFromMdmRequestWithBody(server string, params *UnassignDev
 	return req, nil
 }
 
+// NewWithdrawDevicesRequest calls the generic WithdrawDevices builder with application/json body
+func NewWithdrawDevicesRequest(server string, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewWithdrawDevicesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewWithdrawDevicesRequestWithBody constructs an http.Request for the WithdrawDevices method, with any body, and a specified content type
+func NewWithdrawDevicesRequestWithBody(server string, params *WithdrawDevicesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices:withdraw")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListDirectoriesRequest constructs an http.Request for the ListDirectories method
 func NewListDirectoriesRequest(server string, params *ListDirectoriesParams) (*http.Request, error) {
 	var err error
@@ -11026,6 +11352,45 @@ func NewPutDirectoryRequestWithBody(server string, name Name, params *PutDirecto
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Assume != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "assume", *params.Assume, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
@@ -11334,6 +11699,33 @@ func NewPutDocumentRequestWithBody(server string, name Name, params *PutDocument
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
@@ -11477,6 +11869,18 @@ func NewPutDocumentContentRequestWithBody(server string, name Name, params *PutD
 		if params.Author != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "author", *params.Author, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -11723,6 +12127,45 @@ func NewPutGroupRequestWithBody(server string, name Name, params *PutGroupParams
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Assume != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "assume", *params.Assume, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
@@ -13765,7 +14208,7 @@ type ClientWithResponsesInterface interface {
 
 	// UndoAssignmentImportWithResponse Take an import back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13863,7 +14306,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListDevicesWithResponse List devices
 	//
-	// Devices by serial number; the filters narrow the list together.
+	// Devices by serial number; the filters narrow the list together. Withdrawn devices are listed only when `status` asks for them.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13988,7 +14431,9 @@ type ClientWithResponsesInterface interface {
 
 	// ExplainDeviceWithResponse Say what a device waits for
 	//
-	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled or Released.
+	// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn,
+	// unless what happened to it hasn't reached its workflow yet: then it says since when, and how many facts of other devices
+	// come before.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14161,6 +14606,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/devices/{serial}:unassign-from-mdm (the `UnassignDeviceFromMdm` operationId).
 	UnassignDeviceFromMdmWithResponse(ctx context.Context, serial Serial, params *UnassignDeviceFromMdmParams, reqEditors ...RequestEditorFn) (*UnassignDeviceFromMdmResponse, error)
 
+	// WithdrawDeviceWithResponse Take a serial number back that only people named
+	//
+	// For one that was mistyped when it was assigned or registered. User and groups are taken away, its workflow ends, and it is
+	// listed no longer; its timeline stays. When it is assigned or registered again, or turns up, it begins anew. One that is
+	// withdrawn already is left as it is. A device that Apple Business Manager lists or listed, that enrolled, or that somebody signed
+	// in on gives `device_not_withdrawable`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{serial}:withdraw (the `WithdrawDevice` operationId).
+	WithdrawDeviceWithResponse(ctx context.Context, serial Serial, params *WithdrawDeviceParams, reqEditors ...RequestEditorFn) (*WithdrawDeviceResponse, error)
+
 	// AssignDevicesWithBodyWithResponse Assign many devices
 	//
 	// Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
@@ -14266,6 +14723,28 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/devices:unassign-from-mdm (the `UnassignDevicesFromMdm` operationId).
 	UnassignDevicesFromMdmWithResponse(ctx context.Context, params *UnassignDevicesFromMdmParams, body UnassignDevicesFromMdmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnassignDevicesFromMdmResponse, error)
+
+	// WithdrawDevicesWithBodyWithResponse Take many serial numbers back that only people named
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+	WithdrawDevicesWithBodyWithResponse(ctx context.Context, params *WithdrawDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawDevicesResponse, error)
+
+	// WithdrawDevicesWithResponse Take many serial numbers back that only people named
+	//
+	// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+	// number of devices, what would happen to those of each status, and a token. The same request with that token in
+	// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+	WithdrawDevicesWithResponse(ctx context.Context, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawDevicesResponse, error)
 
 	// ListDirectoriesWithResponse List directories
 	//
@@ -14496,7 +14975,7 @@ type ClientWithResponsesInterface interface {
 
 	// UndoOperationWithResponse Take an operation back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14695,7 +15174,7 @@ type ClientWithResponsesInterface interface {
 
 	// UndoUnassignImportWithResponse Take an import back
 	//
-	// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+	// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -17936,6 +18415,54 @@ func (r UnassignDeviceFromMdmResponse) ContentType() string {
 	return ""
 }
 
+type WithdrawDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Device
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WithdrawDeviceResponse) GetJSON200() *Device {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WithdrawDeviceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WithdrawDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WithdrawDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WithdrawDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WithdrawDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // AssignDevicesResponse202Headers the declared response headers of an HTTP 202 response for AssignDevices
 type AssignDevicesResponse202Headers struct {
 	Location *string
@@ -18205,6 +18732,61 @@ func (r UnassignDevicesFromMdmResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r UnassignDevicesFromMdmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// WithdrawDevicesResponse202Headers the declared response headers of an HTTP 202 response for WithdrawDevices
+type WithdrawDevicesResponse202Headers struct {
+	Location *string
+}
+
+type WithdrawDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *StartedOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *WithdrawDevicesResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r WithdrawDevicesResponse) GetJSON202() *StartedOperation {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WithdrawDevicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WithdrawDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WithdrawDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WithdrawDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WithdrawDevicesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20891,7 +21473,7 @@ func (c *ClientWithResponses) ResumeAssignmentImportWithResponse(ctx context.Con
 
 // UndoAssignmentImportWithResponse Take an import back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21055,7 +21637,7 @@ func (c *ClientWithResponses) PutDeviceProfileWithResponse(ctx context.Context, 
 
 // ListDevicesWithResponse List devices
 //
-// Devices by serial number; the filters narrow the list together.
+// Devices by serial number; the filters narrow the list together. Withdrawn devices are listed only when `status` asks for them.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21258,7 +21840,9 @@ func (c *ClientWithResponses) GetEnrollmentProfileWithResponse(ctx context.Conte
 
 // ExplainDeviceWithResponse Say what a device waits for
 //
-// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled or Released.
+// What the device waits for, since when, who can end it, and when Muster acts by itself. Empty when it is Enrolled, Released or Withdrawn,
+// unless what happened to it hasn't reached its workflow yet: then it says since when, and how many facts of other devices
+// come before.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21539,6 +22123,24 @@ func (c *ClientWithResponses) UnassignDeviceFromMdmWithResponse(ctx context.Cont
 	return ParseUnassignDeviceFromMdmResponse(rsp)
 }
 
+// WithdrawDeviceWithResponse Take a serial number back that only people named
+//
+// For one that was mistyped when it was assigned or registered. User and groups are taken away, its workflow ends, and it is
+// listed no longer; its timeline stays. When it is assigned or registered again, or turns up, it begins anew. One that is
+// withdrawn already is left as it is. A device that Apple Business Manager lists or listed, that enrolled, or that somebody signed
+// in on gives `device_not_withdrawable`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{serial}:withdraw (the `WithdrawDevice` operationId).
+func (c *ClientWithResponses) WithdrawDeviceWithResponse(ctx context.Context, serial Serial, params *WithdrawDeviceParams, reqEditors ...RequestEditorFn) (*WithdrawDeviceResponse, error) {
+	rsp, err := c.WithdrawDevice(ctx, serial, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDeviceResponse(rsp)
+}
+
 // AssignDevicesWithBodyWithResponse Assign many devices
 //
 // Workers do it, in chunks; the answer is the operation to follow. All get the same assignment. Serial numbers that are not known become reservations. To give each its own, import a file.
@@ -21703,6 +22305,40 @@ func (c *ClientWithResponses) UnassignDevicesFromMdmWithResponse(ctx context.Con
 		return nil, err
 	}
 	return ParseUnassignDevicesFromMdmResponse(rsp)
+}
+
+// WithdrawDevicesWithBodyWithResponse Take many serial numbers back that only people named
+//
+// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+func (c *ClientWithResponses) WithdrawDevicesWithBodyWithResponse(ctx context.Context, params *WithdrawDevicesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawDevicesResponse, error) {
+	rsp, err := c.WithdrawDevicesWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDevicesResponse(rsp)
+}
+
+// WithdrawDevicesWithResponse Take many serial numbers back that only people named
+//
+// Workers do it, in chunks; the answer is the operation to follow. Devices that more than people know of are refused. To be confirmed. The first request is answered by 428 `confirmation_required`, whose `confirmation` holds the
+// number of devices, what would happen to those of each status, and a token. The same request with that token in
+// `confirmation` is carried out; it is good once, for fifteen minutes, for the same devices.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices:withdraw (the `WithdrawDevices` operationId).
+func (c *ClientWithResponses) WithdrawDevicesWithResponse(ctx context.Context, params *WithdrawDevicesParams, body WithdrawDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawDevicesResponse, error) {
+	rsp, err := c.WithdrawDevices(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDevicesResponse(rsp)
 }
 
 // ListDirectoriesWithResponse List directories
@@ -22084,7 +22720,7 @@ func (c *ClientWithResponses) ResumeOperationWithResponse(ctx context.Context, i
 
 // UndoOperationWithResponse Take an operation back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22427,7 +23063,7 @@ func (c *ClientWithResponses) ResumeUnassignImportWithResponse(ctx context.Conte
 
 // UndoUnassignImportWithResponse Take an import back
 //
-// Every device is assigned as it was before. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
+// Every device is assigned as it was before; one that nobody knew before, and that neither turned up nor is held since, is withdrawn. Devices that were assigned otherwise since are left alone and counted as `conflicts`. What can't be taken back gives `operation_not_undoable`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24884,6 +25520,39 @@ func ParseUnassignDeviceFromMdmResponse(rsp *http.Response) (*UnassignDeviceFrom
 	return response, nil
 }
 
+// ParseWithdrawDeviceResponse parses an HTTP response from a WithdrawDeviceWithResponse call
+func ParseWithdrawDeviceResponse(rsp *http.Response) (*WithdrawDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WithdrawDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Device
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseAssignDevicesResponse parses an HTTP response from a AssignDevicesWithResponse call
 func ParseAssignDevicesResponse(rsp *http.Response) (*AssignDevicesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -25101,6 +25770,52 @@ func ParseUnassignDevicesFromMdmResponse(rsp *http.Response) (*UnassignDevicesFr
 	switch {
 	case rsp.StatusCode == 202:
 		var headers UnassignDevicesFromMdmResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWithdrawDevicesResponse parses an HTTP response from a WithdrawDevicesWithResponse call
+func ParseWithdrawDevicesResponse(rsp *http.Response) (*WithdrawDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WithdrawDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest StartedOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers WithdrawDevicesResponse202Headers
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

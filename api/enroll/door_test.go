@@ -122,6 +122,18 @@ func TestUnknownDeviceIsToldSoInApplesForm(t *testing.T) {
 	require.Contains(t, h.log.Take(), "code=device_not_found serial="+serial)
 }
 
+// A withdrawn device is as unknown as one that never was; reserved again, it is welcome.
+func TestWithdrawnDeviceIsUnknownUntilItIsReservedAgain(t *testing.T) {
+	h := build(t)
+	reserved := provision.Fact{Kind: provision.Assigned, Assignment: &provision.Assignment{Groups: []string{"g"}}}
+	h.register(serial, reserved, provision.Fact{Kind: provision.Withdrawn})
+	require.Equal(t, "403 com.apple.unrecognized.device", h.knock(h.virtual(serial)).code())
+	_, err := h.enroller.EnrollmentProfile(t.Context(), serial)
+	require.Equal(t, provision.DeviceNotFound, provision.CodeOf(err))
+	h.register(serial, reserved)
+	require.NoError(t, h.virtual(serial).PowerOn(t.Context(), h))
+}
+
 func oldest(settings ...string) func(*choices) {
 	return func(c *choices) {
 		var err error

@@ -82,6 +82,9 @@ func (e *Enroller) EnrollmentProfile(ctx context.Context, serial string) ([]byte
 	if err != nil {
 		return nil, err
 	}
+	if device.Withdrawn() {
+		return nil, device.CheckChange()
+	}
 	if device.Leaving() {
 		return nil, provision.Errorf(provision.DeviceReleased, "Device %s was released, or is about to be, so it can't enroll.", serial)
 	}

@@ -64,7 +64,7 @@ func (s *school) ldap() intake.DirectoryWish {
 
 func (s *school) putDirectory(w intake.DirectoryWish) {
 	s.t.Helper()
-	_, _, err := s.cases.PutDirectory(s.t.Context(), w, store.Condition{})
+	_, _, err := s.cases.PutDirectory(s.t.Context(), w, store.Edit{})
 	require.NoError(s.t, err)
 }
 

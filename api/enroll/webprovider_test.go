@@ -137,7 +137,7 @@ func TestSecretOfAProviderStaysItsOwn(t *testing.T) {
 
 	another := provider(m, nil)
 	another.Settings.Issuer = "http://127.0.0.1:1"
-	_, _, err := s.cases.PutDirectory(t.Context(), another, store.Condition{})
+	_, _, err := s.cases.PutDirectory(t.Context(), another, store.Edit{})
 	require.Equal(t, provision.DirectoryInvalid, provision.CodeOf(err))
 	require.ErrorContains(t, err, "client secret")
 }
@@ -147,7 +147,7 @@ func TestEditionDecidesWhereToSignIn(t *testing.T) {
 	s := buildSchool(t, provision.SignInPolicy{}, func(c *choices) { c.intake.Edition = directory.CloudMSP })
 	wish := s.ldap()
 	wish.Kind = directory.ActiveDirectory
-	_, _, err := s.cases.PutDirectory(t.Context(), wish, store.Condition{})
+	_, _, err := s.cases.PutDirectory(t.Context(), wish, store.Edit{})
 	require.Equal(t, provision.EditionRefuses, provision.CodeOf(err))
 	s.exec(`UPDATE directories SET kind = 'active_directory'`) // of another edition that ran before
 	s.listed(serial)

@@ -50,7 +50,7 @@ func (i *Intake) Assign(ctx context.Context, by Actor, serial string, w Assignme
 	}
 	var out Assigned
 	out.Device, err = i.db.Assign(ctx, serial, wish, func(ctx context.Context, c *store.Change, a provision.Assignment) error {
-		out.Changed, out.Reservation = false, c.Device.Known.By == 0 // it may be run again
+		out.Changed, out.Reservation = false, c.Device.Unknown() // it may be run again
 		if err := condition.Check(AssignmentVersion(c.Device)); err != nil {
 			return err
 		}
@@ -157,6 +157,12 @@ func (i *Intake) Deprovision(ctx context.Context, by Actor, serial, reason, way 
 		return provision.Device{}, err
 	}
 	return i.ask(ctx, by, serial, func(d provision.Device) ([]provision.Fact, error) { return d.AskDeprovision(reason, way) })
+}
+
+// Withdraw takes a serial number back that only people ever named. Asking twice is asking once. It fails as
+// [provision.Device.AskWithdraw] does.
+func (i *Intake) Withdraw(ctx context.Context, by Actor, serial string) (provision.Device, error) {
+	return i.ask(ctx, by, serial, provision.Device.AskWithdraw)
 }
 
 // Review decides for whom a device is that somebody else signed in on. It fails with [provision.NotInReview].

@@ -11,14 +11,15 @@ import (
 	"github.com/muster-mdm/muster/store"
 )
 
-// edit is how this actor edits the catalog.
-func (a Actor) edit(condition store.Condition) store.Edit {
-	return store.Edit{If: condition, By: a.fact(provision.CatalogChanged)}
+// edits is how this actor edits the catalog.
+func (a Actor) edits(how store.Edit) store.Edit {
+	how.By = a.fact(provision.CatalogChanged)
+	return how
 }
 
 // PutGroup creates a group or replaces its description and items; devices of the group get the difference. created tells
 // which it was. Stages default to required.
-func (i *Intake) PutGroup(ctx context.Context, by Actor, g store.Group, condition store.Condition) (saved store.Group, created bool, err error) {
+func (i *Intake) PutGroup(ctx context.Context, by Actor, g store.Group, how store.Edit) (saved store.Group, created bool, err error) {
 	if g.Name, err = provision.CheckGroupName(g.Name); err != nil {
 		return g, false, err
 	}
@@ -29,7 +30,7 @@ func (i *Intake) PutGroup(ctx context.Context, by Actor, g store.Group, conditio
 			return g, false, err
 		}
 	}
-	return i.db.PutGroup(ctx, g, by.edit(condition))
+	return i.db.PutGroup(ctx, g, by.edits(how))
 }
 
 func checkItem(it *provision.Item, n int, seen map[provision.ItemKey]bool) error {
@@ -67,14 +68,14 @@ func (i *Intake) DeleteGroup(ctx context.Context, name string, condition store.C
 }
 
 // PutConfiguration creates a configuration or gives it new content, which [CheckConfiguration] must accept.
-func (i *Intake) PutConfiguration(ctx context.Context, by Actor, u store.ConfigurationUpload, condition store.Condition) (saved store.Configuration, created bool, err error) {
+func (i *Intake) PutConfiguration(ctx context.Context, by Actor, u store.ConfigurationUpload, how store.Edit) (saved store.Configuration, created bool, err error) {
 	if u.Name, err = provision.CheckItemName(u.Name); err != nil {
 		return saved, false, err
 	}
 	if u.Identifier, err = CheckConfiguration(u.Payload); err != nil {
 		return saved, false, err
 	}
-	return i.db.PutConfiguration(ctx, u, by.edit(condition))
+	return i.db.PutConfiguration(ctx, u, by.edits(how))
 }
 
 // DeleteConfiguration deletes a configuration that no group brings.
@@ -86,7 +87,7 @@ func (i *Intake) DeleteConfiguration(ctx context.Context, name string, condition
 var bundleID = regexp.MustCompile(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
 
 // PutApp creates an app or changes where it comes from.
-func (i *Intake) PutApp(ctx context.Context, by Actor, a store.App, condition store.Condition) (saved store.App, created bool, err error) {
+func (i *Intake) PutApp(ctx context.Context, by Actor, a store.App, how store.Edit) (saved store.App, created bool, err error) {
 	if a.Name, err = provision.CheckItemName(a.Name); err != nil {
 		return a, false, err
 	}
@@ -105,7 +106,7 @@ func (i *Intake) PutApp(ctx context.Context, by Actor, a store.App, condition st
 	} else if a.StoreID < 0 {
 		return a, false, provision.Errorf(provision.AppBad, "The App Store's number of an app is positive.").At("store_id")
 	}
-	return i.db.PutApp(ctx, a, by.edit(condition))
+	return i.db.PutApp(ctx, a, by.edits(how))
 }
 
 // httpsAddress reports whether a device may be sent there: an https address without user and fragment.

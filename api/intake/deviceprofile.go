@@ -9,7 +9,7 @@ import (
 )
 
 // PutDeviceProfile creates a device profile or gives it new content, which [provision.CheckDeviceProfile] must accept.
-func (i *Intake) PutDeviceProfile(ctx context.Context, p store.DeviceProfile, condition store.Condition) (saved store.DeviceProfile, created bool, err error) {
+func (i *Intake) PutDeviceProfile(ctx context.Context, p store.DeviceProfile, how store.Edit) (saved store.DeviceProfile, created bool, err error) {
 	if p.Name, err = provision.CheckItemName(p.Name); err != nil {
 		return p, false, err
 	}
@@ -20,7 +20,7 @@ func (i *Intake) PutDeviceProfile(ctx context.Context, p store.DeviceProfile, co
 	if p.Fields, err = provision.CheckDeviceProfile(p.Fields, p.ActivationMode); err != nil {
 		return p, false, err
 	}
-	return i.db.PutDeviceProfile(ctx, p, condition)
+	return i.db.PutDeviceProfile(ctx, p, how)
 }
 
 // DeleteDeviceProfile deletes a device profile that no server, group or device has.

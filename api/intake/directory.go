@@ -60,7 +60,7 @@ type DirectoryWish struct {
 
 // PutDirectory creates or changes a directory, without asking it. It fails with [provision.EditionRefuses],
 // [provision.DirectoryInvalid] and all that is wrong, and as [store.DB.PutDirectory] does.
-func (i *Intake) PutDirectory(ctx context.Context, w DirectoryWish, condition store.Condition) (saved store.Directory, created bool, err error) {
+func (i *Intake) PutDirectory(ctx context.Context, w DirectoryWish, how store.Edit) (saved store.Directory, created bool, err error) {
 	if !serverName.MatchString(w.Name) {
 		return saved, false, provision.Errorf(provision.Invalid, "%.80q can't be the name of a directory: it must be made of up to 63 lower-case letters, digits and hyphens.", w.Name).At("name")
 	}
@@ -78,7 +78,7 @@ func (i *Intake) PutDirectory(ctx context.Context, w DirectoryWish, condition st
 	if d.Settings, err = json.Marshal(w.Settings); err != nil {
 		return saved, false, fmt.Errorf("writing the settings of a directory: %w", err)
 	}
-	return i.db.PutDirectory(ctx, d, w.Secret, condition)
+	return i.db.PutDirectory(ctx, d, w.Secret, how)
 }
 
 // checkSettings refuses what the kind's own check refuses, and what another kind has.

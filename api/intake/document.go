@@ -21,7 +21,7 @@ const MaxDocument = 256 << 20
 
 // PutDocument edits a document, or creates one that is at an address of its own. Its format follows from the address when it
 // isn't given.
-func (i *Intake) PutDocument(ctx context.Context, by Actor, d store.DocumentEdit, condition store.Condition) (saved store.Document, created bool, err error) {
+func (i *Intake) PutDocument(ctx context.Context, by Actor, d store.DocumentEdit, how store.Edit) (saved store.Document, created bool, err error) {
 	if d.Name, err = provision.CheckItemName(d.Name); err != nil {
 		return saved, false, err
 	}
@@ -33,7 +33,7 @@ func (i *Intake) PutDocument(ctx context.Context, by Actor, d store.DocumentEdit
 	case d.Format != "":
 		return saved, false, provision.Errorf(provision.DocumentBad, "format says what is at media_url, which isn't given; what a file is is read from the file.").At("format")
 	}
-	return i.db.PutDocument(ctx, d, by.edit(condition))
+	return i.db.PutDocument(ctx, d, by.edits(how))
 }
 
 func checkMedia(address string, format provision.DocumentFormat) (provision.DocumentFormat, error) {
@@ -56,7 +56,7 @@ func checkMedia(address string, format provision.DocumentFormat) (provision.Docu
 
 // UploadDocument stores a file as the content of a document, and creates the document if there is none. What the file is is
 // read from its beginning. It fails with [provision.DocumentBad], and as reading the body does.
-func (i *Intake) UploadDocument(ctx context.Context, by Actor, d store.DocumentEdit, body io.Reader, condition store.Condition) (saved store.Document, created bool, err error) {
+func (i *Intake) UploadDocument(ctx context.Context, by Actor, d store.DocumentEdit, body io.Reader, how store.Edit) (saved store.Document, created bool, err error) {
 	if d.Name, err = provision.CheckItemName(d.Name); err != nil {
 		return saved, false, err
 	}
@@ -76,7 +76,7 @@ func (i *Intake) UploadDocument(ctx context.Context, by Actor, d store.DocumentE
 		return saved, false, err
 	}
 	d.File = &file
-	return i.db.PutDocument(ctx, d, by.edit(condition))
+	return i.db.PutDocument(ctx, d, by.edits(how))
 }
 
 // headOfDocument is how much of a file is looked at to tell what it is: the first entry of an EPUB, with a field that some

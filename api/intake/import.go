@@ -283,7 +283,7 @@ func (u *upload) standings(ctx context.Context, batch []bulk.Row) (map[string]st
 	if len(serials) == 0 {
 		return nil, nil
 	}
-	return u.intake.db.Standings(ctx, serials)
+	return u.intake.db.RowStandings(ctx, serials)
 }
 
 // allKnown reads the serial numbers of all devices. One that comes a moment later is taken for unknown here; applying looks
@@ -311,7 +311,7 @@ func (u *upload) judge(row *bulk.Row, known map[string]store.Standing) (standing
 		}
 		return standing
 	}
-	if err := s.CheckChange(); err != nil {
+	if err := s.CheckAssign(); err != nil {
 		row.Add(serialProblem(row, bulk.Fault, provision.CodeOf(err), "%s", err.Error()))
 		return ""
 	}

@@ -24,17 +24,23 @@ import (
 // newIntake is a database with two groups and so many devices.
 func newIntake(t testing.TB, devices int) (*intake.Intake, *store.DB) {
 	t.Helper()
-	url := stacktest.Database(t, "muster", func(ctx context.Context, url string) error {
+	use, db, _ := newIntakeAt(t, devices)
+	return use, db
+}
+
+func newIntakeAt(t testing.TB, devices int) (use *intake.Intake, db *store.DB, url string) {
+	t.Helper()
+	url = stacktest.Database(t, "muster", func(ctx context.Context, url string) error {
 		_, err := store.Migrate(ctx, url)
 		return err
 	})
 	db, err := store.Open(t.Context(), store.Config{URL: url})
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
-	use, err := intake.New(db, intake.Settings{})
+	use, err = intake.New(db, intake.Settings{})
 	require.NoError(t, err)
 	for _, name := range []string{"bench", "bench-empty"} {
-		_, _, err = use.PutGroup(t.Context(), intake.Actor{}, store.Group{Name: name}, store.Condition{})
+		_, _, err = use.PutGroup(t.Context(), intake.Actor{}, store.Group{Name: name}, store.Edit{})
 		require.NoError(t, err)
 	}
 	conn, err := pgx.Connect(t.Context(), url)
@@ -43,13 +49,14 @@ func newIntake(t testing.TB, devices int) (*intake.Intake, *store.DB) {
 	for _, sql := range []string{
 		fmt.Sprintf(`
 INSERT INTO devices (serial, status, awaiting, management, state)
-SELECT 'C' || lpad(n::text, 9, '0') || 'X', 'Awaiting', '{Awaiting User Assignment}', 'unmanaged', jsonb_build_object('serial', 'C' || lpad(n::text, 9, '0') || 'X')
+SELECT 'C' || lpad(n::text, 9, '0') || 'X', 'Awaiting', '{Awaiting User Assignment}', 'unmanaged', jsonb_build_object('serial', 'C' || lpad(n::text, 9, '0') || 'X',
+    'known', jsonb_build_object('by', n + 1))
 FROM generate_series(0, %d) AS n`, devices-1), `ANALYZE devices`,
 	} {
 		_, err = conn.Exec(t.Context(), sql)
 		require.NoError(t, err)
 	}
-	return use, db
+	return use, db, url
 }
 
 // mixedFile has rows of all sorts: right ones, and others with something to know about them or wrong with them.

@@ -241,6 +241,8 @@ func asked(n store.NewOperation, d provision.Device) ([]provision.Fact, error) {
 		return d.AskDeprovision(n.Request.Reason, n.Request.By)
 	case store.OpRelease:
 		return d.AskRelease(n.Request.Reason)
+	case store.OpWithdraw:
+		return d.AskWithdraw()
 	}
 	return nil, fmt.Errorf("operation of kind %q", n.Kind)
 }
@@ -263,6 +265,8 @@ func effect(n store.NewOperation, d provision.Device) string {
 			return "It leaves the organisation in Apple Business Manager for good. This can't be undone."
 		}
 		return "Muster lets go of it for good. This can't be undone."
+	case store.OpWithdraw:
+		return "Nobody knows it any more: user and groups are taken away, and it is listed no longer, unless it is assigned again or turns up."
 	}
 	what := "The management profile and all that it brought are removed from the device."
 	if n.Request.By == provision.Erase {

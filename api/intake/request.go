@@ -23,17 +23,17 @@ const LongestHoldReason = 200
 const LongestSetupHold = 30 * 24 * time.Hour
 
 // Register makes a device known that nobody lists, with what is known of it. It fails with [provision.AlreadyExists],
-// or as [provision.Device.CheckChange] does.
+// or as [provision.Device.CheckAssign] does.
 func (i *Intake) Register(ctx context.Context, by Actor, serial string, info store.Information) (provision.Device, error) {
 	serial, err := provision.ParseSerial(serial)
 	if err != nil {
 		return provision.Device{}, err
 	}
 	return i.db.UpdateOrCreate(ctx, serial, func(ctx context.Context, c *store.Change) error {
-		if err := c.Device.CheckChange(); err != nil {
+		if err := c.Device.CheckAssign(); err != nil {
 			return err
 		}
-		if c.Device.Known.By != 0 {
+		if !c.Device.Unknown() {
 			return provision.Errorf(provision.AlreadyExists, "Device %s is known already.", serial)
 		}
 		if _, err := c.Record(ctx, by.fact(provision.Registered)); err != nil {

@@ -25,7 +25,7 @@ func TestAssignmentRequirement(t *testing.T) {
 	for requirement, complete := range map[string]bool{"": false, provision.RequireUser: false, provision.RequireUserOrG: true} {
 		in, err := intake.New(db, intake.Settings{AssignmentRequirement: requirement})
 		require.NoError(t, err)
-		_, _, err = in.PutGroup(t.Context(), by, store.Group{Name: "lobby"}, store.Condition{})
+		_, _, err = in.PutGroup(t.Context(), by, store.Group{Name: "lobby"}, store.Edit{})
 		require.NoError(t, err)
 		out, err := in.Assign(t.Context(), by, "C07Q853LG9RM", intake.AssignmentWish{Groups: []string{"lobby"}}, store.Condition{})
 		require.NoError(t, err)

@@ -290,7 +290,7 @@ func TestWhatIsNotMusterIsSaid(t *testing.T) {
 func TestListsAreEntire(t *testing.T) {
 	r := newRemote(t)
 	for i := range 101 {
-		_, _, err := r.db.PutDeviceProfile(t.Context(), store.DeviceProfile{Name: "p" + string(rune('a'+i/26)) + string(rune('a'+i%26)), ActivationMode: "by_admin", Fields: []byte(`{}`)}, store.Condition{})
+		_, _, err := r.db.PutDeviceProfile(t.Context(), store.DeviceProfile{Name: "p" + string(rune('a'+i/26)) + string(rune('a'+i%26)), ActivationMode: "by_admin", Fields: []byte(`{}`)}, store.Edit{})
 		require.NoError(t, err)
 	}
 	var list []client.DeviceProfile

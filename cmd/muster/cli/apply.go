@@ -37,7 +37,8 @@ const applyHelp = `Reads every .yaml and .yml file of a folder, in one pass what
   type: ldap
 
 The other fields are those of the API. What no file speaks of stays as it is; nothing is deleted. With --dry-run the
-differences are printed, and the exit code is 2 when there are any.
+differences are printed, and Muster tries each without keeping anything: the exit code is 2 when there are any, 1 when one of
+them would be refused.
 
 ` + remoteHelp
 
@@ -61,24 +62,44 @@ func applyCommand() *cobra.Command {
 		if err := checkNames(ctx, api, things); err != nil {
 			return err
 		}
-		changes := 0
-		for _, t := range things {
-			changed, err := applyThing(ctx, cmd, api, t, dry)
-			if err != nil {
-				return fmt.Errorf("%s: %w", t, err)
-			}
-			if changed {
-				changes++
-			}
+		a := &application{cmd: cmd, api: api}
+		if dry {
+			a.dry = newDryRun()
 		}
-		switch {
-		case dry && changes > 0:
-			return differs{}
-		case changes == 0:
-			cmd.Println("Everything is as the files say.")
-		}
-		return nil
+		return a.run(ctx, things)
 	})
+}
+
+// application is a run of muster apply.
+type application struct {
+	cmd *cobra.Command
+	api *client.Client
+	dry *dryRun // nil = it is meant
+}
+
+func (a *application) run(ctx context.Context, things []thing) error {
+	changes := 0
+	for _, t := range things {
+		changed, err := a.apply(ctx, t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t, err)
+		}
+		if changed {
+			changes++
+		}
+	}
+	if a.dry != nil && a.dry.mayNot {
+		a.cmd.PrintErrln("The token may not make or edit things, so Muster was not asked whether it would take them.")
+	}
+	switch {
+	case a.dry != nil && len(a.dry.refused) > 0:
+		return errors.Join(a.dry.refused...)
+	case a.dry != nil && changes > 0:
+		return differs{}
+	case changes == 0:
+		a.cmd.Println("Everything is as the files say.")
+	}
+	return nil
 }
 
 // differs is a dry run that found differences, which it printed.
@@ -89,9 +110,9 @@ func (differs) Error() string { return "there are differences" }
 // AlreadySaid returns the exit code.
 func (differs) AlreadySaid() int { return 2 }
 
-// applyThing makes or edits a thing, or says how.
-func applyThing(ctx context.Context, cmd *cobra.Command, api *client.Client, t thing, dry bool) (changed bool, err error) {
-	is, version, err := t.current(ctx, api)
+// apply makes or edits a thing, or says how and has Muster try it.
+func (a *application) apply(ctx context.Context, t thing) (changed bool, err error) {
+	is, version, err := t.current(ctx, a.api)
 	var refused *refusedError
 	missing := errors.As(err, &refused) && refused.status == http.StatusNotFound
 	if err != nil && !missing {
@@ -102,23 +123,23 @@ func applyThing(ctx context.Context, cmd *cobra.Command, api *client.Client, t t
 		return false, err
 	}
 	if !missing && is == wanted {
-		return false, t.secretAgain(ctx, cmd, api, applied{dry, version})
+		return false, a.secretAgain(ctx, t, version)
 	}
-	if dry {
+	if a.dry != nil {
 		verb := "edit"
 		if missing {
 			verb, is = "make", ""
 		}
-		cmd.Printf("%s %s\n%s", verb, t, difference(is, wanted))
-		return true, nil
+		a.cmd.Printf("%s %s\n%s", verb, t, difference(is, wanted))
+		return true, a.dry.try(ctx, a.api, t, version)
 	}
-	if err := t.put(ctx, api, version); err != nil {
+	if _, err := t.put(ctx, a.api, putting{version: version}); err != nil {
 		return false, err
 	}
 	if missing {
-		cmd.Printf("%s was made.\n", t)
+		a.cmd.Printf("%s was made.\n", t)
 	} else {
-		cmd.Printf("%s was edited.\n", t)
+		a.cmd.Printf("%s was edited.\n", t)
 	}
 	return true, nil
 }

@@ -179,6 +179,30 @@ func unassignCommand() *cobra.Command {
 	})
 }
 
+func devicesWithdrawCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "withdraw SERIAL...", Short: "Takes serial numbers back that were mistyped.", Args: someSerials,
+		Long: `A serial number that only people named, by assigning or registering it, is known no longer: it loses user and groups, and is
+listed only by muster devices list --status Withdrawn. Its timeline stays. A device that Apple Business Manager lists or listed,
+or that was heard of, is refused.
+
+` + remoteHelp,
+	}
+	m := withMany(cmd)
+	return withSerials(cmd, func(ctx context.Context, api *client.Client, list []string) error {
+		if len(list) == 1 {
+			d, err := ask[client.Device](api.WithdrawDevice(ctx, list[0], nil))
+			if err != nil {
+				return err
+			}
+			return m.out.show(d, func(w io.Writer) { showDevice(w, d) })
+		}
+		return m.confirmed(ctx, api, func(token *string, _ *int) (*http.Response, error) {
+			return api.WithdrawDevices(ctx, nil, client.ManyInput{Serials: &list, Confirmation: token})
+		})
+	})
+}
+
 func devicesUnassignFromMDMCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "unassign-from-mdm SERIAL...", Short: "Takes devices off their MDM servers in Apple Business Manager.", Args: someSerials,

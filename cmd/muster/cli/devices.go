@@ -24,7 +24,7 @@ func devicesCommand() *cobra.Command {
 	cmd.AddCommand(
 		devicesListCommand(), devicesShowCommand(), devicesExplainCommand(), devicesTimelineCommand(), devicesWatchCommand(),
 		devicesReviewCommand(), devicesReservationsCommand(), devicesHoldCommand(), devicesPlanCommand(),
-		devicesUnassignFromMDMCommand(), devicesDeprovisionCommand(), devicesReleaseCommand(),
+		devicesUnassignFromMDMCommand(), devicesDeprovisionCommand(), devicesReleaseCommand(), devicesWithdrawCommand(),
 	)
 	for _, v := range deviceVerbs {
 		cmd.AddCommand(v.command())
@@ -241,6 +241,7 @@ func devicesTimelineCommand() *cobra.Command {
 var statuses = []string{
 	string(client.StatusAwaiting), string(client.StatusProvisioning), string(client.StatusEnrolled), string(client.StatusUnassignPending),
 	string(client.StatusUnassigned), string(client.StatusUnmanaged), string(client.StatusDeprovisioned), string(client.StatusReleased),
+	string(client.StatusWithdrawn),
 }
 
 func statusNamed(word string) (string, error) {

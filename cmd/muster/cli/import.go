@@ -53,7 +53,7 @@ error. FILE may be "-" for the standard input. Only a server knows which groups 
 
 With --json there is one JSON object a line: first what is to be said of the file as a whole, then one for each row, with
 
-  line     where it begins; the header is line 1
+  line     of the file, where it begins; the header is line 1, or 2 below a line sep=
   verdict  ok, notice or error
   codes    what is wrong; docs/csv.md explains each
   detail   the same in words

@@ -72,7 +72,7 @@ func operationsListCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{Use: "list", Short: "Lists operations and imports, the newest first."}
 	out := withList(cmd)
-	cmd.Flags().StringVar(&kind, "kind", "", "assign, unassign, unassign_from_mdm, deprovision or release")
+	cmd.Flags().StringVar(&kind, "kind", "", "assign, unassign, unassign_from_mdm, deprovision, release or withdraw")
 	cmd.Flags().StringVar(&state, "state", "", "such as applying or done")
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many")
 	return withRemote(cmd, func(ctx context.Context, api *client.Client, _ []string) error {

@@ -110,6 +110,9 @@ func serveDesk(t *testing.T, env *testscript.Env) (url, token string) {
 		server.Close()
 		db.Close()
 	})
+	_, viewer, err := db.CreateToken(ctx, "looks", store.Viewer, nil)
+	require.NoError(t, err)
+	env.Setenv("VIEWER", viewer)
 	_, token, err = db.CreateToken(ctx, "cli", store.Admin, nil)
 	require.NoError(t, err)
 	return server.URL, token

@@ -293,41 +293,60 @@ func (t thing) current(ctx context.Context, api *client.Client) (text string, ve
 	return text, version, err
 }
 
-// put makes the thing (version 0), or edits it unless somebody else did so meanwhile.
-func (t thing) put(ctx context.Context, api *client.Client, version int64) error {
-	var match *string
-	if version != 0 {
-		match = etag(version)
+// putting is how a thing is put.
+type putting struct {
+	// version is the one that is edited; 0 = there is none yet.
+	version int64
+	// dry says that Muster only tries it, with those things taken for being there: see the API's assume.
+	dry    bool
+	assume []string
+}
+
+func (p putting) match() *string {
+	if p.version == 0 {
+		return nil
 	}
+	return etag(p.version)
+}
+
+func (p putting) assumed() *[]string {
+	if len(p.assume) == 0 {
+		return nil
+	}
+	return &p.assume
+}
+
+// put makes the thing, or edits it unless somebody else did so meanwhile, and returns what Muster says that it is then.
+func (t thing) put(ctx context.Context, api *client.Client, how putting) ([]byte, error) {
+	match, dry := how.match(), given(how.dry)
 	var res *http.Response
 	var err error
 	switch t.kind {
 	case "configuration":
 		p, content, readErr := t.profile()
 		if readErr != nil {
-			return readErr
+			return nil, readErr
 		}
-		res, err = api.PutConfigurationWithBody(ctx, t.name, &client.PutConfigurationParams{Description: &p.Description, IfMatch: match}, "application/x-apple-aspen-config", bytes.NewReader(content)) //nolint:bodyclose // answer closes it
+		res, err = api.PutConfigurationWithBody(ctx, t.name, &client.PutConfigurationParams{Description: &p.Description, IfMatch: match, DryRun: dry}, "application/x-apple-aspen-config", bytes.NewReader(content)) //nolint:bodyclose // answer closes it
 	case "app":
-		in, _ := as[client.AppInput](t)                                              // it was read before
-		res, err = api.PutApp(ctx, t.name, &client.PutAppParams{IfMatch: match}, in) //nolint:bodyclose // answer closes it
+		in, _ := as[client.AppInput](t)                                                           // it was read before
+		res, err = api.PutApp(ctx, t.name, &client.PutAppParams{IfMatch: match, DryRun: dry}, in) //nolint:bodyclose // answer closes it
 	case "document":
-		res, err = t.putDocument(ctx, api, match) //nolint:bodyclose // answer closes it
+		res, err = t.putDocument(ctx, api, how) //nolint:bodyclose // answer closes it
 	case "device_profile":
 		in, _ := as[client.DeviceProfileInput](t)
-		res, err = api.PutDeviceProfile(ctx, t.name, &client.PutDeviceProfileParams{IfMatch: match}, fullProfile(in)) //nolint:bodyclose // answer closes it
+		res, err = api.PutDeviceProfile(ctx, t.name, &client.PutDeviceProfileParams{IfMatch: match, DryRun: dry}, fullProfile(in)) //nolint:bodyclose // answer closes it
 	case "group":
 		in, _ := as[client.GroupInput](t)
 		full := fullGroup(in)
 		full.DeviceProfile = given(value(full.DeviceProfile))
-		res, err = api.PutGroup(ctx, t.name, &client.PutGroupParams{IfMatch: match}, full) //nolint:bodyclose // answer closes it
+		res, err = api.PutGroup(ctx, t.name, &client.PutGroupParams{IfMatch: match, DryRun: dry, Assume: how.assumed()}, full) //nolint:bodyclose // answer closes it
 	case "directory":
 		in, readErr := t.directory()
 		if readErr != nil {
-			return readErr
+			return nil, readErr
 		}
-		res, err = api.PutDirectory(ctx, t.name, &client.PutDirectoryParams{IfMatch: match}, in) //nolint:bodyclose // answer closes it
+		res, err = api.PutDirectory(ctx, t.name, &client.PutDirectoryParams{IfMatch: match, DryRun: dry, Assume: how.assumed()}, in) //nolint:bodyclose // answer closes it
 	}
-	_, err = answer(res, err)
-	return err
+	return answer(res, err)
 }

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/muster-mdm/muster/api/client"
 )
 
@@ -110,23 +108,17 @@ func (t thing) hasSecretFile() bool { return t.fields["client_secret_file"] != n
 
 // secretAgain gives the secret of a directory that is as the document says otherwise: the API shows no secrets, so nobody can
 // compare them.
-func (t thing) secretAgain(ctx context.Context, cmd *cobra.Command, api *client.Client, at applied) error {
+func (a *application) secretAgain(ctx context.Context, t thing, version int64) error {
 	if !t.hasSecretFile() {
 		return nil
 	}
-	if at.dry {
-		cmd.Printf("%s: its client secret would be given again; Muster shows nobody whether it is another one.\n", t)
-		return nil
+	if a.dry != nil {
+		a.cmd.Printf("%s: its client secret would be given again; Muster shows nobody whether it is another one.\n", t)
+		return a.dry.try(ctx, a.api, t, version)
 	}
-	if err := t.put(ctx, api, at.version); err != nil {
+	if _, err := t.put(ctx, a.api, putting{version: version}); err != nil {
 		return err
 	}
-	cmd.Printf("%s: its client secret was given again.\n", t)
+	a.cmd.Printf("%s: its client secret was given again.\n", t)
 	return nil
-}
-
-// applied says what is to be done about a thing that is as it should be, in the version that was compared.
-type applied struct {
-	dry     bool
-	version int64
 }

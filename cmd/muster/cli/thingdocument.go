@@ -88,7 +88,8 @@ func currentDocument(ctx context.Context, api *client.Client, name string) (docu
 }
 
 // putDocument uploads the file unless Muster has it, and says the rest.
-func (t thing) putDocument(ctx context.Context, api *client.Client, match *string) (*http.Response, error) {
+func (t thing) putDocument(ctx context.Context, api *client.Client, how putting) (*http.Response, error) {
+	match, dry := how.match(), given(how.dry)
 	d, from, err := t.document()
 	if err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func (t thing) putDocument(ctx context.Context, api *client.Client, match *strin
 		has = is.SHA256 == d.SHA256
 	}
 	if from == "" || has {
-		return api.PutDocument(ctx, t.name, &client.PutDocumentParams{IfMatch: match}, client.DocumentInput{
+		return api.PutDocument(ctx, t.name, &client.PutDocumentParams{IfMatch: match, DryRun: dry}, client.DocumentInput{
 			Description: &d.Description, Title: &d.Title, Author: &d.Author, MediaUrl: given(d.MediaURL), Format: d.Format,
 		})
 	}
@@ -115,7 +116,7 @@ func (t thing) putDocument(ctx context.Context, api *client.Client, match *strin
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it says "stat" and the name
 	}
-	params := &client.PutDocumentContentParams{Description: &d.Description, Title: &d.Title, Author: &d.Author, IfMatch: match}
+	params := &client.PutDocumentContentParams{Description: &d.Description, Title: &d.Title, Author: &d.Author, IfMatch: match, DryRun: dry}
 	return api.PutDocumentContentWithBody(ctx, t.name, params, "application/octet-stream", io.NopCloser(file), func(_ context.Context, r *http.Request) error {
 		r.ContentLength = info.Size() // so that a file that is too large is turned down before it is sent
 		return nil

@@ -9,7 +9,8 @@ import (
 	"github.com/muster-mdm/muster/api/client"
 )
 
-// names are the things that a thing can't be made without: a group's items and device profile, a directory's groups.
+// names are the things that a thing can't be made without: a group's items, what those depend on, and its device profile; a
+// directory's groups.
 func (t thing) names() []thing {
 	var list []thing
 	switch t.kind {
@@ -17,6 +18,9 @@ func (t thing) names() []thing {
 		in, _ := as[client.GroupInput](t) // it was read before
 		for _, it := range in.Items {
 			list = append(list, thing{kind: string(it.Kind), name: it.Name})
+			for _, dep := range value(it.DependsOn) {
+				list = append(list, thing{kind: string(dep.Kind), name: dep.Name})
+			}
 		}
 		if p := value(in.DeviceProfile); p != "" {
 			list = append(list, thing{kind: "device_profile", name: p})

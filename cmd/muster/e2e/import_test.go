@@ -104,5 +104,6 @@ func TestAWorkerKilledInTheMiddleOfAnImport(t *testing.T) {
 	require.Equal(t, rows, count("(SELECT DISTINCT serial FROM device_events WHERE payload ->> 'reason' = 'It was undone.') AS once"))
 	require.Equal(t, formerly, count("devices WHERE group_names = '{former}'"))
 	require.Equal(t, rows-formerly, count("devices WHERE group_names = '{}' AND user_id IS NULL"))
+	require.Equal(t, rows-formerly, count("devices WHERE status = 'Withdrawn'"), "nobody but the import knew them")
 	require.Equal(t, 1, count("devices WHERE group_names = '{bulk}'"), "what a person did meanwhile stays")
 }
