@@ -171,7 +171,7 @@ func TestByHandOnAWithdrawnDevice(t *testing.T) {
 
 // The version before knows no withdrawn devices; a way back leaves it nothing that it couldn't read.
 func TestWayBackFromWithdrawing(t *testing.T) {
-	const before = 12
+	const before = 13
 	o := newOffice(t, "drivers")
 	o.assign(deviceAt(0), "drivers")
 	op, err := o.CreateOperation(t.Context(), store.NewOperation{Kind: store.OpWithdraw, Rows: rows(1, ""), Source: provision.FromAPI})
