@@ -36,9 +36,9 @@ const applyHelp = `Reads every .yaml and .yml file of a folder, in one pass what
   name: zylker
   type: ldap
 
-The other fields are those of the API. What no file speaks of stays as it is; nothing is deleted. With --dry-run the
-differences are printed, and Muster tries each without keeping anything: the exit code is 2 when there are any, 1 when one of
-them would be refused.
+The other fields are those of the API. What no file speaks of stays as it is; nothing is deleted. Muster tries all of it without
+keeping anything first: when one thing would be refused, nothing is changed, and the exit code is 1. With --dry-run that is all, and
+the differences are printed; the exit code is 2 when there are any.
 
 ` + remoteHelp
 
@@ -62,19 +62,36 @@ func applyCommand() *cobra.Command {
 		if err := checkNames(ctx, api, things); err != nil {
 			return err
 		}
-		a := &application{cmd: cmd, api: api}
 		if dry {
-			a.dry = newDryRun()
+			return (&application{api: api, dry: newDryRun(), say: cmd.Printf, warn: cmd.PrintErrln}).run(ctx, things)
 		}
-		return a.run(ctx, things)
+		if err := tryFirst(ctx, api, things); err != nil {
+			return err
+		}
+		return (&application{api: api, say: cmd.Printf, warn: cmd.PrintErrln}).run(ctx, things)
 	})
+}
+
+// tryFirst fails with all that Muster would refuse, so that one thing isn't made while another that belongs to it can't be.
+func tryFirst(ctx context.Context, api *client.Client, things []thing) error {
+	tried := &application{api: api, dry: newDryRun(), say: func(string, ...any) {}, warn: func(...any) {}}
+	err := tried.run(ctx, things)
+	switch {
+	case len(tried.dry.refused) > 0:
+		return errors.Join(err, errors.New("nothing was changed"))
+	case errors.Is(err, differs{}):
+		return nil
+	}
+	return err
 }
 
 // application is a run of muster apply.
 type application struct {
-	cmd *cobra.Command
 	api *client.Client
 	dry *dryRun // nil = it is meant
+	// say prints what is or would be done, warn what else there is to know.
+	say  func(format string, args ...any)
+	warn func(args ...any)
 }
 
 func (a *application) run(ctx context.Context, things []thing) error {
@@ -89,7 +106,7 @@ func (a *application) run(ctx context.Context, things []thing) error {
 		}
 	}
 	if a.dry != nil && a.dry.mayNot {
-		a.cmd.PrintErrln("The token may not make or edit things, so Muster was not asked whether it would take them.")
+		a.warn("The token may not make or edit things, so Muster was not asked whether it would take them.")
 	}
 	switch {
 	case a.dry != nil && len(a.dry.refused) > 0:
@@ -97,7 +114,7 @@ func (a *application) run(ctx context.Context, things []thing) error {
 	case a.dry != nil && changes > 0:
 		return differs{}
 	case changes == 0:
-		a.cmd.Println("Everything is as the files say.")
+		a.say("Everything is as the files say.\n")
 	}
 	return nil
 }
@@ -130,16 +147,16 @@ func (a *application) apply(ctx context.Context, t thing) (changed bool, err err
 		if missing {
 			verb, is = "make", ""
 		}
-		a.cmd.Printf("%s %s\n%s", verb, t, difference(is, wanted))
+		a.say("%s %s\n%s", verb, t, difference(is, wanted))
 		return true, a.dry.try(ctx, a.api, t, version)
 	}
 	if _, err := t.put(ctx, a.api, putting{version: version}); err != nil {
 		return false, err
 	}
 	if missing {
-		a.cmd.Printf("%s was made.\n", t)
+		a.say("%s was made.\n", t)
 	} else {
-		a.cmd.Printf("%s was edited.\n", t)
+		a.say("%s was edited.\n", t)
 	}
 	return true, nil
 }

@@ -113,12 +113,12 @@ func (a *application) secretAgain(ctx context.Context, t thing, version int64) e
 		return nil
 	}
 	if a.dry != nil {
-		a.cmd.Printf("%s: its client secret would be given again; Muster shows nobody whether it is another one.\n", t)
+		a.say("%s: its client secret would be given again; Muster shows nobody whether it is another one.\n", t)
 		return a.dry.try(ctx, a.api, t, version)
 	}
 	if _, err := t.put(ctx, a.api, putting{version: version}); err != nil {
 		return err
 	}
-	a.cmd.Printf("%s: its client secret was given again.\n", t)
+	a.say("%s: its client secret was given again.\n", t)
 	return nil
 }
