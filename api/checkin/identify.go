@@ -102,14 +102,23 @@ func (d *doorkeeper) certificate(r *http.Request, body []byte) (*x509.Certificat
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		return r.TLS.PeerCertificates[0], nil
 	}
-	if value := r.Header.Get(d.config.ClientHeader); d.config.ClientHeader != "" && value != "" && d.trusted(r) {
-		cert, err := headerCertificate(value)
-		if err != nil {
-			return nil, refused("The header %s holds no certificate.", d.config.ClientHeader)
-		}
-		return cert, nil
+	if values := r.Header.Values(d.config.ClientHeader); d.config.ClientHeader != "" && strings.Join(values, "") != "" && d.trusted(r) {
+		return d.handedOver(values)
 	}
 	return nil, refused("The message comes without a certificate: neither signed nor over TLS with one.")
+}
+
+// handedOver is the certificate that a proxy hands over. One that adds its header to what the caller sent, instead of replacing
+// that, would have the caller choose the certificate.
+func (d *doorkeeper) handedOver(values []string) (*x509.Certificate, error) {
+	if len(values) > 1 {
+		return nil, refused("The header %s comes more than once: the proxy must replace what it is sent.", d.config.ClientHeader)
+	}
+	cert, err := headerCertificate(values[0])
+	if err != nil {
+		return nil, refused("The header %s holds no certificate.", d.config.ClientHeader)
+	}
+	return cert, nil
 }
 
 func (d *doorkeeper) trusted(r *http.Request) bool {
