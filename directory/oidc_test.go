@@ -91,6 +91,20 @@ func TestAnswerMustBelongToTheSignIn(t *testing.T) {
 	}
 }
 
+// RFC 9207, 2.4: one that names itself in its answers has no answer without.
+func TestProviderThatNamesItselfInItsAnswers(t *testing.T) {
+	p := startIDP(t)
+	p.rewrite(mockoidc.DiscoveryEndpoint, p.Discovery, func(answer map[string]any) { answer["authorization_response_iss_parameter_supported"] = true })
+	o := newOIDC(t, p.config())
+	flow, query := p.begin(t, o, andrew(nil))
+	who, err := o.Finish(t.Context(), flow, query)
+	refused(t, provision.SignInStateInvalid, who, err)
+	query.Set("iss", p.Issuer())
+	who, err = o.Finish(t.Context(), flow, query)
+	require.NoError(t, err)
+	require.Equal(t, andrewFuller, who)
+}
+
 func TestProviderSaysNo(t *testing.T) {
 	p := startIDP(t)
 	o := newOIDC(t, p.config())

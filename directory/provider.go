@@ -18,6 +18,8 @@ type provider struct {
 	// oauth remembers how the provider wants the client's secret, so it is kept.
 	oauth    *oauth2.Config
 	verifier *oidc.IDTokenVerifier
+	// namesItself: it says in every answer that brings a browser back that the answer is its own (RFC 9207).
+	namesItself bool
 }
 
 // provider discovers the provider once it answers. Who comes meanwhile waits, no longer than the context.
@@ -52,8 +54,14 @@ func (o *OIDC) discover(ctx context.Context) (*provider, error) {
 	if err := o.encrypted(discovered); err != nil {
 		return nil, err
 	}
+	var also struct {
+		NamesItself bool `json:"authorization_response_iss_parameter_supported"`
+	}
+	if err := discovered.Claims(&also); err != nil {
+		return nil, because(unavailable(), err)
+	}
 	return &provider{
-		Provider: discovered,
+		Provider: discovered, namesItself: also.NamesItself,
 		oauth: &oauth2.Config{
 			ClientID: o.config.ClientID, ClientSecret: o.config.ClientSecret, RedirectURL: o.config.RedirectURL,
 			Endpoint: discovered.Endpoint(), Scopes: o.config.Scopes,
