@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -232,6 +233,23 @@ func TestServiceWithoutTLSOrWithAKeyThatCannotSign(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, signedBy(t, s.profile(service.URL())))
 	require.Contains(t, s.logged(), "enrollment profiles aren't signed")
+}
+
+func TestServiceBoundsHeaders(t *testing.T) {
+	s := newSite(t)
+	service, err := s.start("MUSTER_ENROLL_ANCHORS_FILE=" + filepath.Join(s.dir, "anchors.pem"))
+	require.NoError(t, err)
+	status := func(size int) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, service.URL()+"/livez", http.NoBody)
+		require.NoError(t, err)
+		r.Header.Set("Mdm-Signature", strings.Repeat("A", size))
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	require.Equal(t, http.StatusOK, status(64<<10), "the longest signature that is read")
+	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, status(256<<10))
 }
 
 func TestServiceDoesNotStartWithFilesThatAreNone(t *testing.T) {
