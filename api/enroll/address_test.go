@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -59,5 +60,30 @@ func TestAddressBehindProxies(t *testing.T) {
 			r.Header.Set("X-Forwarded-For", c.said)
 		}
 		require.Equal(t, c.want, d.addressOf(r), "%s for %s", c.from, c.said)
+	}
+}
+
+func TestCertificatesAreAskedForAsOftenAsProfiles(t *testing.T) {
+	d, err := NewDoor(&Enroller{}, nil, DoorConfig{Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	passed := 0
+	service := d.LimitSCEP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { passed++ }))
+	ask := func(from, operation string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/scep?operation="+operation, http.NoBody)
+		r.RemoteAddr = from
+		w := httptest.NewRecorder()
+		service.ServeHTTP(w, r)
+		return w
+	}
+	const mad = 3 * addressBurst
+	for range mad {
+		ask("192.0.2.1:1", "PKIOperation")
+	}
+	require.Less(t, passed, 2*addressBurst)
+	refused := ask("192.0.2.1:2", "PKIOperation")
+	require.Equal(t, http.StatusTooManyRequests, refused.Code)
+	require.Equal(t, "1", refused.Header().Get("Retry-After"))
+	for _, other := range []*httptest.ResponseRecorder{ask("192.0.2.2:1", "PKIOperation"), ask("192.0.2.1:1", "GetCACaps")} {
+		require.Equal(t, http.StatusOK, other.Code)
 	}
 }

@@ -80,8 +80,7 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 		if config.MDM, err = svc.checkins(authority, cases); err != nil {
 			return nil, err
 		}
-		config.SCEP = identity.NewSCEP(authority, svc.db, svc.log)
-		if config.Enroll, err = svc.doors(cases); err != nil {
+		if config.Enroll, config.SCEP, err = svc.doors(authority, cases); err != nil {
 			return nil, err
 		}
 	}
