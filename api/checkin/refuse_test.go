@@ -9,8 +9,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -131,6 +133,33 @@ func TestImpostorsAreRefusedAndChangeNothing(t *testing.T) {
 			before := e.counted()
 			require.Equal(t, "400 identity_refused", p.send(r).code())
 			require.Equal(t, before, e.counted())
+		})
+	}
+}
+
+// untouched is a body that nobody may read.
+type untouched struct{ t *testing.T }
+
+func (u untouched) Read([]byte) (int, error) {
+	u.t.Error("the message was read")
+	return 0, io.EOF
+}
+
+// Whoever shows no certificate that counts can't have the server keep megabytes for them.
+func TestMessagesOfStrangersAreNotRead(t *testing.T) {
+	e := start(t, nil)
+	p := e.enrolled(serial)
+	stranger := *p
+	stranger.cert = p.foreign()
+	for name, signature := range map[string]string{"no certificate": "", "no signature": "%%%", "foreign authority": stranger.sign(nil)} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPut, "/mdm", untouched{t})
+			r.Header.Set("Content-Type", answerMedia)
+			r.Header.Set("Mdm-Signature", signature)
+			w := httptest.NewRecorder()
+			e.server.Config.Handler.ServeHTTP(w, r)
+			require.Equal(t, 400, w.Code)
+			require.Contains(t, w.Body.String(), "identity_refused")
 		})
 	}
 }
