@@ -23,9 +23,11 @@ import (
 type OIDC struct {
 	config OIDCConfig
 	client *http.Client
-	// discovering holds one token while nobody discovers; found is guarded by it.
+	// discovering holds one token while nobody discovers; it guards what follows: what was found, or why and when nothing was.
 	discovering chan struct{}
 	found       *provider
+	failed      error
+	failedAt    time.Time
 }
 
 // NewOIDC makes it without asking the provider, which may be down now: its settings are discovered when they are first needed. It

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -22,8 +23,10 @@ type provider struct {
 	namesItself bool
 }
 
-// provider discovers the provider once it answers. Who comes meanwhile waits, no longer than the context.
+// provider discovers the provider once it answers. Who comes meanwhile waits, no longer than the context, and shares what comes of
+// it: one after the other would wait for minutes for a provider that is down.
 func (o *OIDC) provider(ctx context.Context) (*provider, error) {
+	came := time.Now()
 	select {
 	case <-o.discovering:
 		defer func() { o.discovering <- struct{}{} }()
@@ -33,8 +36,15 @@ func (o *OIDC) provider(ctx context.Context) (*provider, error) {
 	if o.found != nil {
 		return o.found, nil
 	}
+	if o.failedAt.After(came) {
+		return nil, o.failed
+	}
 	found, err := o.discover(ctx)
 	if err != nil {
+		// One who hangs up says nothing of the provider.
+		if ctx.Err() == nil {
+			o.failed, o.failedAt = err, time.Now()
+		}
 		return nil, err
 	}
 	o.found = found
