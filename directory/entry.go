@@ -43,7 +43,7 @@ func (l *LDAP) read(conn *ldap.Conn, user string) (Person, error) {
 	}
 	groups, err := l.groups(conn, entry, user)
 	if err != nil {
-		return Person{}, fmt.Errorf("reading the groups of %s: %w", entry.DN, err)
+		return Person{}, fmt.Errorf("reading the person's groups: %w", err)
 	}
 	p := Person{
 		Name:        orElse(entry.GetEqualFoldAttributeValue(l.config.nameAttribute()), user),
@@ -80,7 +80,7 @@ func (l *LDAP) find(conn *ldap.Conn, user string) (*ldap.Entry, error) {
 	case len(result.Entries) > 1:
 		return nil, fmt.Errorf("more than one entry fits the user filter: %w", errMisfit)
 	case !l.config.isBound(result.Entries[0], user):
-		return nil, fmt.Errorf("the user filter finds %s, which is somebody else: %w", result.Entries[0].DN, errMisfit)
+		return nil, fmt.Errorf("the user filter finds somebody else than who has bound: %w", errMisfit)
 	}
 	return result.Entries[0], nil
 }

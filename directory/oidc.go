@@ -23,9 +23,11 @@ import (
 type OIDC struct {
 	config OIDCConfig
 	client *http.Client
-	// discovering holds one token while nobody discovers; found is guarded by it.
+	// discovering holds one token while nobody discovers; it guards what follows: what was found, or why and when nothing was.
 	discovering chan struct{}
 	found       *provider
+	failed      error
+	failedAt    time.Time
 }
 
 // NewOIDC makes it without asking the provider, which may be down now: its settings are discovered when they are first needed. It
@@ -116,6 +118,9 @@ func (o *OIDC) Finish(ctx context.Context, flow Flow, query url.Values) (Person,
 	if err != nil {
 		return Person{}, err
 	}
+	if p.namesItself && query.Get("iss") == "" {
+		return Person{}, foreignAnswer()
+	}
 	token, err := o.exchange(ctx, p, code, flow.Verifier)
 	if err != nil {
 		return Person{}, err
@@ -133,7 +138,7 @@ func (o *OIDC) answer(flow Flow, query url.Values) (string, error) {
 	same := flow.State != "" && subtle.ConstantTimeCompare([]byte(state), []byte(flow.State)) == 1
 	// The issuer is told by some only (RFC 9207): so that one provider's answer isn't brought to another.
 	if !same || flow.Issuer != o.config.Issuer || issuer != "" && issuer != o.config.Issuer {
-		return "", provision.Errorf(provision.SignInStateInvalid, "This doesn't belong to a sign-in that was begun here. Sign in again.")
+		return "", foreignAnswer()
 	}
 	if o.config.Now().After(flow.Began.Add(flowLifetime)) {
 		return "", provision.Errorf(provision.SignInExpired, "The sign-in took too long. Sign in again.")
@@ -145,6 +150,10 @@ func (o *OIDC) answer(flow Flow, query url.Values) (string, error) {
 		return "", provision.Errorf(provision.SignInStateInvalid, "The identity provider sent no code. Sign in again.")
 	}
 	return query.Get("code"), nil
+}
+
+func foreignAnswer() error {
+	return provision.Errorf(provision.SignInStateInvalid, "This doesn't belong to a sign-in that was begun here. Sign in again.")
 }
 
 // refusalOf is what an error of OAuth 2.0 (RFC 6749, 4.1.2.1) or OpenID Connect (3.1.2.6) means for the person.

@@ -91,6 +91,20 @@ func TestAnswerMustBelongToTheSignIn(t *testing.T) {
 	}
 }
 
+// RFC 9207, 2.4: one that names itself in its answers has no answer without.
+func TestProviderThatNamesItselfInItsAnswers(t *testing.T) {
+	p := startIDP(t)
+	p.rewrite(mockoidc.DiscoveryEndpoint, p.Discovery, func(answer map[string]any) { answer["authorization_response_iss_parameter_supported"] = true })
+	o := newOIDC(t, p.config())
+	flow, query := p.begin(t, o, andrew(nil))
+	who, err := o.Finish(t.Context(), flow, query)
+	refused(t, provision.SignInStateInvalid, who, err)
+	query.Set("iss", p.Issuer())
+	who, err = o.Finish(t.Context(), flow, query)
+	require.NoError(t, err)
+	require.Equal(t, andrewFuller, who)
+}
+
 func TestProviderSaysNo(t *testing.T) {
 	p := startIDP(t)
 	o := newOIDC(t, p.config())
@@ -133,6 +147,42 @@ func TestDiscoveryWaitsForTheProvider(t *testing.T) {
 	}
 	all.Wait()
 	require.Equal(t, 2, p.asked(mockoidc.DiscoveryEndpoint))
+}
+
+// waiting tells once that somebody waits, or asks.
+type waiting struct {
+	context.Context
+	told *sync.Once
+	all  *sync.WaitGroup
+}
+
+func (w waiting) Done() <-chan struct{} {
+	w.told.Do(w.all.Done)
+	return w.Context.Done()
+}
+
+// A class that signs in while the provider is down learns it at once, not one after the other.
+func TestWhoWaitsForTheProviderSharesWhatComesOfIt(t *testing.T) {
+	p := startIDP(t)
+	const class = 10
+	var there, all sync.WaitGroup
+	there.Add(class)
+	p.lie(mockoidc.DiscoveryEndpoint, func(w http.ResponseWriter, _ *http.Request) {
+		there.Wait()
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	o := newOIDC(t, p.config())
+	for range class {
+		all.Go(func() {
+			_, _, err := o.Begin(waiting{context.WithoutCancel(t.Context()), new(sync.Once), &there})
+			assert.Equal(t, provision.DirectoryUnavailable, provision.CodeOf(err))
+		})
+	}
+	all.Wait()
+	require.Equal(t, 1, p.asked(mockoidc.DiscoveryEndpoint))
+	p.lie(mockoidc.DiscoveryEndpoint, nil)
+	_, _, err := o.Begin(t.Context())
+	require.NoError(t, err, "whoever comes later asks anew")
 }
 
 func TestProviderThatCannotBeUsed(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -18,10 +19,14 @@ type provider struct {
 	// oauth remembers how the provider wants the client's secret, so it is kept.
 	oauth    *oauth2.Config
 	verifier *oidc.IDTokenVerifier
+	// namesItself: it says in every answer that brings a browser back that the answer is its own (RFC 9207).
+	namesItself bool
 }
 
-// provider discovers the provider once it answers. Who comes meanwhile waits, no longer than the context.
+// provider discovers the provider once it answers. Who comes meanwhile waits, no longer than the context, and shares what comes of
+// it: one after the other would wait for minutes for a provider that is down.
 func (o *OIDC) provider(ctx context.Context) (*provider, error) {
+	came := time.Now()
 	select {
 	case <-o.discovering:
 		defer func() { o.discovering <- struct{}{} }()
@@ -31,8 +36,15 @@ func (o *OIDC) provider(ctx context.Context) (*provider, error) {
 	if o.found != nil {
 		return o.found, nil
 	}
+	if o.failedAt.After(came) {
+		return nil, o.failed
+	}
 	found, err := o.discover(ctx)
 	if err != nil {
+		// One who hangs up says nothing of the provider.
+		if ctx.Err() == nil {
+			o.failed, o.failedAt = err, time.Now()
+		}
 		return nil, err
 	}
 	o.found = found
@@ -52,8 +64,14 @@ func (o *OIDC) discover(ctx context.Context) (*provider, error) {
 	if err := o.encrypted(discovered); err != nil {
 		return nil, err
 	}
+	var also struct {
+		NamesItself bool `json:"authorization_response_iss_parameter_supported"`
+	}
+	if err := discovered.Claims(&also); err != nil {
+		return nil, because(unavailable(), err)
+	}
 	return &provider{
-		Provider: discovered,
+		Provider: discovered, namesItself: also.NamesItself,
 		oauth: &oauth2.Config{
 			ClientID: o.config.ClientID, ClientSecret: o.config.ClientSecret, RedirectURL: o.config.RedirectURL,
 			Endpoint: discovered.Endpoint(), Scopes: o.config.Scopes,

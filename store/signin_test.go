@@ -133,3 +133,15 @@ func TestTriesAtOnceDontPassTheLimit(t *testing.T) {
 	all.Wait()
 	require.EqualValues(t, 5, passed.Load())
 }
+
+func TestSpellingsOfANameAreOne(t *testing.T) {
+	db := open(t)
+	for _, spelling := range []string{`ZYLKER\José Muñoz`, "zylker\\jose\u0301  mun\u0303oz", ` Zylker\ＪＯＳＥ MUNOZ `, "ZYLKER\\jose\ufe0f munoz"} {
+		name, err := db.FoldName(t.Context(), spelling)
+		require.NoError(t, err)
+		require.Equal(t, `zylker\jose munoz`, name, "%q", spelling)
+	}
+	name, err := db.FoldName(t.Context(), `ZYLKER\josef`)
+	require.NoError(t, err)
+	require.Equal(t, `zylker\josef`, name)
+}

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 
@@ -59,6 +61,23 @@ func (db *DB) CountTry(ctx context.Context, window time.Duration, limits ...TryL
 		return Locked(locked.Sub(now))
 	})
 	return translate(err, "counting a try to sign in")
+}
+
+// FoldName is the same for all spellings of an account's name that a directory may take for one: by letter case, blanks, accents and
+// the width of letters. Active Directory minds none of them, other servers not all (RFC 4518, 2).
+func (db *DB) FoldName(ctx context.Context, name string) (string, error) {
+	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		if err := db.pool.QueryRow(ctx, `SELECT normalize($1::text, NFKD)`, name).Scan(&name); err != nil {
+			return "", translate(err, "reading the name of an account")
+		}
+	}
+	bare := strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, name)
+	return strings.Join(strings.Fields(bare), " "), nil
 }
 
 // Locked is what whoever tried too often is told.

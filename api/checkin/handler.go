@@ -136,6 +136,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	shown, err := h.who.proof(r)
+	if err != nil {
+		return nil, err
+	}
 	checkin := strings.HasPrefix(r.Header.Get("Content-Type"), checkinMedia)
 	limit := h.config.MaxAnswer
 	if checkin {
@@ -149,7 +153,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	case err != nil:
 		return nil, malformed("The message can't be read to its end.")
 	}
-	id, err := h.who.identify(r, body)
+	id, err := h.who.identify(r.Context(), shown, body)
 	if err != nil {
 		return nil, err
 	}

@@ -45,12 +45,38 @@ func refused(format string, args ...any) error {
 	return provision.Errorf(provision.IdentityRefused, format, args...)
 }
 
-func (d *doorkeeper) identify(r *http.Request, body []byte) (caller, error) {
-	cert, err := d.certificate(r, body)
+// proof is by what a caller shows which device it is, before its message is read.
+type proof struct {
+	cert *x509.Certificate
+	// signature is that of the message; nil = TLS or the proxy has seen that the certificate is the caller's.
+	signature *mdm.Signature
+	// ours: this server's authority issued the certificate, not another one that counts.
+	ours bool
+}
+
+// proof finds what a caller shows. Whoever shows nothing that an authority issued which counts is refused with that, so that their
+// message, of megabytes, needn't be read.
+func (d *doorkeeper) proof(r *http.Request) (proof, error) {
+	p, err := d.shown(r)
 	if err != nil {
-		return caller{}, err
+		return p, err
 	}
-	id, err := d.issued(r.Context(), cert)
+	p.ours = d.authority.Verify(p.cert) == nil
+	if !p.ours && (d.foreign == nil || d.foreign.Verify(p.cert) != nil) {
+		return p, refused("The certificate was not issued by this server's authority.")
+	}
+	return p, nil
+}
+
+// identify finds the device that sends a message.
+func (d *doorkeeper) identify(ctx context.Context, p proof, body []byte) (caller, error) {
+	if p.signature != nil {
+		if err := p.signature.Verify(body, clockSlack+d.config.ExpiredGrace); err != nil {
+			return caller{}, refused("The message's signature is wrong: %s.", err)
+		}
+	}
+	cert := p.cert
+	id, err := d.issued(ctx, p)
 	if err != nil {
 		return caller{}, err
 	}
@@ -71,13 +97,10 @@ func (d *doorkeeper) identify(r *http.Request, body []byte) (caller, error) {
 }
 
 // issued finds what a certificate amounts to. One of another authority becomes known here when a device enrolls by it.
-func (d *doorkeeper) issued(ctx context.Context, cert *x509.Certificate) (store.Identity, error) {
-	ours := d.authority.Verify(cert) == nil
-	if !ours && (d.foreign == nil || d.foreign.Verify(cert) != nil) {
-		return store.Identity{}, refused("The certificate was not issued by this server's authority.")
-	}
+func (d *doorkeeper) issued(ctx context.Context, p proof) (store.Identity, error) {
+	cert := p.cert
 	id, err := d.store.Identity(ctx, mdm.CertificateHash(cert))
-	if ours || provision.CodeOf(err) != provision.IdentityRefused {
+	if p.ours || provision.CodeOf(err) != provision.IdentityRefused {
 		return id, err
 	}
 	serial, err := provision.ParseSerial(cert.Subject.CommonName)
@@ -90,26 +113,36 @@ func (d *doorkeeper) issued(ctx context.Context, cert *x509.Certificate) (store.
 // clockSlack is how wrong a device's clock may be when it signs.
 const clockSlack = 24 * time.Hour
 
-// certificate takes the signature first, the only proof that covers the message. One that is there must be right.
-func (d *doorkeeper) certificate(r *http.Request, body []byte) (*x509.Certificate, error) {
-	if signature := r.Header.Get("Mdm-Signature"); signature != "" {
-		cert, err := mdm.VerifySignature(signature, body, clockSlack+d.config.ExpiredGrace)
+// shown takes the signature first, the only proof that covers the message. One that is there must be right.
+func (d *doorkeeper) shown(r *http.Request) (proof, error) {
+	if header := r.Header.Get("Mdm-Signature"); header != "" {
+		signature, err := mdm.ReadSignature(header)
 		if err != nil {
-			return nil, refused("The message's signature is wrong: %s.", err)
+			return proof{}, refused("The message's signature is wrong: %s.", err)
 		}
-		return cert, nil
+		return proof{cert: signature.Signer(), signature: signature}, nil
 	}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		return r.TLS.PeerCertificates[0], nil
+		return proof{cert: r.TLS.PeerCertificates[0]}, nil
 	}
-	if value := r.Header.Get(d.config.ClientHeader); d.config.ClientHeader != "" && value != "" && d.trusted(r) {
-		cert, err := headerCertificate(value)
-		if err != nil {
-			return nil, refused("The header %s holds no certificate.", d.config.ClientHeader)
-		}
-		return cert, nil
+	if values := r.Header.Values(d.config.ClientHeader); d.config.ClientHeader != "" && strings.Join(values, "") != "" && d.trusted(r) {
+		cert, err := d.handedOver(values)
+		return proof{cert: cert}, err
 	}
-	return nil, refused("The message comes without a certificate: neither signed nor over TLS with one.")
+	return proof{}, refused("The message comes without a certificate: neither signed nor over TLS with one.")
+}
+
+// handedOver is the certificate that a proxy hands over. One that adds its header to what the caller sent, instead of replacing
+// that, would have the caller choose the certificate.
+func (d *doorkeeper) handedOver(values []string) (*x509.Certificate, error) {
+	if len(values) > 1 {
+		return nil, refused("The header %s comes more than once: the proxy must replace what it is sent.", d.config.ClientHeader)
+	}
+	cert, err := headerCertificate(values[0])
+	if err != nil {
+		return nil, refused("The header %s holds no certificate.", d.config.ClientHeader)
+	}
+	return cert, nil
 }
 
 func (d *doorkeeper) trusted(r *http.Request) bool {

@@ -2,6 +2,7 @@ package checkin
 
 import (
 	"bytes"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -26,7 +27,38 @@ func checkText(body []byte) error {
 	if !utf8.Valid(body) || bytes.IndexByte(body, 0) >= 0 {
 		return malformed("The message is not UTF-8 text.")
 	}
-	return nil
+	return checkDepth(body)
+}
+
+const (
+	// deepest is far beyond what devices send, some 10.
+	deepest = 200
+	// shallow is a message too short to nest dangerously deep, as nearly all are; looking costs as much as reading.
+	shallow = 64 << 10
+)
+
+// checkDepth refuses lists within lists: the library reads each within the other, and a million of them in one message take half a
+// gigabyte. What is no XML is the library's to refuse.
+func checkDepth(body []byte) error {
+	if len(body) <= shallow {
+		return nil
+	}
+	tokens, depth := xml.NewDecoder(bytes.NewReader(body)), 0
+	for {
+		token, err := tokens.RawToken()
+		if err != nil {
+			return nil //nolint:nilerr // its end, or where the library stops, too
+		}
+		switch token.(type) {
+		case xml.StartElement:
+			depth++
+		case xml.EndElement:
+			depth--
+		}
+		if depth > deepest {
+			return malformed("The message has lists within lists, more than %d deep.", deepest)
+		}
+	}
 }
 
 // longest is the room of NanoMDM's columns for ids and names.

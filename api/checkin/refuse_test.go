@@ -9,8 +9,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -135,6 +137,33 @@ func TestImpostorsAreRefusedAndChangeNothing(t *testing.T) {
 	}
 }
 
+// untouched is a body that nobody may read.
+type untouched struct{ t *testing.T }
+
+func (u untouched) Read([]byte) (int, error) {
+	u.t.Error("the message was read")
+	return 0, io.EOF
+}
+
+// Whoever shows no certificate that counts can't have the server keep megabytes for them.
+func TestMessagesOfStrangersAreNotRead(t *testing.T) {
+	e := start(t, nil)
+	p := e.enrolled(serial)
+	stranger := *p
+	stranger.cert = p.foreign()
+	for name, signature := range map[string]string{"no certificate": "", "no signature": "%%%", "foreign authority": stranger.sign(nil)} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPut, "/mdm", untouched{t})
+			r.Header.Set("Content-Type", answerMedia)
+			r.Header.Set("Mdm-Signature", signature)
+			w := httptest.NewRecorder()
+			e.server.Config.Handler.ServeHTTP(w, r)
+			require.Equal(t, 400, w.Code)
+			require.Contains(t, w.Body.String(), "identity_refused")
+		})
+	}
+}
+
 func TestReleasedAndRevokedDevicesAreRefused(t *testing.T) {
 	e := start(t, nil)
 	p, other := e.enrolled(serial), e.enrolled("C07Q853LG9RX")
@@ -186,6 +215,10 @@ func TestCertificateMayComeByProxyOrTLS(t *testing.T) {
 	r = unsigned("Authenticate", dict{"SerialNumber": p.serial})
 	r.Header.Set("X-Client-Cert", ":bm90IG9uZQ==:")
 	require.Equal(t, "400 identity_refused", p.send(r).code())
+	r = unsigned("Authenticate", dict{"SerialNumber": p.serial})
+	r.Header.Set("X-Client-Cert", rfc9440(p.cert))
+	r.Header.Add("X-Client-Cert", rfc9440(e.phone("C07Q853LG9RX").cert))
+	require.Equal(t, "400 identity_refused", p.send(r).code(), "the proxy adds to what the caller sent")
 	r = p.request(checkinMedia, marshal(t, p.say("CheckOut", nil)))
 	r.Header.Set("Mdm-Signature", p.sign([]byte("else")))
 	r.Header.Set("X-Client-Cert", rfc9440(p.cert))
@@ -225,6 +258,26 @@ var unreadable = map[string]struct {
 	"answer without status":    {answerMedia, text(dict{"UDID": "UDID-" + serial})},
 	"answer of a wrong type":   {answerMedia, text(dict{"UDID": "UDID-" + serial, "Status": 7})},
 	"answer of nobody":         {answerMedia, text(dict{"Status": "Idle"})},
+}
+
+// To read lists within lists takes half a gigabyte for one message of the size that is allowed.
+func TestMessagesAreNotNestedWithoutEnd(t *testing.T) {
+	e := start(t, nil)
+	p := e.enrolled(serial)
+	nested := func(depth, size int) []byte {
+		const begin, list = `<?xml version="1.0"?><plist version="1.0"><dict><key>UDID</key><string>UDID-` + serial + `</string><key>Status</key><string>Idle</string><key>More</key>`, "<array>"
+		padding := strings.Repeat(" ", max(0, size-len(begin)-depth*len(list+"</array>")))
+		return []byte(begin + strings.Repeat(list, depth) + padding + strings.Repeat("</array>", depth) + "</dict></plist>")
+	}
+	before := e.counted()
+	for media, size := range map[string]int{checkinMedia: 1 << 20, answerMedia: 8 << 20} {
+		a := p.send(p.request(media, nested(size/16, 0)))
+		require.Equal(t, "400 checkin_malformed", a.code())
+		require.Contains(t, string(a.body), "lists within lists")
+	}
+	require.Equal(t, before, e.counted())
+	require.Equal(t, 200, p.send(p.request(answerMedia, nested(150, 80<<10))).status)
+	require.Equal(t, 200, p.send(p.request(answerMedia, nested(1000, 0))).status, "one so short may")
 }
 
 func text(d dict) []byte { return marshal(&testing.T{}, d) }

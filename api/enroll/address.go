@@ -27,21 +27,29 @@ func (d *Door) addressOf(r *http.Request) string {
 }
 
 func (d *Door) trusts(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return err == nil && slices.ContainsFunc(d.config.TrustedProxies, func(p netip.Prefix) bool {
-		return p.Contains(addr.Unmap().WithZone(""))
-	})
+	addr, ok := parseAddress(host)
+	return ok && slices.ContainsFunc(d.config.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// parseAddress reads an address as proxies write it. Some append the port, which is another for every connection.
+func parseAddress(text string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	if err != nil {
+		var with netip.AddrPort
+		with, err = netip.ParseAddrPort(text)
+		addr = with.Addr()
+	}
+	return addr.Unmap().WithZone(""), err == nil
 }
 
 func networkOf(host string) string {
-	addr, err := netip.ParseAddr(host)
-	if err != nil || addr.Unmap().Is4() {
+	addr, ok := parseAddress(host)
+	switch {
+	case !ok:
 		return host
+	case addr.Is4():
+		return addr.String()
 	}
 	const network = 64
-	prefix, err := addr.WithZone("").Prefix(network)
-	if err != nil {
-		return host
-	}
-	return prefix.String()
+	return netip.PrefixFrom(addr, network).Masked().String()
 }

@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -30,7 +31,7 @@ func TestCallersAreSlowedDownByAddress(t *testing.T) {
 
 func TestAddressOf(t *testing.T) {
 	for from, want := range map[string]string{
-		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "::ffff:192.0.2.1", "[fe80::1%eth0]:5": "fe80::/64", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64",
+		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "192.0.2.1", "[fe80::1%eth0]:5": "fe80::/64", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64",
 		"a socket": "a socket", "host:5": "host",
 	} {
 		require.Equal(t, want, (&Door{}).addressOf(&http.Request{RemoteAddr: from}), from)
@@ -44,6 +45,11 @@ func TestAddressBehindProxies(t *testing.T) {
 		{"10.0.0.1:5", "203.0.113.9, 192.0.2.1", "192.0.2.1"},
 		{"10.0.0.1:5", "203.0.113.9, 192.0.2.1, 10.0.0.2", "192.0.2.1"},
 		{"10.0.0.1:5", "192.0.2.1, nonsense", "nonsense"},
+		{"10.0.0.1:5", "192.0.2.1:49152", "192.0.2.1"},
+		{"10.0.0.1:5", "203.0.113.9, 192.0.2.1:49152, 10.0.0.2:443", "192.0.2.1"},
+		{"10.0.0.1:5", "::ffff:192.0.2.1", "192.0.2.1"},
+		{"[fd00::1]:5", "[2001:db8:1:2:3::4]:49152", "2001:db8:1:2::/64"},
+		{"[fd00::1]:5", "[2001:db8:1:2:3::4]", "2001:db8:1:2::/64"},
 		{"[::ffff:10.0.0.1]:5", "192.0.2.1", "192.0.2.1"},
 		{"[fd00::1]:5", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"},
 		{"10.0.0.1:5", "", "10.0.0.1"},
@@ -54,5 +60,30 @@ func TestAddressBehindProxies(t *testing.T) {
 			r.Header.Set("X-Forwarded-For", c.said)
 		}
 		require.Equal(t, c.want, d.addressOf(r), "%s for %s", c.from, c.said)
+	}
+}
+
+func TestCertificatesAreAskedForAsOftenAsProfiles(t *testing.T) {
+	d, err := NewDoor(&Enroller{}, nil, DoorConfig{Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	passed := 0
+	service := d.LimitSCEP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { passed++ }))
+	ask := func(from, operation string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/scep?operation="+operation, http.NoBody)
+		r.RemoteAddr = from
+		w := httptest.NewRecorder()
+		service.ServeHTTP(w, r)
+		return w
+	}
+	const mad = 3 * addressBurst
+	for range mad {
+		ask("192.0.2.1:1", "PKIOperation")
+	}
+	require.Less(t, passed, 2*addressBurst)
+	refused := ask("192.0.2.1:2", "PKIOperation")
+	require.Equal(t, http.StatusTooManyRequests, refused.Code)
+	require.Equal(t, "1", refused.Header().Get("Retry-After"))
+	for _, other := range []*httptest.ResponseRecorder{ask("192.0.2.2:1", "PKIOperation"), ask("192.0.2.1:1", "GetCACaps")} {
+		require.Equal(t, http.StatusOK, other.Code)
 	}
 }

@@ -58,6 +58,14 @@ func (p *signInPage) blame(wrong error) {
 	}
 }
 
+// personal are codes whose sentence, or what the directory said of it, names the account or repeats what was typed. People type
+// passwords into the wrong field.
+var personal = map[provision.Code]bool{
+	provision.AccountFormat: true, provision.DomainUnknown: true, provision.SignInRefused: true, provision.AccountDisabled: true,
+	provision.AccountExpired: true, provision.AccountLocked: true, provision.AccountRestricted: true, provision.PasswordExpired: true,
+	provision.PasswordMustChange: true, provision.EmailMissing: true, provision.EmailUnverified: true,
+}
+
 // refused logs and counts a try that failed. Neither who it was nor what they typed is logged.
 func (w *Web) refused(r *http.Request, v visit, err error) {
 	code := provision.CodeOf(err)
@@ -67,5 +75,8 @@ func (w *Web) refused(r *http.Request, v visit, err error) {
 		log.ErrorContext(r.Context(), "signing in failed", "error", err)
 		return
 	}
-	log.WarnContext(r.Context(), "sign-in refused", "reason", err.Error())
+	if !personal[code] {
+		log = log.With("reason", err.Error())
+	}
+	log.WarnContext(r.Context(), "sign-in refused")
 }

@@ -108,7 +108,7 @@ func (d *Door) Give(w http.ResponseWriter, r *http.Request, m identity.MachineIn
 	w.Header().Set("Content-Type", configMedia)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if _, err := w.Write(profile); err != nil {
+	if _, err := w.Write(profile); err != nil { //nolint:gosec // a profile for a device, never a page
 		d.config.Log.DebugContext(r.Context(), "answer to a device lost", "error", err)
 	}
 }

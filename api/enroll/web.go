@@ -92,7 +92,15 @@ func foreignForm() error {
 }
 
 // ServeHTTP shows a page, or gives a device its profile.
-func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) { w.handler.ServeHTTP(rw, r) }
+func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	// HEAD is taken for GET otherwise, which signs people in, and its answer has no room for the profile.
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		rw.Header().Set("Allow", "GET, POST")
+		w.stop(rw, r, identity.MachineInfo{}, provision.Errorf(provision.MethodNotAllowed, "Browsers get these pages by GET and send them by POST."))
+		return
+	}
+	w.handler.ServeHTTP(rw, r)
+}
 
 // arrive begins a visit, or shows the page of one again.
 func (w *Web) arrive(rw http.ResponseWriter, r *http.Request) {

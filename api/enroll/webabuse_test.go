@@ -139,7 +139,7 @@ func TestManyTriesLockDeviceAndAccount(t *testing.T) {
 	s.listed(other)
 	v = s.view()
 	v.open(s.virtual(other, func(c *sim.Config) { c.Seed = 8 }))
-	for _, account := range []string{`ZYLKER\ghost`, `zylker\GHOST`, ` ZYLKER\ghost `, `Zylker\ghost`, `ZYLKER\Ghost`} {
+	for _, account := range []string{`ZYLKER\ghost`, `zylker\GHOST`, ` ZYLKER\ghöst `, "Zylker\\gho\u0301st", `ZYLKER\ｇhost`} {
 		v.submit(account, "guess").says(t, 200, "The user name or the password is wrong.")
 	}
 	v.submit(`ZYLKER\ghost`, "guess").says(t, 200, "Too many tries")
@@ -148,6 +148,33 @@ func TestManyTriesLockDeviceAndAccount(t *testing.T) {
 	s.exec(`UPDATE sign_in_tries SET until = now()`)
 	v.submit(`ZYLKER\ghost`, "guess").says(t, 200, "The user name or the password is wrong.")
 	require.True(t, v.submit(andrewAccount, s.slapd.Password).isProfile(), "the time is over")
+}
+
+// People type passwords into the wrong field, and the log is read by those who may not know who tried.
+func TestLogDoesNotTellWhatWasTyped(t *testing.T) {
+	s := buildSchool(t, assigning())
+	s.listed(serial)
+	m := s.idp()
+	v := s.view()
+	v.open(s.virtual(serial))
+	s.log.Take()
+	for account, code := range map[string]string{
+		"hunter2": "account_format", `ZYLKER\hunt[er2`: "account_format", `hunter2\andrew`: "domain_unknown", `ZYLKER\hunter2`: "sign_in_refused",
+		`ZYLKER\stale`: "password_expired", `ZYLKER\mustchange`: "password_must_change", `ZYLKER\nomail`: "email_missing",
+	} {
+		v.submit(account, s.slapd.Password)
+		log := s.log.Take()
+		require.Contains(t, log, `msg="sign-in refused" serial=`+serial)
+		require.Contains(t, log, "code="+code)
+		require.NotRegexp(t, `hunt|andrew|stale|mustchange|nomail|ou=people|\[`, log, account)
+	}
+	m.QueueUser(clouded(false))
+	v.atProvider(t).says(t, 200, "andrew@zylker.com")
+	log := s.log.Take()
+	require.Contains(t, log, "code=email_unverified")
+	require.NotContains(t, log, "andrew")
+	v.do(http.MethodGet, withQuery(v.leave(t), "state", "another"), "")
+	require.Contains(t, s.log.Take(), `code=sign_in_state_invalid reason="This doesn't belong to a sign-in`)
 }
 
 // The directory locks an account itself, before we do, and says so.

@@ -126,6 +126,25 @@ func TestProviderThatIsDown(t *testing.T) {
 	require.True(t, v.submit(andrewAccount, s.slapd.Password).isProfile(), "there is another way")
 }
 
+// A HEAD request has no answer that a profile could be in, so it signs nobody in.
+func TestAskingForTheHeadOfAPageDoesNothing(t *testing.T) {
+	s := buildSchool(t, assigning())
+	m := s.idp()
+	s.listed(serial)
+	v := s.view()
+	v.open(s.virtual(serial))
+	m.QueueUser(clouded(true))
+	back := v.leave(t)
+	before := s.untouched()
+	for _, path := range []string{back, enroll.SignInPath, enroll.SignInPath + "/with?directory=entra"} {
+		head := v.do(http.MethodHead, path, "")
+		require.Equal(t, 405, head.status)
+		require.Equal(t, "GET, POST", head.header.Get("Allow"))
+	}
+	require.Equal(t, before, s.untouched())
+	require.True(t, v.do(http.MethodGet, back, "").isProfile())
+}
+
 // The secret is never handed to another provider than it is of.
 func TestSecretOfAProviderStaysItsOwn(t *testing.T) {
 	s := buildSchool(t, assigning())

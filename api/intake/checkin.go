@@ -110,7 +110,7 @@ func notRenewed(serial, why string) error {
 }
 
 func released(serial string) error {
-	return provision.Errorf(provision.DeviceReleased, "Device %s was released; register it again before it enrolls.", serial)
+	return provision.Errorf(provision.DeviceReleased, "Device %s was released for good, so it can't enroll any more.", serial)
 }
 
 func record(ctx context.Context, c *store.Change, f provision.Fact) error {

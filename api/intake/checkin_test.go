@@ -92,6 +92,7 @@ func TestReleasedDevicesDoNotEnroll(t *testing.T) {
 	require.NoError(t, err)
 	_, err = in.Authenticated(t.Context(), enrollment("UDID-1"))
 	require.Equal(t, provision.DeviceReleased, provision.CodeOf(err))
+	require.EqualError(t, err, "Device C07Q853LG9RM was released for good, so it can't enroll any more.", "to register it again is refused, too")
 	_, err = in.Activated(t.Context(), phone, false)
 	require.Equal(t, provision.DeviceReleased, provision.CodeOf(err))
 	after, err := db.Device(t.Context(), phone)

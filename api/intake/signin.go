@@ -117,7 +117,11 @@ func (i *Intake) TrySignIn(ctx context.Context, t SignInTry) (Identified, error)
 	if _, _, err := directory.ParseAccount(t.Account); err != nil {
 		return Identified{}, err
 	}
-	return i.counted(ctx, t.subjects(), func() (Identified, error) {
+	account, err := i.accountLimit(ctx, t.Account)
+	if err != nil {
+		return Identified{}, err
+	}
+	return i.counted(ctx, append([]store.TryLimit{account}, t.places()...), func() (Identified, error) {
 		all, err := i.permitted(ctx)
 		if err != nil {
 			return Identified{}, err
@@ -131,8 +135,11 @@ func (i *Intake) tryAccount(ctx context.Context, d store.Directory, t AccountTry
 	if _, _, err := directory.ParseAccount(t.Account); err != nil {
 		return Identified{}, err
 	}
-	limits := []store.TryLimit{accountLimit(t.Account), {Subject: "token/" + t.By.ID, Tries: TriesPerToken}}
-	return i.counted(ctx, limits, func() (Identified, error) {
+	account, err := i.accountLimit(ctx, t.Account)
+	if err != nil {
+		return Identified{}, err
+	}
+	return i.counted(ctx, []store.TryLimit{account, {Subject: "token/" + t.By.ID, Tries: TriesPerToken}}, func() (Identified, error) {
 		return i.identify(ctx, []store.Directory{d}, t.Account, t.Password)
 	})
 }
@@ -157,19 +164,19 @@ func (i *Intake) counted(ctx context.Context, limits []store.TryLimit, try func(
 	return Identified{}, err
 }
 
-// subjects of a try: account, device and address.
-func (t SignInTry) subjects() []store.TryLimit {
+// places of a try: device and address.
+func (t SignInTry) places() []store.TryLimit {
 	return []store.TryLimit{
-		accountLimit(t.Account),
 		{Subject: "device/" + t.Serial, Tries: TriesPerDevice},
 		{Subject: "address/" + t.Address, Tries: TriesPerAddress},
 	}
 }
 
-// accountLimit keeps an account as a hash, for people type passwords into its field.
-func accountLimit(account string) store.TryLimit {
-	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(account))))
-	return store.TryLimit{Subject: "account/" + hex.EncodeToString(sum[:]), Tries: TriesPerAccount}
+// accountLimit keeps an account as a hash, for people type passwords into its field. All its spellings are one account.
+func (i *Intake) accountLimit(ctx context.Context, account string) (store.TryLimit, error) {
+	name, err := i.db.FoldName(ctx, account)
+	sum := sha256.Sum256([]byte(name))
+	return store.TryLimit{Subject: "account/" + hex.EncodeToString(sum[:]), Tries: TriesPerAccount}, err
 }
 
 // identify lets an account in by the one of some directories that has its domain.

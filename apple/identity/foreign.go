@@ -11,7 +11,10 @@ import (
 
 // Foreign is another authority that devices get their certificates from, by a SCEP service of its own. It names the device's
 // serial number as the common name, because it was asked to: see [Profile].
-type Foreign struct{ anchors *x509.CertPool }
+type Foreign struct {
+	anchors *x509.CertPool
+	certs   []*x509.Certificate
+}
 
 // LoadForeign returns the authority whose certificates, intermediates among them, are in the PEM text.
 func LoadForeign(text []byte) (*Foreign, error) {
@@ -19,12 +22,15 @@ func LoadForeign(text []byte) (*Foreign, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificates of the external authority: %w", err)
 	}
-	f := &Foreign{anchors: x509.NewCertPool()}
+	f := &Foreign{anchors: x509.NewCertPool(), certs: certs}
 	for _, c := range certs {
 		f.anchors.AddCert(c)
 	}
 	return f, nil
 }
+
+// Certificates are those of the authority.
+func (f *Foreign) Certificates() []*x509.Certificate { return f.certs }
 
 // Verify reports an error unless the authority issued the certificate, for a client. It doesn't look at the time, but the
 // authority must have been valid when it issued.

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -34,12 +35,21 @@ type Machines struct {
 	now      func() time.Time
 }
 
+// appleRoot begins the names of Apple's root authorities. Whoever has a developer account has a certificate that goes back to one.
+const appleRoot = "Apple Root CA"
+
 // NewMachines returns what believes devices whose certificates go back to those in the PEM text: for Apple's devices, that
-// of the "Apple iPhone Device CA", which certifies Macs and Apple TVs, too.
+// of the "Apple iPhone Device CA", which certifies Macs and Apple TVs, too. It fails for Apple's root authorities, which certify
+// others than devices.
 func NewMachines(anchors []byte) (*Machines, error) {
 	certs, err := parsePEM(anchors)
 	if err != nil {
 		return nil, fmt.Errorf("reading the trust anchors of devices: %w", err)
+	}
+	for _, c := range certs {
+		if strings.HasPrefix(c.Subject.CommonName, appleRoot) {
+			return nil, fmt.Errorf("reading the trust anchors of devices: %s certifies developers, too, who could enroll as any device; name the Apple iPhone Device CA", c.Subject.CommonName)
+		}
 	}
 	return &Machines{anchors: certs, now: time.Now}, nil
 }
@@ -134,7 +144,29 @@ type machineInfo struct {
 	CanUpdate                bool   `plist:"MDM_CAN_REQUEST_SOFTWARE_UPDATE"`
 }
 
+// longestValue is far more than devices say in one; what they say is logged and kept.
+const longestValue = 255
+
+// tooLong names a key whose value is too long; "" = none is.
+func (in machineInfo) tooLong() string {
+	for key, value := range map[string]string{
+		"UDID": in.UDID, "PRODUCT": in.Product, "VERSION": in.Version, "OS_VERSION": in.OSVersion, "LANGUAGE": in.Language,
+		"SUPPLEMENTAL_BUILD_VERSION": in.SupplementalBuildVersion, "SUPPLEMENTAL_OS_VERSION_EXTRA": in.SupplementalVersionExtra,
+		"SOFTWARE_UPDATE_DEVICE_ID": in.SoftwareUpdateDeviceID, "IMEI": in.IMEI, "MEID": in.MEID,
+	} {
+		if len(value) > longestValue {
+			return key
+		}
+	}
+	return ""
+}
+
 func readMachineInfo(content []byte) (MachineInfo, error) {
+	// Devices send XML. The library follows the references of a binary list however they lead, and one that leads back to
+	// itself ends the process, which nothing can catch.
+	if bytes.HasPrefix(content, []byte("bplist")) {
+		return MachineInfo{}, unbelievable("what is signed is a binary property list")
+	}
 	var in machineInfo
 	err := cms.Safely(func() error { return plist.Unmarshal(content, &in) })
 	if err != nil {
@@ -143,6 +175,9 @@ func readMachineInfo(content []byte) (MachineInfo, error) {
 	serial, err := provision.ParseSerial(in.Serial)
 	if err != nil {
 		return MachineInfo{}, unbelievable("reading the serial number: %s", err)
+	}
+	if key := in.tooLong(); key != "" {
+		return MachineInfo{}, unbelievable("%s is longer than %d bytes", key, longestValue)
 	}
 	return MachineInfo{
 		Serial: serial, UDID: in.UDID, Product: in.Product, OSVersion: in.OSVersion, BuildVersion: in.Version,

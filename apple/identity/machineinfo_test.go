@@ -291,6 +291,34 @@ func TestMachineInfoMustMakeSense(t *testing.T) {
 	require.Equal(t, serial, got.Serial)
 }
 
+// A list that contains itself overflows the stack of whoever follows it, and ends the process.
+func TestMachineInfoIsNoBinaryPropertyList(t *testing.T) {
+	var nobody *signer
+	root := nobody.issue(t, both(authority, named("root")))
+	device := root.issue(t, named("device"))
+	const array, offset = 0xa1, 8
+	itself := append([]byte("bplist00"), array, 0, offset)
+	trailer := make([]byte, 32)
+	trailer[6], trailer[7], trailer[15], trailer[31] = 1, 1, 1, byte(len(itself)-1) // sizes, one object, where its offset is
+	_, err := root.anchor().Open(device.sign(append(itself, trailer...)))
+	refused(t, err, "binary property list")
+}
+
+func TestMachineInfoIsBrief(t *testing.T) {
+	var nobody *signer
+	root := nobody.issue(t, both(authority, named("root")))
+	device := root.issue(t, named("device"))
+	for _, key := range []string{
+		"UDID", "PRODUCT", "VERSION", "OS_VERSION", "LANGUAGE", "SUPPLEMENTAL_BUILD_VERSION", "SUPPLEMENTAL_OS_VERSION_EXTRA",
+		"SOFTWARE_UPDATE_DEVICE_ID", "IMEI", "MEID",
+	} {
+		_, err := root.anchor().Open(device.sign(map[string]any{"SERIAL": serial, key: strings.Repeat("a", 255)}))
+		require.NoError(t, err, key)
+		_, err = root.anchor().Open(device.sign(map[string]any{"SERIAL": serial, key: strings.Repeat("a", 256)}))
+		refused(t, err, key+" is longer")
+	}
+}
+
 func TestInsecureMachinesBelieveAnybodyWhoSigns(t *testing.T) {
 	var nobody *signer
 	m := identity.NewInsecureMachines()
@@ -310,6 +338,20 @@ func TestAnchorsMustBeCertificates(t *testing.T) {
 		require.ErrorContains(t, err, "trust anchors", text)
 		_, err = identity.LoadForeign([]byte(text))
 		require.ErrorContains(t, err, "external authority", text)
+	}
+}
+
+// Apple's root certifies developers, too, who could sign what they like.
+func TestAnchorsMustCertifyDevicesOnly(t *testing.T) {
+	var nobody *signer
+	for name, ok := range map[string]bool{"Apple Root CA": false, "Apple Root CA - G3": false, "Apple iPhone Device CA": true} {
+		anchor := nobody.issue(t, both(authority, named(name)))
+		_, err := identity.NewMachines(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: anchor.cert.Raw}))
+		if ok {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, "name the Apple iPhone Device CA")
 	}
 }
 

@@ -38,40 +38,49 @@ func signed(t testing.TB, body []byte, expires time.Time, signers int) (string, 
 	return base64.StdEncoding.EncodeToString(der), cert
 }
 
-func TestVerifySignatureTellsWhoSigned(t *testing.T) {
+// verify reads a header, and verifies it.
+func verify(header string, body []byte, slack time.Duration) (*x509.Certificate, error) {
+	s, err := mdm.ReadSignature(header)
+	if err != nil {
+		return nil, err
+	}
+	return s.Signer(), s.Verify(body, slack)
+}
+
+func TestSignatureTellsWhoSigned(t *testing.T) {
 	header, want := signed(t, []byte("body"), time.Now().Add(time.Minute), 1)
-	got, err := mdm.VerifySignature(header, []byte("body"), 0)
+	got, err := verify(header, []byte("body"), 0)
 	require.NoError(t, err)
 	require.True(t, want.Equal(got))
 	require.Equal(t, want.NotAfter, got.NotAfter)
-	_, err = mdm.VerifySignature(header, []byte("bodY"), 0)
+	_, err = verify(header, []byte("bodY"), 0)
 	require.Error(t, err)
-	_, err = mdm.VerifySignature("", []byte("body"), 0)
+	_, err = verify("", []byte("body"), 0)
 	require.Error(t, err)
 }
 
-func TestVerifySignatureWantsOneSigner(t *testing.T) {
+func TestSignatureWantsOneSigner(t *testing.T) {
 	header, _ := signed(t, []byte("body"), time.Now().Add(time.Minute), 2)
-	_, err := mdm.VerifySignature(header, []byte("body"), 0)
+	_, err := verify(header, []byte("body"), 0)
 	require.ErrorContains(t, err, "more than one")
 }
 
-func TestVerifySignatureBearsWrongClocks(t *testing.T) {
+func TestSignatureBearsWrongClocks(t *testing.T) {
 	header, want := signed(t, []byte("body"), time.Now().Add(-time.Hour), 1)
-	_, err := mdm.VerifySignature(header, []byte("body"), time.Minute)
+	_, err := verify(header, []byte("body"), time.Minute)
 	require.Error(t, err, "signed after the certificate expired")
-	got, err := mdm.VerifySignature(header, []byte("body"), 2*time.Hour)
+	got, err := verify(header, []byte("body"), 2*time.Hour)
 	require.NoError(t, err)
 	require.Equal(t, want.NotAfter, got.NotAfter, "which stays as it is")
 }
 
-func FuzzVerifySignature(f *testing.F) {
+func FuzzSignature(f *testing.F) {
 	header, _ := signed(f, []byte("body"), time.Now().Add(time.Hour), 1)
 	der, err := base64.StdEncoding.DecodeString(header)
 	require.NoError(f, err)
 	f.Add(der, []byte("body"))
 	f.Fuzz(func(t *testing.T, der, body []byte) {
-		cert, err := mdm.VerifySignature(base64.StdEncoding.EncodeToString(der), body, 0)
+		cert, err := verify(base64.StdEncoding.EncodeToString(der), body, 0)
 		if err == nil && (cert == nil || string(body) != "body") {
 			t.Fatalf("accepted for %q", body)
 		}

@@ -58,20 +58,20 @@ func loadSigner(certFile, keyFile string) (*identity.Signer, error) {
 	return identity.LoadSigner(cert, key)
 }
 
-// doors are where devices that are switched on come, and the pages beside it.
-func (svc *Service) doors(cases *intake.Intake) (http.Handler, error) {
+// doors are where devices that are switched on come, with the pages beside it, and where they get their certificates.
+func (svc *Service) doors(authority *identity.Authority, cases *intake.Intake) (profiles, certificates http.Handler, err error) {
 	door, err := svc.door()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	web, err := enroll.NewWeb(door, cases, svc.db, svc.url)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	both := http.NewServeMux()
 	both.Handle(enrollPath, door)
 	both.Handle(enrollPath+"/", web)
-	return both, nil
+	return both, door.LimitSCEP(identity.NewSCEP(authority, svc.db, svc.log)), nil
 }
 
 func (svc *Service) door() (*enroll.Door, error) {

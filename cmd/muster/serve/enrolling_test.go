@@ -7,8 +7,10 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"io"
 	"log/slog"
@@ -17,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -232,6 +235,56 @@ func TestServiceWithoutTLSOrWithAKeyThatCannotSign(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, signedBy(t, s.profile(service.URL())))
 	require.Contains(t, s.logged(), "enrollment profiles aren't signed")
+}
+
+// People's browsers and the web views of devices ask nobody for a certificate that isn't named.
+func TestTLSAsksForCertificatesOfDevicesOnly(t *testing.T) {
+	s := newSite(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	cert, keyFile := s.pair("tls", key, key.Public())
+	environ := []string{"MUSTER_TLS_CERT_FILE=" + cert, "MUSTER_TLS_KEY_FILE=" + keyFile, "MUSTER_ENROLL_ANCHORS_FILE=" + filepath.Join(s.dir, "anchors.pem")}
+	asked := func(environ ...string) (names []string) {
+		service, err := s.start(environ...)
+		require.NoError(t, err)
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.TLSClientConfig = &tls.Config{RootCAs: s.roots, MinVersion: tls.VersionTLS12, GetClientCertificate: func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			names = []string{}
+			for _, raw := range r.AcceptableCAs {
+				var name pkix.RDNSequence
+				_, err := asn1.Unmarshal(raw, &name)
+				require.NoError(t, err)
+				names = append(names, name.String())
+			}
+			return &tls.Certificate{}, nil
+		}}
+		defer transport.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: transport}).Get(service.URL() + "/livez")
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return names
+	}
+	ours := "CN=Muster Device Identities,O=Muster"
+	require.Equal(t, []string{ours}, asked(environ...))
+	require.Equal(t, []string{ours, "CN=tls"}, asked(append(environ, "MUSTER_SCEP_URL=https://ca.example.com", "MUSTER_SCEP_CHALLENGE=x", "MUSTER_SCEP_CA_FILE="+cert)...))
+	require.Nil(t, asked(append(environ, "MUSTER_ROLES=api")...), "no device comes there")
+}
+
+func TestServiceBoundsHeaders(t *testing.T) {
+	s := newSite(t)
+	service, err := s.start("MUSTER_ENROLL_ANCHORS_FILE=" + filepath.Join(s.dir, "anchors.pem"))
+	require.NoError(t, err)
+	status := func(size int) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, service.URL()+"/livez", http.NoBody)
+		require.NoError(t, err)
+		r.Header.Set("Mdm-Signature", strings.Repeat("A", size))
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	require.Equal(t, http.StatusOK, status(64<<10), "the longest signature that is read")
+	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, status(256<<10))
 }
 
 func TestServiceDoesNotStartWithFilesThatAreNone(t *testing.T) {

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -34,8 +35,7 @@ func (svc *Service) addresses(l net.Listener) error {
 		if err != nil {
 			return fmt.Errorf("reading the server certificate: %w", err)
 		}
-		// Any client certificate is taken here; the MDM endpoint decides about it, and browsers send none.
-		svc.tls = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+		svc.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 		scheme = "https"
 	}
 	svc.url = strings.TrimSuffix(s.PublicURL, "/")
@@ -80,8 +80,7 @@ func (svc *Service) handler(ctx context.Context) (http.Handler, error) {
 		if config.MDM, err = svc.checkins(authority, cases); err != nil {
 			return nil, err
 		}
-		config.SCEP = identity.NewSCEP(authority, svc.db, svc.log)
-		if config.Enroll, err = svc.doors(cases); err != nil {
+		if config.Enroll, config.SCEP, err = svc.doors(authority, cases); err != nil {
 			return nil, err
 		}
 	}
@@ -98,14 +97,29 @@ func (svc *Service) checkins(authority *identity.Authority, cases *intake.Intake
 	if err != nil {
 		return nil, err
 	}
+	issuers := []*x509.Certificate{authority.Certificate()}
 	if foreign != nil {
 		parts.Foreign = foreign
+		issuers = append(issuers, foreign.Certificates()...)
 	}
+	svc.askForCertificates(issuers)
 	return checkin.New(
 		parts,
 		checkin.Config{
 			ExpiredGrace: svc.settings.IdentityGrace, ClientHeader: svc.settings.ProxyCertHeader, TrustedProxies: proxies, Log: svc.log,
 		})
+}
+
+// askForCertificates has TLS ask who comes for a certificate. Any is taken; the MDM endpoint decides about it. The authorities are
+// named so that browsers don't ask people which of their certificates to show here: none of theirs is meant.
+func (svc *Service) askForCertificates(issuers []*x509.Certificate) {
+	if svc.tls == nil {
+		return
+	}
+	svc.tls.ClientAuth, svc.tls.ClientCAs = tls.RequestClientCert, x509.NewCertPool()
+	for _, issuer := range issuers {
+		svc.tls.ClientCAs.AddCert(issuer)
+	}
 }
 
 func prefixes(texts []string) ([]netip.Prefix, error) {

@@ -23,6 +23,9 @@ import (
 	"github.com/muster-mdm/muster/store"
 )
 
+// maxHeaders leaves room for the longest that devices send, the signature of a message with its certificates.
+const maxHeaders = 128 << 10
+
 // stopLimit is how long requests under way may take when the service stops.
 const stopLimit = 15 * time.Second
 
@@ -133,7 +136,8 @@ func (svc *Service) run(ctx context.Context, l net.Listener, h http.Handler, mov
 	defer svc.temporal.Close()
 	server := &http.Server{
 		Handler: h, TLSConfig: svc.tls, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(svc.log.Handler(), slog.LevelDebug),
+		MaxHeaderBytes: maxHeaders,
+		ErrorLog:       slog.NewLogLogger(svc.log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 2)
 	go func() { failed <- svc.listen(server, l) }()
