@@ -68,6 +68,9 @@ type OperationRequest struct {
 	Requirement string     `json:"requirement,omitempty"`
 	ExpectedBy  *time.Time `json:"expected_by,omitempty"`
 }
+	// AppliedBy and UndoneBy are who had it applied and taken back; "" = nobody, or who made the operation.
+	AppliedBy string `json:"applied_by,omitempty"`
+	UndoneBy  string `json:"undone_by,omitempty"`
 
 // OperationFailure says what went wrong with an operation as a whole.
 type OperationFailure struct {
@@ -125,6 +128,11 @@ type ImportFile struct {
 
 // Over reports whether nothing more happens by itself.
 func (o Operation) Over() bool { return o.FinishedAt != nil }
+
+// applier and undoer are whose doing the facts are that applying and taking back record.
+func (o Operation) applier() string { return cmp.Or(o.Request.AppliedBy, o.Actor) }
+
+func (o Operation) undoer() string { return cmp.Or(o.Request.UndoneBy, o.Actor) }
 
 // Undoable reports whether what was done can be taken back.
 func (o Operation) Undoable() bool {

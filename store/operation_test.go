@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,7 +194,7 @@ func TestAKilledImportGoesOnAndDoesEachRowOnce(t *testing.T) {
 			}
 			op := o.upload(store.OpAssign, rows(n, "Drivers"))
 			require.Equal(t, store.OpReady, op.State)
-			_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+			_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
 			require.NoError(t, err)
 			for range 3 {
 				o.killed(r, op.ID, "changed")
@@ -208,7 +209,7 @@ func TestAKilledImportGoesOnAndDoesEachRowOnce(t *testing.T) {
 			o.refolds()
 
 			changed := o.assign(deviceAt(3), "office")
-			_, err = o.UndoOperation(t.Context(), op.ID)
+			_, err = o.UndoOperation(t.Context(), op.ID, "tok_1")
 			require.NoError(t, err)
 			for range 3 {
 				o.killed(r, op.ID, "restored")
@@ -258,26 +259,58 @@ func TestAllOrNothingIsNothing(t *testing.T) {
 	file[2300].Groups = []string{"gone"}
 	op := o.upload(store.OpAssign, file)
 	o.exec(`DELETE FROM groups WHERE name = 'gone'`)
-	_, err := o.ApplyImport(t.Context(), op.ID, store.AllOrNothing)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.AllOrNothing, "tok_1")
 	require.NoError(t, err)
 	op = o.work(op.ID)
 	require.Equal(t, store.OpFailed, op.State)
 	require.Equal(t, &store.OperationFailure{Code: "group_not_found", Detail: `Group "gone" does not exist; create it first.`, Line: 2302, Serial: deviceAt(2300)}, op.Failure)
 	require.Equal(t, int64(2000), op.Restored)
 	require.Zero(t, o.count("devices WHERE state ? 'assignment'"))
-	_, err = o.UndoOperation(t.Context(), op.ID)
+	_, err = o.UndoOperation(t.Context(), op.ID, "tok_1")
 	require.Equal(t, store.OperationState, provision.CodeOf(err))
 
 	file = rows(10, "drivers")
 	file[4].Verdict = store.VerdictError
 	op = o.upload(store.OpAssign, file)
-	_, err = o.ApplyImport(t.Context(), op.ID, store.AllOrNothing)
+	_, err = o.ApplyImport(t.Context(), op.ID, store.AllOrNothing, "tok_1")
 	require.Equal(t, store.RowsInError, provision.CodeOf(err))
-	_, err = o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	_, err = o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
 	require.NoError(t, err)
 	op = o.work(op.ID)
 	require.Equal(t, []int64{9, 0}, []int64{op.Changed, op.Refused})
 	require.Zero(t, o.count("devices WHERE serial = $1 AND state ? 'assignment'", deviceAt(4)))
+}
+
+// The timeline names who had a file applied, and who had that undone, not who uploaded it.
+func TestFactsAreTheDoingOfWhoAskedForThem(t *testing.T) {
+	o := newOffice(t, "drivers", "gone")
+	actors := func() []string {
+		rows, err := o.sql.Query(t.Context(), `SELECT actor FROM device_events ORDER BY id`)
+		require.NoError(t, err)
+		list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return list
+	}
+	op := o.upload(store.OpAssign, rows(1, "drivers"))
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_2")
+	require.NoError(t, err)
+	o.work(op.ID)
+	_, err = o.UndoOperation(t.Context(), op.ID, "tok_3")
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, []string{"tok_2", "tok_3"}, actors())
+	require.Equal(t, []string{"tok_1", "tok_2", "tok_3"}, []string{op.Actor, op.Request.AppliedBy, op.Request.UndoneBy})
+
+	file := rows(1001, "drivers")
+	file[1000].Groups = []string{"gone"}
+	op = o.upload(store.OpAssign, file)
+	o.exec(`DELETE FROM groups WHERE name = 'gone'`)
+	_, err = o.ApplyImport(t.Context(), op.ID, store.AllOrNothing, "tok_4")
+	require.NoError(t, err)
+	require.Equal(t, store.OpFailed, o.work(op.ID).State)
+	list := actors()[2:]
+	require.Len(t, list, 2000)
+	require.Equal(t, []string{"tok_4"}, slices.Compact(list), "what fails is taken back by who had it applied")
 }
 
 func TestRowsAboutOneDevice(t *testing.T) {
@@ -312,7 +345,7 @@ func TestOperationsPauseAndEnd(t *testing.T) {
 	op := o.upload(store.OpAssign, rows(3500, "drivers"))
 	_, err := o.PauseOperation(ctx, op.ID, true)
 	require.Equal(t, store.OperationState, provision.CodeOf(err))
-	_, err = o.ApplyImport(ctx, op.ID, store.ValidRows)
+	_, err = o.ApplyImport(ctx, op.ID, store.ValidRows, "tok_1")
 	require.NoError(t, err)
 	_, err = o.WorkOn(ctx)
 	require.NoError(t, err)
@@ -325,13 +358,13 @@ func TestOperationsPauseAndEnd(t *testing.T) {
 	require.NoError(t, err)
 	_, err = o.WorkOn(ctx)
 	require.NoError(t, err)
-	op, err = o.CancelOperation(ctx, op.ID)
+	op, err = o.CancelOperation(ctx, op.ID, "tok_1")
 	require.NoError(t, err)
 	require.Equal(t, store.OpCancelled, op.State)
 	op = o.work(op.ID)
 	require.Equal(t, int64(2000), op.Changed)
 	require.Equal(t, 2000, o.count("devices"))
-	_, err = o.UndoOperation(ctx, op.ID)
+	_, err = o.UndoOperation(ctx, op.ID, "tok_1")
 	require.NoError(t, err)
 	op = o.work(op.ID)
 	require.Equal(t, []any{store.OpUndone, int64(2000)}, []any{op.State, op.Restored})
@@ -376,7 +409,7 @@ func TestAnUploadThatBrokeOffIsDropped(t *testing.T) {
 func TestReservations(t *testing.T) {
 	o := newOffice(t, "drivers")
 	op := o.upload(store.OpAssign, rows(3, "drivers"))
-	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
 	require.NoError(t, err)
 	o.work(op.ID)
 	o.exec(`UPDATE devices SET expected_by = now() - interval '1 hour' WHERE serial = $1`, deviceAt(1))

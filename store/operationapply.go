@@ -180,7 +180,7 @@ func (a *applying) apply(ctx context.Context, r ImportRow) error {
 	}
 	var last int64
 	for _, f := range facts {
-		f.Actor, f.Source, f.Operation, f.Line = a.op.Actor, a.op.Source, a.op.ID, r.Line
+		f.Actor, f.Source, f.Operation, f.Line = a.op.applier(), a.op.Source, a.op.ID, r.Line
 		recorded, err := c.Record(ctx, f)
 		if err != nil {
 			return err

@@ -93,7 +93,7 @@ func (u *undoing) restore(ctx context.Context, r doneRow) error {
 		return nil
 	}
 	for _, f := range r.before.facts() {
-		f.Actor, f.Source, f.Operation, f.Line = u.op.Actor, u.op.Source, u.op.ID, r.line
+		f.Actor, f.Source, f.Operation, f.Line = u.op.undoer(), u.op.Source, u.op.ID, r.line
 		f.Reason = "It was undone."
 		if _, err := c.Record(ctx, f); err != nil {
 			return err
