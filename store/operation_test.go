@@ -281,6 +281,38 @@ func TestAllOrNothingIsNothing(t *testing.T) {
 	require.Zero(t, o.count("devices WHERE serial = $1 AND state ? 'assignment'", deviceAt(4)))
 }
 
+// A row that is refused leaves no trace, least of all a device that nobody has.
+func TestRefusedRowsMakeNoDeviceKnown(t *testing.T) {
+	o := newOffice(t, "drivers", "gone")
+	file := rows(4, "drivers")
+	file[1].Groups, file[2].Groups = []string{"gone"}, []string{"gone", "drivers"}
+	known := o.assign(deviceAt(2), "drivers")
+	op := o.upload(store.OpAssign, file)
+	o.exec(`DELETE FROM groups WHERE name = 'gone'`)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, []int64{2, 2}, []int64{op.Changed, op.Refused})
+	list, err := o.OperationRows(t.Context(), op, store.RowFilter{Outcome: store.RowRefused, Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, []string{"group_not_found", "group_not_found"}, []string{list[0].Code, list[1].Code})
+	_, err = o.Device(t.Context(), deviceAt(1))
+	require.Equal(t, provision.DeviceNotFound, provision.CodeOf(err))
+	d, err := o.Device(t.Context(), deviceAt(2))
+	require.NoError(t, err)
+	require.Equal(t, known.AssignmentMark, d.AssignmentMark)
+	require.Equal(t, 3, o.count("devices"))
+
+	wish := store.Wish{Groups: []string{"nothing"}, OwnedBy: provision.Corporate}
+	op, err = o.CreateOperation(t.Context(), store.NewOperation{
+		Kind: store.OpAssign, Request: store.OperationRequest{Wish: &wish}, Rows: []store.ImportRow{{Line: 1, Serial: deviceAt(7), Verdict: store.VerdictOK}},
+	})
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, int64(1), op.Refused)
+	require.Equal(t, 3, o.count("devices"))
+}
+
 // The timeline names who had a file applied, and who had that undone, not who uploaded it.
 func TestFactsAreTheDoingOfWhoAskedForThem(t *testing.T) {
 	o := newOffice(t, "drivers", "gone")

@@ -56,7 +56,10 @@ func (m *Many) applyChunk(ctx context.Context, o Operation) error {
 			return err
 		}
 	}
-	if err := m.lock(ctx, a.serials(), o.Kind == OpAssign); err != nil {
+	if err := a.welcome(ctx); err != nil {
+		return err
+	}
+	if err := m.lock(ctx, a.serials(), false); err != nil {
 		return err
 	}
 	for _, r := range a.rows {
@@ -117,6 +120,23 @@ func (a *applying) resolve(ctx context.Context) error {
 	return err
 }
 
+// welcome makes devices known that weren't: those that are assigned. One whose row is refused leaves no trace.
+func (a *applying) welcome(ctx context.Context) error {
+	if a.op.Kind != OpAssign {
+		return nil
+	}
+	var serials []string
+	for _, r := range a.rows {
+		if _, err := a.assignment(r); err == nil {
+			serials = append(serials, r.Serial)
+		}
+	}
+	if len(serials) == 0 {
+		return nil
+	}
+	return a.create(ctx, serials)
+}
+
 // assignment is what the row's device gets.
 func (a *applying) assignment(r ImportRow) (provision.Assignment, error) {
 	if a.wish != nil {
@@ -162,6 +182,16 @@ func (a *applying) facts(d provision.Device, r ImportRow) ([]provision.Fact, err
 	return nil, fmt.Errorf("operation of kind %q", a.op.Kind)
 }
 
+// refusal says why nothing is done about a device that isn't known.
+func (a *applying) refusal(r ImportRow) error {
+	if a.op.Kind == OpAssign {
+		if _, err := a.assignment(r); err != nil {
+			return err
+		}
+	}
+	return notKnown(r.Serial)
+}
+
 // formerly is how a device was assigned before. Its JSON is stored.
 type formerly struct {
 	Assignment *provision.Assignment `json:"assignment,omitempty"`
@@ -171,7 +201,7 @@ type formerly struct {
 func (a *applying) apply(ctx context.Context, r ImportRow) error {
 	c := a.Device(r.Serial)
 	if c == nil {
-		return a.note(r, nil, nil, notKnown(r.Serial))
+		return a.note(r, nil, nil, a.refusal(r))
 	}
 	before := formerly{Assignment: c.Device.Assignment, Planned: c.Device.Planned}
 	facts, err := a.facts(c.Device, r)
