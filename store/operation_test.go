@@ -2,8 +2,10 @@ package store_test
 
 import (
 	"context"
+	cryptorand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
@@ -311,6 +313,49 @@ func TestRefusedRowsMakeNoDeviceKnown(t *testing.T) {
 	op = o.work(op.ID)
 	require.Equal(t, int64(1), op.Refused)
 	require.Equal(t, 3, o.count("devices"))
+}
+
+// In the locale C PostgreSQL folds the letters of English alone. There, too, a group is found by its own name.
+func TestGroupsAreFoundWhateverLettersTheDatabaseFolds(t *testing.T) {
+	o := newOffice(t)
+	name := "c_" + strings.ToLower(cryptorand.Text())
+	o.exec(`CREATE DATABASE ` + name + ` TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'`)
+	t.Cleanup(func() {
+		_, err := o.sql.Exec(context.Background(), `DROP DATABASE `+name+` WITH (FORCE)`)
+		require.NoError(t, err)
+	})
+	at, err := url.Parse(o.url)
+	require.NoError(t, err)
+	at.Path = name
+	require.NoError(t, migrate(t.Context(), at.String()))
+	db, err := store.Open(t.Context(), store.Config{URL: at.String()})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	_, _, err = db.PutGroup(t.Context(), store.Group{Name: "ÄRZTE"}, store.Edit{})
+	require.NoError(t, err)
+	d, err := db.Assign(t.Context(), deviceAt(1), store.Wish{Groups: []string{"ÄRZTE"}, OwnedBy: provision.Corporate}, func(ctx context.Context, c *store.Change, a provision.Assignment) error {
+		_, err := c.Record(ctx, provision.Fact{Kind: provision.Assigned, Assignment: &a, Source: provision.FromAPI})
+		return err
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"ÄRZTE"}, d.Assignment.Groups)
+}
+
+// Groups are what they are called, in any letter case: one that was deleted and made anew since is in force again by its new name.
+func TestUndoGivesGroupsTheNamesTheyHaveNow(t *testing.T) {
+	o := newOffice(t, "drivers", "office")
+	o.assign(deviceAt(0), "office")
+	op := o.upload(store.OpAssign, rows(1, "drivers"))
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
+	require.NoError(t, err)
+	o.work(op.ID)
+	o.exec(`UPDATE groups SET name = 'Office' WHERE name = 'office'`)
+	_, err = o.UndoOperation(t.Context(), op.ID, "tok_1")
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, []int64{1, 0}, []int64{op.Restored, op.Conflicts})
+	require.Equal(t, 1, o.count("devices WHERE group_names = '{Office}'"))
+	o.refolds()
 }
 
 // The timeline names who had a file applied, and who had that undone, not who uploaded it.
