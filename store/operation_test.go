@@ -390,6 +390,38 @@ func TestFactsAreTheDoingOfWhoAskedForThem(t *testing.T) {
 	require.Equal(t, []string{"tok_4"}, slices.Compact(list), "what fails is taken back by who had it applied")
 }
 
+// A month later nobody can say any more what a device was before; and a preview isn't worth anything.
+func TestWhatWasPurgedCanNotBeUndone(t *testing.T) {
+	o := newOffice(t, "drivers")
+	op := o.upload(store.OpAssign, rows(3, "drivers"))
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.True(t, op.Undoable())
+	forgotten := o.upload(store.OpUnassign, rows(2, "drivers"))
+	o.exec(`UPDATE operations SET finished_at = now() - interval '1 year' WHERE id = $1`, op.ID)
+	o.exec(`UPDATE operations SET created_at = now() - interval '1 year' WHERE id = $1`, forgotten.ID)
+	gone, err := o.Purge(t.Context(), op.CreatedAt)
+	require.NoError(t, err)
+	require.Equal(t, store.Purged{Rows: 3}, gone)
+	op, err = o.Operation(t.Context(), op.ID)
+	require.NoError(t, err)
+	require.False(t, op.Undoable())
+	_, err = o.UndoOperation(t.Context(), op.ID, "tok_1")
+	require.Equal(t, store.NotUndoable, provision.CodeOf(err))
+	require.ErrorContains(t, err, "was deleted since")
+
+	forgotten, err = o.Operation(t.Context(), forgotten.ID)
+	require.NoError(t, err)
+	require.Equal(t, store.OpCancelled, forgotten.State)
+	_, err = o.ApplyImport(t.Context(), forgotten.ID, store.ValidRows, "tok_1")
+	require.Equal(t, store.OperationState, provision.CodeOf(err))
+	o.exec(`UPDATE operations SET finished_at = now() - interval '1 year' WHERE id = $1`, forgotten.ID)
+	gone, err = o.Purge(t.Context(), op.CreatedAt)
+	require.NoError(t, err)
+	require.Equal(t, store.Purged{Rows: 2}, gone)
+}
+
 func TestRowsAboutOneDevice(t *testing.T) {
 	o := newOffice(t, "drivers")
 	file := rows(6, "drivers")

@@ -216,6 +216,8 @@ func (db *DB) UndoOperation(ctx context.Context, id, by string) (Operation, erro
 			return nil
 		case o.Kind != OpAssign && o.Kind != OpUnassign:
 			return provision.Errorf(NotUndoable, "What %s did can't be taken back: it was a %s.", id, strings.ReplaceAll(o.Kind, "_", " "))
+		case o.Changed > 0 && !o.kept:
+			return provision.Errorf(NotUndoable, "What %s did to which device was deleted since, so it can't be taken back.", id)
 		case !o.Undoable() && (o.State == OpDone || o.State == OpCancelled):
 			return provision.Errorf(NotUndoable, "%s changed nothing, so there is nothing to take back.", id)
 		}
