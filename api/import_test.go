@@ -1,12 +1,17 @@
 package api_test
 
 import (
+	"context"
 	"encoding/csv"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api"
@@ -185,6 +190,48 @@ func TestReservationsOverREST(t *testing.T) {
 	require.True(t, overdue[0].Overdue)
 	s.activate("C07Q853LG9RM", false)
 	require.Len(t, read[api.ReservationList](s.get("/v1/reservations").ok(200)).Reservations, 1, "it has come")
+}
+
+// Whoever downloads a result must be able to tell half of it from all of it.
+func TestAResultThatBreaksOffIsNotTakenForAWhole(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/zylker_drivers", body{"items": []body{}}).ok(201)
+	var file strings.Builder
+	file.WriteString(columns)
+	for n := range 700 {
+		fmt.Fprintf(&file, "C07Q%08d,ANDREW,,andrew@zylker.com,zylker_drivers\n", n)
+	}
+	o := s.uploaded(imports, file.String())
+	sql, err := pgx.Connect(t.Context(), s.url)
+	require.NoError(t, err)
+	defer func() { _ = sql.Close(context.Background()) }()
+	_, err = sql.Exec(t.Context(), `UPDATE operation_pages SET problems = array_fill('"?"'::jsonb, ARRAY[cardinality(lines)]) WHERE last_line > 501`)
+	require.NoError(t, err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.http.URL+imports+"/"+o.Id+"/result", nil)
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+s.secret[store.Technician])
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	part, err := io.ReadAll(res.Body)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Contains(t, string(part), "C07Q00000001")
+	require.Contains(t, s.log.String(), "reading the problems of line")
+}
+
+// A time that no answer can tell would make an error of each that lists the device.
+func TestTimesThatNoAnswerCanTellAreRefused(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/zylker_drivers", body{"items": []body{}}).ok(201)
+	for _, at := range []string{"9999-12-31T23:59:59-12:00", "0000-01-01T00:00:00Z"} {
+		p := s.csv(imports+"?expected_by="+url.QueryEscape(at), sample).fails(400, "invalid_parameter")
+		require.Equal(t, []string{"expected_by"}, fields(p))
+	}
+	last := "9999-12-31T23:59:59Z"
+	s.put(device+"/assignment", body{"groups": []string{"zylker_drivers"}, "expected_by": last}).ok(200)
+	list := read[api.DeviceList](s.get("/v1/devices").ok(200)).Devices
+	require.Equal(t, last, list[0].ExpectedBy.UTC().Format(time.RFC3339))
 }
 
 func TestPeopleByFile(t *testing.T) {

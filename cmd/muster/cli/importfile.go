@@ -244,17 +244,21 @@ func importResultCommand() *cobra.Command {
 }
 
 func keepResult(body io.Reader, path string, stdout io.Writer) error {
-	out := stdout
-	if path != "-" {
-		file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-		if err != nil {
-			return err //nolint:wrapcheck // it says "open" and the name
-		}
-		defer func() { _ = file.Close() }()
-		out = file
+	if path == "-" {
+		_, err := io.Copy(stdout, body)
+		return brokenOff(err)
 	}
-	if _, err := io.Copy(out, body); err != nil {
-		return fmt.Errorf("writing the result: %w", err)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err //nolint:wrapcheck // it says "open" and the name
+	}
+	_, err = io.Copy(file, body)
+	return brokenOff(errors.Join(err, file.Close()))
+}
+
+func brokenOff(err error) error {
+	if err != nil {
+		return fmt.Errorf("the result broke off and isn't whole: %w", err)
 	}
 	return nil
 }
