@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,35 @@ func TestReservationsOverREST(t *testing.T) {
 	require.True(t, overdue[0].Overdue)
 	s.activate("C07Q853LG9RM", false)
 	require.Len(t, read[api.ReservationList](s.get("/v1/reservations").ok(200)).Reservations, 1, "it has come")
+}
+
+// A page of rows is no larger than a few ordinary ones, however long the rows are; none is left out.
+func TestRowsOfAMegabyteComeByShorterPages(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/zylker_drivers", body{"items": []body{}}).ok(201)
+	const rows = 40
+	long := strings.Repeat(","+strings.Repeat("x", 120<<10), 4)
+	var file strings.Builder
+	file.WriteString(strings.TrimSpace(columns) + ",A,B,C,D\n")
+	for n := range rows {
+		fmt.Fprintf(&file, "C07Q%08d,ANDREW,,andrew@zylker.com,zylker_drivers%s\n", n, long)
+	}
+	at := imports + "/" + s.uploaded(imports, file.String()).Id + "/rows?limit=500"
+	var lines []int64
+	for next := at; next != ""; {
+		a := s.get(next).ok(200)
+		require.Less(t, len(a.body), 18<<20)
+		list := read[api.OperationRowList](a)
+		for _, r := range list.Rows {
+			lines = append(lines, r.Line)
+		}
+		if next = ""; list.NextCursor != nil {
+			next = at + "&cursor=" + *list.NextCursor
+		}
+	}
+	require.Len(t, lines, rows)
+	require.True(t, slices.IsSorted(lines))
+	require.Len(t, slices.Compact(lines), rows)
 }
 
 // Whoever downloads a result must be able to tell half of it from all of it.

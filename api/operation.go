@@ -88,7 +88,11 @@ func (r *rest) rows(ctx context.Context, o store.Operation, p ListOperationRowsP
 	if err != nil {
 		return OperationRowList{}, err
 	}
-	rows, next := page(rows, limit, list, func(r store.OperationRow) []string { return []string{strconv.FormatInt(r.Line, 10)} })
+	key := func(r store.OperationRow) []string { return []string{strconv.FormatInt(r.Line, 10)} }
+	rows, next := page(rows, limit, list, key)
+	if next == nil && store.Heavy(rows) {
+		next = given(cursor{list, key(rows[len(rows)-1])}.text())
+	}
 	return OperationRowList{Rows: each(rows, renderOperationRow), NextCursor: next}, nil
 }
 
