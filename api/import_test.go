@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/csv"
 	"fmt"
@@ -220,6 +222,55 @@ func TestRowsOfAMegabyteComeByShorterPages(t *testing.T) {
 	require.Len(t, lines, rows)
 	require.True(t, slices.IsSorted(lines))
 	require.Len(t, slices.Compact(lines), rows)
+}
+
+// brokenUpload is a file of which only the beginning comes.
+type brokenUpload struct {
+	io.Reader
+	hangUp context.CancelFunc
+}
+
+func (b *brokenUpload) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil {
+		b.hangUp()
+		return n, context.Canceled
+	}
+	return n, nil
+}
+
+func TestAnUploadThatBreaksOffLeavesNothing(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/zylker_drivers", body{"items": []body{}}).ok(201)
+	ctx, hangUp := context.WithCancel(t.Context())
+	var file strings.Builder
+	file.WriteString(columns)
+	for n := range 20_000 {
+		fmt.Fprintf(&file, "C07Q%08d,ANDREW,,andrew@zylker.com,zylker_drivers\n", n)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.http.URL+imports, &brokenUpload{strings.NewReader(file.String()), hangUp})
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "text/csv")
+	req.Header.Set("Authorization", "Bearer "+s.secret[store.Technician])
+	res, err := http.DefaultClient.Do(req)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	require.Error(t, err)
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), `"route":"createAssignmentImport"`) }, 10*time.Second, time.Millisecond)
+	require.Empty(t, read[api.OperationList](s.get(imports).ok(200)).Operations)
+	var left int
+	require.NoError(t, s.db.NanoMDM().QueryRowContext(t.Context(), `SELECT count(*) FROM public.operation_pages`).Scan(&left))
+	require.Zero(t, left)
+	// Neither packed nor in a form is it a file.
+	var packed bytes.Buffer
+	gz := gzip.NewWriter(&packed)
+	_, err = gz.Write([]byte(sample))
+	require.NoError(t, err)
+	require.NoError(t, gz.Close())
+	p := s.send(request{method: "POST", path: imports, body: packed.Bytes(), media: "text/csv", header: map[string]string{"Content-Encoding": "gzip"}}).fails(422, intake.ImportUnreadable)
+	require.Contains(t, p.Detail, "compressed with gzip")
+	s.send(request{method: "POST", path: imports, body: "--x\r\n\r\n" + sample + "--x--", media: "multipart/form-data; boundary=x"}).fails(415, "unsupported_media_type")
 }
 
 // Whoever downloads a result must be able to tell half of it from all of it.
