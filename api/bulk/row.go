@@ -45,13 +45,25 @@ func (r *Row) Add(p Problem) {
 func (r *Row) CheckGroups(exists func(name string) bool) {
 	for _, name := range r.Assignment.Groups {
 		if !exists(name) {
-			r.fault(GroupName, provision.GroupNotFound, "Group %q does not exist; create it first.", clip(name))
+			r.fault(GroupName, provision.GroupNotFound, "Group %q does not exist; create it first.%s", clip(name), apart(name))
 		}
 	}
 }
 
 // Repeats says that the row says what the one at another line says already.
 func (r *Row) Repeats(line int) {
+// apart says when a name has marks apart from their letters (ü as two characters, as macOS names files), for it looks like one that
+// has them in one.
+func apart(name string) string {
+	const firstMark, lastMark = 0x0300, 0x036F // of Latin, Greek and Cyrillic; other writing has its marks apart by rights
+	for _, c := range name {
+		if c >= firstMark && c <= lastMark {
+			return fmt.Sprintf(" It has the mark U+%04X apart from its letter; a group that looks the same may have both as one character.", c)
+		}
+	}
+	return ""
+}
+
 	r.notice(SerialNumber, SerialRepeated, "Line %d says the same of %s.", line, r.Assignment.Serial)
 }
 
