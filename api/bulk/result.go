@@ -93,7 +93,11 @@ func (r *ResultWriter) cell(cells []string, i int) string {
 	case i >= len(cells):
 		return ""
 	case i == r.width-1 && len(cells) > r.width:
-		all := strings.TrimRight(strings.Join(cells[i:], r.delimiter), r.delimiter)
+		last := len(cells) - 1
+		for last > i && strings.TrimFunc(cells[last], empty) == "" {
+			last-- // it was no value to the reader either
+		}
+		all := strings.Join(cells[i:last+1], r.delimiter)
 		if strings.Contains(all, r.delimiter) {
 			all = inOneLine.Replace(all)
 		}
