@@ -322,8 +322,15 @@ func TestPeopleByFile(t *testing.T) {
 	p := s.csv(at, "User Name,Email Address\n,x@z.com\nC,nonsense\n").fails(422, intake.ImportUnreadable)
 	require.Equal(t, []string{"line 2", "line 3"}, fields(p))
 	s.csv(at, "Name\n").fails(422, intake.ImportUnreadable)
+	long := strings.Repeat("x", 201)
+	p = s.csv(at, "User Name,Email Address\nM\xfcller,m@z.com\n"+long+",x@z.com\nA\x07,a@z.com\n").fails(422, intake.ImportUnreadable)
+	require.Equal(t, []string{"line 2", "line 3", "line 4"}, fields(p))
+	require.Contains(t, (*p.Errors)[0].Detail, `not UTF-8; in Windows-1252 it would be "Müller"`)
+	s.csv(at, "User Name,Email Address,user name\n").fails(422, intake.ImportUnreadable)
+	// What the file says nothing of stays as it is.
+	s.csv(at, "User Name,Email Address\nBEA,bea@z.com\n").ok(200)
 	list := read[api.PersonList](s.get("/v1/people?technician=true").ok(200)).People
 	require.Len(t, list, 1)
-	require.Equal(t, "BEA", list[0].Name)
+	require.Equal(t, []string{"BEA", "bea@z.com"}, []string{list[0].Name, list[0].Email})
 	s.put(device+"/assignment", body{"technician": body{"name": "bea"}}).ok(200)
 }

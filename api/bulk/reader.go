@@ -46,7 +46,9 @@ func Open(source io.Reader, f Format) (*Reader, error) {
 		return nil, err
 	}
 	r.layout = Layout{Delimiter: rune(r.scanner.delimiter), BOM: e.mark > 0}
-	r.scanner.serial = r.header.places[0]
+	if r.scanner.serial = r.header.places[0]; f == People {
+		r.scanner.serial = -1
+	}
 	r.scanner.columns = make([]bool, len(r.header.cells))
 	for place := range r.header.cells {
 		r.scanner.columns[place] = slices.Contains(r.header.places, place)

@@ -18,9 +18,11 @@ type Row struct {
 	// Assignment is complete when Verdict isn't [Fault].
 	Assignment Assignment
 	// Reason is that of an unassignment, if one is given.
-	Reason   string
-	Verdict  Verdict
-	Problems []Problem
+	Reason string
+	// Technician is whether a person is one; nil = nothing is said of it.
+	Technician *bool
+	Verdict    Verdict
+	Problems   []Problem
 }
 
 // Assignment is what a row says about a device. In a file of unassignments it has a serial number only.
@@ -50,8 +52,6 @@ func (r *Row) CheckGroups(exists func(name string) bool) {
 	}
 }
 
-// Repeats says that the row says what the one at another line says already.
-func (r *Row) Repeats(line int) {
 // apart says when a name has marks apart from their letters (ü as two characters, as macOS names files), for it looks like one that
 // has them in one.
 func apart(name string) string {
@@ -64,6 +64,8 @@ func apart(name string) string {
 	return ""
 }
 
+// Repeats says that the row says what the one at another line says already.
+func (r *Row) Repeats(line int) {
 	r.notice(SerialNumber, SerialRepeated, "Line %d says the same of %s.", line, r.Assignment.Serial)
 }
 
@@ -116,6 +118,19 @@ func takeGroups(r *Row, value string) {
 		groups = append(groups, name)
 	}
 	r.Assignment.Groups = groups
+}
+
+func takeTechnician(r *Row, value string) {
+	var is bool
+	switch strings.ToLower(value) {
+	case "yes", "true":
+		is = true
+	case "no", "false":
+	default:
+		r.fault(Technician, provision.Invalid, "Technician is %q; write yes or no.", clip(value))
+		return
+	}
+	r.Technician = &is
 }
 
 func takeOwner(r *Row, value string) {
