@@ -121,11 +121,15 @@ func readFile(path string, stdin io.Reader) ([]thing, error) {
 
 func (t *thing) identify() error {
 	t.kind, _ = t.fields["kind"].(string)
-	t.name, _ = t.fields["name"].(string)
+	name := t.fields["name"]
+	t.name, _ = name.(string)
 	delete(t.fields, "kind")
 	delete(t.fields, "name")
 	if !slices.Contains(kinds, t.kind) {
 		return fmt.Errorf("%s: kind %q is none; take %s", t.from, t.kind, strings.Join(kinds, ", "))
+	}
+	if t.name == "" && name != nil && name != "" {
+		return fmt.Errorf("%s: the name of the %s is no text: put it in quotes", t.from, t.kind)
 	}
 	if t.name == "" {
 		return fmt.Errorf("%s: the %s has no name", t.from, t.kind)
