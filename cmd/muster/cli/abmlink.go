@@ -73,6 +73,10 @@ func open(path string, stdin io.Reader) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it says "open" and the name
 	}
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		_ = file.Close()
+		return nil, fmt.Errorf("%s is a folder, not a file", path)
+	}
 	return file, nil
 }
 

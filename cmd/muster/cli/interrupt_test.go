@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -128,21 +129,38 @@ func TestWhatOthersEndIsNoSuccess(t *testing.T) {
 }
 
 // A terminal that says nothing mustn't hold up who presses Ctrl-C.
-func TestWaitingForSerialNumbersCanBeInterrupted(t *testing.T) {
-	(&office{states: []client.Operation{state(client.OperationDone)}}).open(t)
-	ctx, interrupt := context.WithCancel(t.Context())
-	terminal, keyboard := io.Pipe()
-	defer keyboard.Close()
-	var stderr bytes.Buffer
-	ended := make(chan int)
-	go func() {
-		ended <- cli.Main(ctx, []string{"unassign", "-", "--yes"}, cli.Streams{In: terminal, Out: io.Discard, Err: &stderr})
-	}()
-	_, err := keyboard.Write([]byte("C07Q00000001\n"))
-	require.NoError(t, err)
-	interrupt()
-	require.Equal(t, 1, <-ended)
-	require.Equal(t, "muster: reading the serial numbers: interrupted\n", stderr.String())
+func TestWaitingForTheStandardInputCanBeInterrupted(t *testing.T) {
+	for _, c := range []struct {
+		args  []string
+		typed string
+		says  string
+	}{
+		{[]string{"unassign", "-", "--yes"}, "C07Q00000001\n", "muster: reading the serial numbers: interrupted\n"},
+		{[]string{"import", "-"}, "Serial Number", "muster: interrupted\n"},
+		{[]string{"people", "import", "-"}, "User Name", "muster: interrupted\n"},
+		{[]string{"apply", "-f", "-"}, "kind: group\n", "muster: interrupted\n"},
+		{[]string{"directories", "put", "zylker", "--kind", "oidc", "--client-secret-file", "-"}, "s3", "muster: reading the client secret: interrupted\n"},
+	} {
+		(&office{states: []client.Operation{state(client.OperationDone)}}).open(t)
+		ctx, interrupt := context.WithCancel(t.Context())
+		terminal, keyboard := io.Pipe()
+		var stderr bytes.Buffer
+		ended := make(chan int)
+		go func() {
+			ended <- cli.Main(ctx, c.args, cli.Streams{In: terminal, Out: io.Discard, Err: &stderr})
+		}()
+		_, err := keyboard.Write([]byte(c.typed))
+		require.NoError(t, err)
+		interrupt()
+		select {
+		case code := <-ended:
+			require.Equal(t, 1, code)
+			require.Equal(t, c.says, stderr.String())
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "it waits for more", "%v", c.args)
+		}
+		_ = keyboard.Close()
+	}
 }
 
 // What is too large is known before an hour of uploading.

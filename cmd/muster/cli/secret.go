@@ -36,7 +36,11 @@ func readSecret(ctx context.Context, cmd *cobra.Command, path, what string) (str
 		}
 		return secret, nil
 	}
-	return firstLine(in, fmt.Sprintf("no %s came by the standard input", what))
+	secret, err := typed(ctx, func() (string, error) { return firstLine(in, fmt.Sprintf("no %s came by the standard input", what)) })
+	if errors.Is(err, errInterrupted) {
+		return "", fmt.Errorf("reading the %s: %w", what, err)
+	}
+	return secret, err
 }
 
 // firstLine keeps spaces, which passwords may begin and end with.

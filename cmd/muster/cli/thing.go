@@ -106,6 +106,9 @@ func readFile(path string, stdin io.Reader) ([]thing, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		t := thing{from: fmt.Sprintf("%s:%d", path, n.Line), folder: filepath.Dir(path)}
+		if len(n.Content) > 0 && n.Content[0].Kind != yaml.MappingNode && n.Content[0].Tag != "!!null" {
+			return nil, fmt.Errorf("%s: a document is the fields of a thing, such as kind: group", t.from)
+		}
 		if err := n.Decode(&t.fields); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.from, err)
 		}
