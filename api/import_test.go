@@ -171,7 +171,10 @@ func TestUnassignByFile(t *testing.T) {
 	require.NotNil(t, read[api.Device](s.get("/v1/devices/C07Q00000002").ok(200)).Assignment)
 	s.post(at+"/"+o.Id+":undo", nil).ok(202)
 	s.worked(o.Id)
-	require.Equal(t, "A", read[api.Device](s.get("/v1/devices/C07Q00000000").ok(200)).Assignment.User.Name)
+	restored := read[api.Device](s.get("/v1/devices/C07Q00000000").ok(200)).Assignment
+	require.Equal(t, "A", restored.User.Name)
+	require.Equal(t, o.Id, *restored.Origin.Operation)
+	require.Nil(t, restored.Origin.Line, "what is restored doesn't stand in the file")
 	require.Len(t, read[api.OperationList](s.get(at).ok(200)).Operations, 1)
 	require.Empty(t, read[api.OperationList](s.get(imports).ok(200)).Operations)
 }

@@ -94,7 +94,7 @@ func (u *undoing) restore(ctx context.Context, r doneRow) error {
 	}
 	for _, f := range r.before.facts() {
 		f.Assignment = u.spelled(f.Assignment)
-		f.Actor, f.Source, f.Operation, f.Line = u.op.undoer(), u.op.Source, u.op.ID, r.line
+		f.Actor, f.Source, f.Operation = u.op.undoer(), u.op.Source, u.op.ID // what is restored doesn't stand in a line
 		f.Reason = "It was undone."
 		if _, err := c.Record(ctx, f); err != nil {
 			return err

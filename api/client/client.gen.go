@@ -2129,7 +2129,7 @@ type Origin struct {
 	// Actor The id of the token or person.
 	Actor string `json:"actor"`
 
-	// Line The line of the import's file.
+	// Line The line of the import's file; absent when the import was undone, and this is the assignment of before.
 	//
 	// Example: 7
 	Line *int64 `json:"line,omitempty"`
