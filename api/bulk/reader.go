@@ -18,6 +18,7 @@ type Reader struct {
 	header  header
 	layout  Layout
 	blanks  blankLines
+	people  addresses
 	// groups are those of cells that were read before and had nothing wrong in them.
 	groups map[string][]string
 }
@@ -71,6 +72,9 @@ func (r *Reader) Notices() []Problem {
 	if p, ok := r.blanks.notice(); ok {
 		notices = append(notices, p)
 	}
+	if p, ok := r.people.notice(); ok {
+		notices = append(notices, p)
+	}
 	return notices
 }
 
@@ -115,6 +119,9 @@ func (r *Reader) judge(row *Row, rec record) {
 	}
 	r.shape(row, rec)
 	r.take(row)
+	if r.format != Unassignments && row.Verdict != Fault {
+		r.people.note(row)
+	}
 	if rec.breaks > 0 && row.Verdict != Fault {
 		row.notice("", LineBreak, "The row goes on to line %d.", rec.line+rec.breaks)
 	}
