@@ -545,4 +545,28 @@ func TestReservations(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, total)
 	require.True(t, strings.HasPrefix(op.ID, "imp_"))
+
+	// A day that somebody gave ends with the reservation.
+	for n, end := range []func(context.Context, *store.Change) error{
+		func(ctx context.Context, c *store.Change) error {
+			_, err := c.Record(ctx, provision.Fact{Kind: provision.Unassigned})
+			return err
+		}, nil,
+	} {
+		serial := deviceAt(n * 2)
+		o.exec(`UPDATE devices SET expected_by = now() - interval '1 hour', expected_alerted = true WHERE serial = $1`, serial)
+		if end != nil {
+			_, err = o.Update(t.Context(), serial, end)
+			require.NoError(t, err)
+		} else {
+			file := o.upload(store.OpUnassign, []store.ImportRow{{Line: 2, Serial: serial, Verdict: store.VerdictOK, Record: []string{serial}}})
+			_, err = o.ApplyImport(t.Context(), file.ID, store.ValidRows, "tok_1")
+			require.NoError(t, err)
+			require.Equal(t, int64(1), o.work(file.ID).Changed)
+		}
+		o.assign(serial, "drivers")
+	}
+	list, err = o.Reservations(t.Context(), store.ReservationFilter{Overdue: true, Limit: 10})
+	require.NoError(t, err)
+	require.Empty(t, list)
 }
