@@ -2008,8 +2008,12 @@ type NextCursor = string
 
 // Operation defines model for Operation.
 type Operation struct {
-	Actor string  `json:"actor"`
-	By    *string `json:"by,omitempty"`
+	// Actor The id of the token that it was made by.
+	Actor string `json:"actor"`
+
+	// AppliedBy The id of the token that had the import applied; the assignments are its doing.
+	AppliedBy *string `json:"applied_by,omitempty"`
+	By        *string `json:"by,omitempty"`
 
 	// Codes Each code of a problem, with the number of rows that have it.
 	Codes     map[string]int64 `json:"codes"`
@@ -2068,6 +2072,9 @@ type Operation struct {
 	// State An import is uploading, checking and then ready to be applied; anything else begins with applying. failed: all or nothing was asked for and it was nothing.
 	State    OperationState `json:"state"`
 	Undoable bool           `json:"undoable"`
+
+	// UndoneBy The id of the token that had it undone.
+	UndoneBy *string `json:"undone_by,omitempty"`
 }
 
 // OperationFile defines model for OperationFile.
@@ -2128,7 +2135,7 @@ type Origin struct {
 	// Actor The id of the token or person.
 	Actor string `json:"actor"`
 
-	// Line The line of the import's file.
+	// Line The line of the import's file; absent when the import was undone, and this is the assignment of before.
 	//
 	// Example: 7
 	Line *int64 `json:"line,omitempty"`

@@ -64,7 +64,7 @@ func (r *rest) GetAssignmentImportResult(ctx context.Context, q GetAssignmentImp
 func (r *rest) ApplyAssignmentImport(ctx context.Context, q ApplyAssignmentImportRequestObject) (ApplyAssignmentImportResponseObject, error) {
 	o, err := r.imported(ctx, q.Id, store.OpAssign)
 	if err == nil {
-		o, err = r.DB.ApplyImport(ctx, o.ID, string(q.Body.Mode))
+		o, err = r.DB.ApplyImport(ctx, o.ID, string(q.Body.Mode), actorOf(ctx).ID)
 	}
 	return ApplyAssignmentImport202JSONResponse{OperationJSONResponse(renderOperation(o))}, err
 }
@@ -91,7 +91,7 @@ func (r *rest) ResumeAssignmentImport(ctx context.Context, q ResumeAssignmentImp
 func (r *rest) CancelAssignmentImport(ctx context.Context, q CancelAssignmentImportRequestObject) (CancelAssignmentImportResponseObject, error) {
 	o, err := r.imported(ctx, q.Id, store.OpAssign)
 	if err == nil {
-		o, err = r.DB.CancelOperation(ctx, o.ID)
+		o, err = r.DB.CancelOperation(ctx, o.ID, actorOf(ctx).ID)
 	}
 	return CancelAssignmentImport202JSONResponse{OperationJSONResponse(renderOperation(o))}, err
 }
@@ -100,7 +100,7 @@ func (r *rest) CancelAssignmentImport(ctx context.Context, q CancelAssignmentImp
 func (r *rest) UndoAssignmentImport(ctx context.Context, q UndoAssignmentImportRequestObject) (UndoAssignmentImportResponseObject, error) {
 	o, err := r.imported(ctx, q.Id, store.OpAssign)
 	if err == nil {
-		o, err = r.DB.UndoOperation(ctx, o.ID)
+		o, err = r.DB.UndoOperation(ctx, o.ID, actorOf(ctx).ID)
 	}
 	return UndoAssignmentImport202JSONResponse{OperationJSONResponse(renderOperation(o))}, err
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -142,7 +143,8 @@ func (o *operation) checked(next echo.HandlerFunc) echo.HandlerFunc {
 		c.Set(operationKey, o)
 		query := c.QueryParams()
 		input := &openapi3filter.RequestValidationInput{
-			Request: c.Request(), QueryParams: query, Options: &openapi3filter.Options{SkipSettingDefaults: true},
+			Request: c.Request(), QueryParams: query,
+			Options: &openapi3filter.Options{SkipSettingDefaults: true, SchemaValidationOptions: []openapi3.SchemaValidationOption{times}},
 		}
 		known := map[string]bool{}
 		var faults []fieldFault
@@ -229,9 +231,21 @@ func (o *operation) violations(value any) []fieldFault {
 	if field, found := findNUL(value, ""); found {
 		faults = append(faults, fieldFault{field, subject(field) + " holds a NUL character."})
 	}
-	err := o.body.Content.Get("application/json").Schema.Value.VisitJSON(value, openapi3.MultiErrors(), openapi3.EnableFormatValidation())
+	err := o.body.Content.Get("application/json").Schema.Value.VisitJSON(value, openapi3.MultiErrors(), openapi3.EnableFormatValidation(), times)
 	return append(faults, violations(err)...)
 }
+
+var rfc3339 = openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringDateTime)
+
+// times holds times against what answers can say: in UTC they are of the years 1 to 9999 (RFC 3339, section 1). One that isn't,
+// such as 9999-12-31T23:59:59-12:00, could be kept, and would make an error of every answer that tells it.
+var times = openapi3.WithStringFormatValidator("date-time", openapi3.NewCallbackValidator(func(text string) error {
+	at, err := time.Parse(time.RFC3339, text)
+	if year := at.UTC().Year(); err == nil && (year < 1 || year > 9999) {
+		return errors.New("the year is none of 1 to 9999 in UTC")
+	}
+	return rfc3339.Validate(text) // a day that no month has is found by who reads it
+}))
 
 // findNUL looks for the one character that JSON can hold and PostgreSQL can't.
 func findNUL(value any, at string) (field string, found bool) {

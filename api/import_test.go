@@ -1,12 +1,20 @@
 package api_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"context"
 	"encoding/csv"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster-mdm/muster/api"
@@ -169,7 +177,10 @@ func TestUnassignByFile(t *testing.T) {
 	require.NotNil(t, read[api.Device](s.get("/v1/devices/C07Q00000002").ok(200)).Assignment)
 	s.post(at+"/"+o.Id+":undo", nil).ok(202)
 	s.worked(o.Id)
-	require.Equal(t, "A", read[api.Device](s.get("/v1/devices/C07Q00000000").ok(200)).Assignment.User.Name)
+	restored := read[api.Device](s.get("/v1/devices/C07Q00000000").ok(200)).Assignment
+	require.Equal(t, "A", restored.User.Name)
+	require.Equal(t, o.Id, *restored.Origin.Operation)
+	require.Nil(t, restored.Origin.Line, "what is restored doesn't stand in the file")
 	require.Len(t, read[api.OperationList](s.get(at).ok(200)).Operations, 1)
 	require.Empty(t, read[api.OperationList](s.get(imports).ok(200)).Operations)
 }
@@ -193,6 +204,126 @@ func TestReservationsOverREST(t *testing.T) {
 	require.Len(t, read[api.ReservationList](s.get("/v1/reservations").ok(200)).Reservations, 1, "it has come")
 }
 
+// A page of rows is no larger than a few ordinary ones, however long the rows are; none is left out.
+func TestRowsOfAMegabyteComeByShorterPages(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/zylker_drivers", body{"items": []body{}}).ok(201)
+	const rows = 40
+	long := strings.Repeat(","+strings.Repeat("x", 120<<10), 4)
+	var file strings.Builder
+	file.WriteString(strings.TrimSpace(columns) + ",A,B,C,D\n")
+	for n := range rows {
+		fmt.Fprintf(&file, "C07Q%08d,ANDREW,,andrew@zylker.com,zylker_drivers%s\n", n, long)
+	}
+	at := imports + "/" + s.uploaded(imports, file.String()).Id + "/rows?limit=500"
+	var lines []int64
+	for next := at; next != ""; {
+		a := s.get(next).ok(200)
+		require.Less(t, len(a.body), 18<<20)
+		list := read[api.OperationRowList](a)
+		for _, r := range list.Rows {
+			lines = append(lines, r.Line)
+		}
+		if next = ""; list.NextCursor != nil {
+			next = at + "&cursor=" + *list.NextCursor
+		}
+	}
+	require.Len(t, lines, rows)
+	require.True(t, slices.IsSorted(lines))
+	require.Len(t, slices.Compact(lines), rows)
+}
+
+// brokenUpload is a file of which only the beginning comes.
+type brokenUpload struct {
+	io.Reader
+	hangUp context.CancelFunc
+}
+
+func (b *brokenUpload) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil {
+		b.hangUp()
+		return n, context.Canceled
+	}
+	return n, nil
+}
+
+func TestAnUploadThatBreaksOffLeavesNothing(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/zylker_drivers", body{"items": []body{}}).ok(201)
+	ctx, hangUp := context.WithCancel(t.Context())
+	var file strings.Builder
+	file.WriteString(columns)
+	for n := range 20_000 {
+		fmt.Fprintf(&file, "C07Q%08d,ANDREW,,andrew@zylker.com,zylker_drivers\n", n)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.http.URL+imports, &brokenUpload{strings.NewReader(file.String()), hangUp})
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "text/csv")
+	req.Header.Set("Authorization", "Bearer "+s.secret[store.Technician])
+	res, err := http.DefaultClient.Do(req)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	require.Error(t, err)
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), `"route":"createAssignmentImport"`) }, 10*time.Second, time.Millisecond)
+	require.Empty(t, read[api.OperationList](s.get(imports).ok(200)).Operations)
+	var left int
+	require.NoError(t, s.db.NanoMDM().QueryRowContext(t.Context(), `SELECT count(*) FROM public.operation_pages`).Scan(&left))
+	require.Zero(t, left)
+	// Neither packed nor in a form is it a file.
+	var packed bytes.Buffer
+	gz := gzip.NewWriter(&packed)
+	_, err = gz.Write([]byte(sample))
+	require.NoError(t, err)
+	require.NoError(t, gz.Close())
+	p := s.send(request{method: "POST", path: imports, body: packed.Bytes(), media: "text/csv", header: map[string]string{"Content-Encoding": "gzip"}}).fails(422, intake.ImportUnreadable)
+	require.Contains(t, p.Detail, "compressed with gzip")
+	s.send(request{method: "POST", path: imports, body: "--x\r\n\r\n" + sample + "--x--", media: "multipart/form-data; boundary=x"}).fails(415, "unsupported_media_type")
+}
+
+// Whoever downloads a result must be able to tell half of it from all of it.
+func TestAResultThatBreaksOffIsNotTakenForAWhole(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/zylker_drivers", body{"items": []body{}}).ok(201)
+	var file strings.Builder
+	file.WriteString(columns)
+	for n := range 700 {
+		fmt.Fprintf(&file, "C07Q%08d,ANDREW,,andrew@zylker.com,zylker_drivers\n", n)
+	}
+	o := s.uploaded(imports, file.String())
+	sql, err := pgx.Connect(t.Context(), s.url)
+	require.NoError(t, err)
+	defer func() { _ = sql.Close(context.Background()) }()
+	_, err = sql.Exec(t.Context(), `UPDATE operation_pages SET problems = array_fill('"?"'::jsonb, ARRAY[cardinality(lines)]) WHERE last_line > 501`)
+	require.NoError(t, err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.http.URL+imports+"/"+o.Id+"/result", nil)
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+s.secret[store.Technician])
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	part, err := io.ReadAll(res.Body)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Contains(t, string(part), "C07Q00000001")
+	require.Contains(t, s.log.String(), "reading the problems of line")
+}
+
+// A time that no answer can tell would make an error of each that lists the device.
+func TestTimesThatNoAnswerCanTellAreRefused(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/zylker_drivers", body{"items": []body{}}).ok(201)
+	for _, at := range []string{"9999-12-31T23:59:59-12:00", "0000-01-01T00:00:00Z"} {
+		p := s.csv(imports+"?expected_by="+url.QueryEscape(at), sample).fails(400, "invalid_parameter")
+		require.Equal(t, []string{"expected_by"}, fields(p))
+	}
+	last := "9999-12-31T23:59:59Z"
+	s.put(device+"/assignment", body{"groups": []string{"zylker_drivers"}, "expected_by": last}).ok(200)
+	list := read[api.DeviceList](s.get("/v1/devices").ok(200)).Devices
+	require.Equal(t, last, list[0].ExpectedBy.UTC().Format(time.RFC3339))
+}
+
 func TestPeopleByFile(t *testing.T) {
 	s := serve(t)
 	at := "/v1/people:import"
@@ -200,8 +331,15 @@ func TestPeopleByFile(t *testing.T) {
 	p := s.csv(at, "User Name,Email Address\n,x@z.com\nC,nonsense\n").fails(422, intake.ImportUnreadable)
 	require.Equal(t, []string{"line 2", "line 3"}, fields(p))
 	s.csv(at, "Name\n").fails(422, intake.ImportUnreadable)
+	long := strings.Repeat("x", 201)
+	p = s.csv(at, "User Name,Email Address\nM\xfcller,m@z.com\n"+long+",x@z.com\nA\x07,a@z.com\n").fails(422, intake.ImportUnreadable)
+	require.Equal(t, []string{"line 2", "line 3", "line 4"}, fields(p))
+	require.Contains(t, (*p.Errors)[0].Detail, `not UTF-8; in Windows-1252 it would be "Müller"`)
+	s.csv(at, "User Name,Email Address,user name\n").fails(422, intake.ImportUnreadable)
+	// What the file says nothing of stays as it is.
+	s.csv(at, "User Name,Email Address\nBEA,bea@z.com\n").ok(200)
 	list := read[api.PersonList](s.get("/v1/people?technician=true").ok(200)).People
 	require.Len(t, list, 1)
-	require.Equal(t, "BEA", list[0].Name)
+	require.Equal(t, []string{"BEA", "bea@z.com"}, []string{list[0].Name, list[0].Email})
 	s.put(device+"/assignment", body{"technician": body{"name": "bea"}}).ok(200)
 }

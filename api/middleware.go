@@ -83,7 +83,9 @@ func logged(log *slog.Logger, m *metrics) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			began := time.Now()
+			broken := false
 			if err := next(c); err != nil {
+				broken = c.Response().Committed
 				c.Error(err) // so that the status is known here
 			}
 			took, r := time.Since(began), c.Request()
@@ -105,6 +107,10 @@ func logged(log *slog.Logger, m *metrics) echo.MiddlewareFunc {
 				attrs = append(attrs, "token_id", p.ID)
 			}
 			log.InfoContext(r.Context(), "request answered", attrs...)
+			if broken {
+				// Ended in an orderly way, half of a result would look like all of it.
+				panic(http.ErrAbortHandler)
+			}
 			return nil
 		}
 	}

@@ -88,7 +88,11 @@ func (r *rest) rows(ctx context.Context, o store.Operation, p ListOperationRowsP
 	if err != nil {
 		return OperationRowList{}, err
 	}
-	rows, next := page(rows, limit, list, func(r store.OperationRow) []string { return []string{strconv.FormatInt(r.Line, 10)} })
+	key := func(r store.OperationRow) []string { return []string{strconv.FormatInt(r.Line, 10)} }
+	rows, next := page(rows, limit, list, key)
+	if next == nil && store.Heavy(rows) {
+		next = given(cursor{list, key(rows[len(rows)-1])}.text())
+	}
 	return OperationRowList{Rows: each(rows, renderOperationRow), NextCursor: next}, nil
 }
 
@@ -123,6 +127,11 @@ func (r *rest) paused(paused bool) func(context.Context, string) (store.Operatio
 	}
 }
 
+// byCaller is a change that is told whose doing it is.
+func byCaller(change func(ctx context.Context, id, by string) (store.Operation, error)) func(context.Context, string) (store.Operation, error) {
+	return func(ctx context.Context, id string) (store.Operation, error) { return change(ctx, id, actorOf(ctx).ID) }
+}
+
 // PauseOperation answers POST /v1/operations/{id}:pause.
 func (r *rest) PauseOperation(ctx context.Context, q PauseOperationRequestObject) (PauseOperationResponseObject, error) {
 	o, err := r.changedOperation(ctx, q.Id, r.paused(true))
@@ -137,20 +146,21 @@ func (r *rest) ResumeOperation(ctx context.Context, q ResumeOperationRequestObje
 
 // CancelOperation answers POST /v1/operations/{id}:cancel.
 func (r *rest) CancelOperation(ctx context.Context, q CancelOperationRequestObject) (CancelOperationResponseObject, error) {
-	o, err := r.changedOperation(ctx, q.Id, r.DB.CancelOperation)
+	o, err := r.changedOperation(ctx, q.Id, byCaller(r.DB.CancelOperation))
 	return CancelOperation202JSONResponse{o}, err
 }
 
 // UndoOperation answers POST /v1/operations/{id}:undo.
 func (r *rest) UndoOperation(ctx context.Context, q UndoOperationRequestObject) (UndoOperationResponseObject, error) {
-	o, err := r.changedOperation(ctx, q.Id, r.DB.UndoOperation)
+	o, err := r.changedOperation(ctx, q.Id, byCaller(r.DB.UndoOperation))
 	return UndoOperation202JSONResponse{o}, err
 }
 
 func renderOperation(o store.Operation) Operation {
 	out := Operation{
 		Id: o.ID, Kind: OperationKind(o.Kind), Import: o.Import, State: OperationState(o.State), Paused: o.Paused,
-		Mode: given(ApplyMode(o.Mode)), Reason: given(o.Request.Reason), By: given(o.Request.By), Actor: o.Actor, Source: string(o.Source),
+		Mode: given(ApplyMode(o.Mode)), Reason: given(o.Request.Reason), By: given(o.Request.By), Actor: o.Actor,
+		AppliedBy: given(o.Request.AppliedBy), UndoneBy: given(o.Request.UndoneBy), Source: string(o.Source),
 		Codes: o.Codes, Undoable: o.Undoable(), CreatedAt: o.CreatedAt, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt,
 	}
 	out.Rows.Total, out.Rows.Ok, out.Rows.Notice, out.Rows.Error = o.Total, o.OK, o.Noticed, o.Wrong

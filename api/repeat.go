@@ -84,9 +84,15 @@ func (r *recorder) WriteHeader(status int) { r.status = status }
 
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 
-// first carries the request out. What it stores must outlive a caller who hangs up.
+// first carries the request out, and stores the answer, though its caller hang up: whoever asks again under the key is to be told
+// what became of it, and a request that was carried out in that very moment mustn't count as one that failed.
 func (g *gate) first(c echo.Context, next echo.HandlerFunc, k store.IdempotencyKey, secret string) error {
 	ctx := context.WithoutCancel(c.Request().Context())
+	if until, ok := c.Request().Context().Deadline(); ok {
+		limited, cancel := context.WithDeadline(ctx, until)
+		defer cancel()
+		c.SetRequest(c.Request().WithContext(limited))
+	}
 	stored := false
 	defer func() {
 		if stored {

@@ -163,3 +163,41 @@ func (h *hangUp) Read(p []byte) (int, error) {
 	h.begun = true
 	return strings.NewReader(`{"serial": "` + serial).Read(p)
 }
+
+// Who hangs up while a request is carried out can't know what became of it; asking again under its key tells.
+func TestCallerWhoHangsUpIsToldLater(t *testing.T) {
+	s := serve(t)
+	s.put("/v1/groups/g", body{"items": []body{}}).ok(201)
+	held, err := s.db.NanoMDM().BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = held.ExecContext(t.Context(), `SELECT FROM public.groups FOR UPDATE`)
+	require.NoError(t, err)
+	ctx, hangUp := context.WithCancel(t.Context())
+	in := `{"groups": ["g"]}`
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.http.URL+assignment, strings.NewReader(in))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+s.secret[store.Admin])
+	req.Header.Set("Idempotency-Key", "k")
+	gone := make(chan error, 1)
+	go func() {
+		res, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		gone <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waiting bool
+		err := s.db.NanoMDM().QueryRowContext(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waiting)
+		return err == nil && waiting
+	}, 10*time.Second, time.Millisecond)
+	hangUp()
+	require.Error(t, <-gone)
+	s.log.Take()
+	require.NoError(t, held.Rollback())
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "request answered") }, 10*time.Second, time.Millisecond)
+	again := s.send(request{method: "PUT", path: assignment, body: in, header: key("k")}).ok(200)
+	require.Equal(t, "true", again.header.Get("Idempotency-Replayed"))
+	require.Equal(t, []string{"assigned"}, s.kinds(serial))
+}

@@ -64,7 +64,7 @@ func (r *rest) GetUnassignImportResult(ctx context.Context, q GetUnassignImportR
 func (r *rest) ApplyUnassignImport(ctx context.Context, q ApplyUnassignImportRequestObject) (ApplyUnassignImportResponseObject, error) {
 	o, err := r.imported(ctx, q.Id, store.OpUnassign)
 	if err == nil {
-		o, err = r.DB.ApplyImport(ctx, o.ID, string(q.Body.Mode))
+		o, err = r.DB.ApplyImport(ctx, o.ID, string(q.Body.Mode), actorOf(ctx).ID)
 	}
 	return ApplyUnassignImport202JSONResponse{OperationJSONResponse(renderOperation(o))}, err
 }
@@ -91,7 +91,7 @@ func (r *rest) ResumeUnassignImport(ctx context.Context, q ResumeUnassignImportR
 func (r *rest) CancelUnassignImport(ctx context.Context, q CancelUnassignImportRequestObject) (CancelUnassignImportResponseObject, error) {
 	o, err := r.imported(ctx, q.Id, store.OpUnassign)
 	if err == nil {
-		o, err = r.DB.CancelOperation(ctx, o.ID)
+		o, err = r.DB.CancelOperation(ctx, o.ID, actorOf(ctx).ID)
 	}
 	return CancelUnassignImport202JSONResponse{OperationJSONResponse(renderOperation(o))}, err
 }
@@ -100,7 +100,7 @@ func (r *rest) CancelUnassignImport(ctx context.Context, q CancelUnassignImportR
 func (r *rest) UndoUnassignImport(ctx context.Context, q UndoUnassignImportRequestObject) (UndoUnassignImportResponseObject, error) {
 	o, err := r.imported(ctx, q.Id, store.OpUnassign)
 	if err == nil {
-		o, err = r.DB.UndoOperation(ctx, o.ID)
+		o, err = r.DB.UndoOperation(ctx, o.ID, actorOf(ctx).ID)
 	}
 	return UndoUnassignImport202JSONResponse{OperationJSONResponse(renderOperation(o))}, err
 }

@@ -60,12 +60,14 @@ func (db *DB) resolve(ctx context.Context, tx pgx.Tx, w Wish) (provision.Assignm
 	return a, nil
 }
 
+// PostgreSQL folds both names: its idea of letter case depends on the database's locale, and a group must be found by its own name
+// wherever it is.
 const shareGroups = `
-SELECT name
-FROM groups
-WHERE lower(name) = ANY ($1)
-ORDER BY name
-FOR KEY SHARE`
+SELECT w.name, g.name
+FROM unnest($1::text[]) AS w (name)
+    JOIN groups g ON lower(g.name) = lower(w.name)
+ORDER BY g.name
+FOR KEY SHARE OF g`
 
 // existingGroups returns the names as they are spelled in the store, each once, in the order given.
 func existingGroups(ctx context.Context, tx pgx.Tx, wanted []string) ([]string, error) {
@@ -92,24 +94,21 @@ func existingGroups(ctx context.Context, tx pgx.Tx, wanted []string) ([]string, 
 	return names, nil
 }
 
-// spelledGroups locks the groups that exist and returns them by their names in lower case.
+// spelledGroups locks the groups that exist and returns them by the wanted names in lower case.
 func spelledGroups(ctx context.Context, tx pgx.Tx, wanted []string) (map[string]string, error) {
-	lower := make([]string, len(wanted))
-	for i, name := range wanted {
-		lower[i] = strings.ToLower(name)
-	}
-	slices.Sort(lower)
-	rows, err := tx.Query(ctx, shareGroups, slices.Compact(lower))
-	if err != nil {
-		return nil, fmt.Errorf("reading the groups: %w", err)
-	}
-	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	names := slices.Sorted(slices.Values(wanted))
+	rows, err := tx.Query(ctx, shareGroups, slices.Compact(names))
 	if err != nil {
 		return nil, fmt.Errorf("reading the groups: %w", err)
 	}
 	spelled := map[string]string{}
-	for _, name := range there {
-		spelled[strings.ToLower(name)] = name
+	var given, name string
+	_, err = pgx.ForEachRow(rows, []any{&given, &name}, func() error {
+		spelled[strings.ToLower(given)] = name
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the groups: %w", err)
 	}
 	return spelled, nil
 }

@@ -162,7 +162,7 @@ FROM public.device_events e JOIN public.devices d ON d.serial = e.serial`).Scan(
 func TestEditForAFewDevicesGoesBeforeABulk(t *testing.T) {
 	o := newOffice(t, "drivers")
 	op := o.upload(store.OpAssign, rows(100, "drivers"))
-	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
 	require.NoError(t, err)
 	require.Equal(t, store.OpDone, o.work(op.ID).State)
 	require.Equal(t, 100, o.count(`device_events WHERE kind = 'assigned' AND priority = 1`), "so many may be chosen by hand")

@@ -31,16 +31,19 @@ type Change struct {
 	now      time.Time
 	udid     string
 	product  string // such as iPad13,1; "" = not known
-	facts    int
-	deliver  bool
-	priority provision.Priority
-	later    pgx.Batch // what is written with the device, in one go
-	was      duties    // as they stood when the device was locked
-	push     *time.Time
-	pushed   bool // push was decided in this change
-	tries    int  // how many pushes the wish counts already
-	poll     *time.Time
-	polled   bool
+	expected bool   // by a day, to be there; known of a part of many only
+	// unexpected: nobody waits for it any more, by a fact of this change.
+	unexpected bool
+	facts      int
+	deliver    bool
+	priority   provision.Priority
+	later      pgx.Batch // what is written with the device, in one go
+	was        duties    // as they stood when the device was locked
+	push       *time.Time
+	pushed     bool // push was decided in this change
+	tries      int  // how many pushes the wish counts already
+	poll       *time.Time
+	polled     bool
 }
 
 // duties are what the worker owes a device.
@@ -171,6 +174,9 @@ func (c *Change) record(ctx context.Context, f provision.Fact, deliver bool) (pr
 	}
 	was := c.Device
 	c.Device = provision.Fold(c.Device, f)
+	if is := reserved(c.Device); is != reserved(was) {
+		c.unexpected = !is // who reserves it anew says by when
+	}
 	if was.Active() && !was.MayAct() && c.Device.MayAct() {
 		c.pollAt(c.now) // what was held back goes on
 	}
@@ -191,6 +197,8 @@ SET expected_by = NULL,
     name = '',
     model = ''
 WHERE serial = $1`
+
+func reserved(d provision.Device) bool { return d.Assignment != nil || d.Planned != nil }
 
 const saveDevice = `
 UPDATE devices
@@ -219,6 +227,9 @@ SET push_at = CASE WHEN @pushed THEN @push_at ELSE push_at END,
 WHERE serial = @serial`
 
 func (c *Change) save(ctx context.Context) error {
+	if c.unexpected {
+		c.later.Queue(setExpected, c.Device.Serial, nil)
+	}
 	switch {
 	case c.facts > 0:
 		c.later.Queue(saveDevice, c.columns())

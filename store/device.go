@@ -102,7 +102,7 @@ WHERE serial = $1 AND expected_by IS DISTINCT FROM $2`
 
 // Expect notes the day by which a device that isn't there yet shall be.
 func (c *Change) Expect(by time.Time) {
-	c.later.Queue(setExpected, c.Device.Serial, by)
+	c.later.Queue(setExpected, c.Device.Serial, &by)
 }
 
 const serialOfUDID = `

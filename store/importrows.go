@@ -38,6 +38,15 @@ type ImportRow struct {
 	Said int64
 }
 
+// size is how much text its cells have, in bytes.
+func (r ImportRow) size() int {
+	n := 0
+	for _, cell := range r.Record {
+		n += len(cell)
+	}
+	return n
+}
+
 // cellSeparator stands between the cells of a record; no program writes it in one.
 const cellSeparator = '\x1F'
 

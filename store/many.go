@@ -87,7 +87,7 @@ ON CONFLICT (serial) DO NOTHING
 RETURNING serial`
 
 const lockDevices = `
-SELECT serial, state, coalesce(udid, ''), push_at, push_tries, poll_at
+SELECT serial, state, coalesce(udid, ''), push_at, push_tries, poll_at, expected_by IS NOT NULL
 FROM devices
 WHERE serial = ANY ($1)
 ORDER BY serial
@@ -119,7 +119,7 @@ func (m *Many) lock(ctx context.Context, serials []string, create bool) error {
 	}
 	var serial string
 	var c Change
-	_, err = pgx.ForEachRow(rows, []any{&serial, &c.Device, &c.udid, &c.was.pushAt, &c.was.pushTries, &c.was.pollAt}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&serial, &c.Device, &c.udid, &c.was.pushAt, &c.was.pushTries, &c.was.pollAt, &c.expected}, func() error {
 		c.db, c.tx, c.priority, c.many = m.db, m.tx, m.priority, m
 		locked := c
 		m.changes[serial] = &locked
@@ -211,6 +211,9 @@ func (m *Many) save(ctx context.Context) error {
 		if c.pushed || c.polled {
 			c.queueDuties()
 		}
+		if c.unexpected && c.expected {
+			c.later.Queue(setExpected, serial, nil)
+		}
 		batch.QueuedQueries = append(batch.QueuedQueries, c.later.QueuedQueries...)
 	}
 	if m.deliver {
@@ -234,6 +237,7 @@ func (m *Many) saved() {
 	m.events, m.deliver = nil, false
 	for _, c := range m.changes {
 		c.facts, c.later, c.pushed, c.polled, c.push = 0, pgx.Batch{}, false, false, nil
+		c.unexpected = false
 	}
 }
 

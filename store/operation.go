@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,6 +69,9 @@ type OperationRequest struct {
 	// Requirement is that of assignments that stand in a file.
 	Requirement string     `json:"requirement,omitempty"`
 	ExpectedBy  *time.Time `json:"expected_by,omitempty"`
+	// AppliedBy and UndoneBy are who had it applied and taken back; "" = nobody, or who made the operation.
+	AppliedBy string `json:"applied_by,omitempty"`
+	UndoneBy  string `json:"undone_by,omitempty"`
 }
 
 // OperationFailure says what went wrong with an operation as a whole.
@@ -111,6 +115,8 @@ type Operation struct {
 	CreatedAt           time.Time
 	StartedAt           *time.Time
 	FinishedAt          *time.Time
+	// kept: what became of the rows is still there.
+	kept bool
 }
 
 // ImportFile is an uploaded file.
@@ -124,17 +130,22 @@ type ImportFile struct {
 	Notices   []RowProblem
 }
 
+// applier and undoer are whose doing the facts are that applying and taking back record.
+func (o Operation) applier() string { return cmp.Or(o.Request.AppliedBy, o.Actor) }
+
+func (o Operation) undoer() string { return cmp.Or(o.Request.UndoneBy, o.Actor) }
+
 // Over reports whether nothing more happens by itself.
 func (o Operation) Over() bool { return o.FinishedAt != nil }
 
 // Undoable reports whether what was done can be taken back.
 func (o Operation) Undoable() bool {
-	return (o.Kind == OpAssign || o.Kind == OpUnassign) && (o.State == OpDone || o.State == OpCancelled) && o.Changed > 0
+	return (o.Kind == OpAssign || o.Kind == OpUnassign) && (o.State == OpDone || o.State == OpCancelled) && o.Changed > 0 && o.kept
 }
 
 const operationColumns = `id, number, kind, import, state, paused, mode, request, failure, actor, source, total, ok, noticed, wrong, codes,
     line, changed, unchanged, refused, restored, conflicts, file_name, file_size, file_sha256, header, delimiter, bom,
-    notices, created_at, started_at, finished_at`
+    notices, created_at, started_at, finished_at, EXISTS (SELECT FROM operation_results r WHERE r.operation = operations.number)`
 
 const operationsWhere = `
 SELECT ` + operationColumns + `
@@ -146,7 +157,7 @@ func scanOperation(row pgx.CollectableRow) (Operation, error) {
 	err := row.Scan(&o.ID, &o.number, &o.Kind, &o.Import, &o.State, &o.Paused, &o.Mode, &o.Request, &o.Failure, &o.Actor, &o.Source, &o.Total, &o.OK,
 		&o.Noticed, &o.Wrong, &o.Codes, &o.Line, &o.Changed, &o.Unchanged, &o.Refused, &o.Restored, &o.Conflicts, &o.File.Name,
 		&o.File.Size, &o.File.SHA256, &o.File.Header, &o.File.Delimiter, &o.File.BOM, &o.File.Notices, &o.CreatedAt, &o.StartedAt,
-		&o.FinishedAt)
+		&o.FinishedAt, &o.kept)
 	return o, err
 }
 

@@ -2,10 +2,13 @@ package store_test
 
 import (
 	"context"
+	cryptorand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,7 +196,7 @@ func TestAKilledImportGoesOnAndDoesEachRowOnce(t *testing.T) {
 			}
 			op := o.upload(store.OpAssign, rows(n, "Drivers"))
 			require.Equal(t, store.OpReady, op.State)
-			_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+			_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
 			require.NoError(t, err)
 			for range 3 {
 				o.killed(r, op.ID, "changed")
@@ -208,7 +211,7 @@ func TestAKilledImportGoesOnAndDoesEachRowOnce(t *testing.T) {
 			o.refolds()
 
 			changed := o.assign(deviceAt(3), "office")
-			_, err = o.UndoOperation(t.Context(), op.ID)
+			_, err = o.UndoOperation(t.Context(), op.ID, "tok_1")
 			require.NoError(t, err)
 			for range 3 {
 				o.killed(r, op.ID, "restored")
@@ -260,7 +263,7 @@ func TestAllOrNothingIsNothing(t *testing.T) {
 	file[2300].Groups = []string{"gone"}
 	op := o.upload(store.OpAssign, file)
 	o.exec(`DELETE FROM groups WHERE name = 'gone'`)
-	_, err := o.ApplyImport(t.Context(), op.ID, store.AllOrNothing)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.AllOrNothing, "tok_1")
 	require.NoError(t, err)
 	op = o.work(op.ID)
 	require.Equal(t, store.OpFailed, op.State)
@@ -268,19 +271,158 @@ func TestAllOrNothingIsNothing(t *testing.T) {
 	require.Equal(t, int64(2000), op.Restored)
 	require.Zero(t, o.count("devices WHERE state ? 'assignment'"))
 	require.Equal(t, 2000, o.count("devices WHERE status = 'Withdrawn'"))
-	_, err = o.UndoOperation(t.Context(), op.ID)
+	_, err = o.UndoOperation(t.Context(), op.ID, "tok_1")
 	require.Equal(t, store.OperationState, provision.CodeOf(err))
 
 	file = rows(10, "drivers")
 	file[4].Verdict = store.VerdictError
 	op = o.upload(store.OpAssign, file)
-	_, err = o.ApplyImport(t.Context(), op.ID, store.AllOrNothing)
+	_, err = o.ApplyImport(t.Context(), op.ID, store.AllOrNothing, "tok_1")
 	require.Equal(t, store.RowsInError, provision.CodeOf(err))
-	_, err = o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	_, err = o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
 	require.NoError(t, err)
 	op = o.work(op.ID)
 	require.Equal(t, []int64{9, 0}, []int64{op.Changed, op.Refused})
 	require.Zero(t, o.count("devices WHERE serial = $1 AND state ? 'assignment'", deviceAt(4)))
+}
+
+// A row that is refused leaves no trace, least of all a device that nobody has.
+func TestRefusedRowsMakeNoDeviceKnown(t *testing.T) {
+	o := newOffice(t, "drivers", "gone")
+	file := rows(4, "drivers")
+	file[1].Groups, file[2].Groups = []string{"gone"}, []string{"gone", "drivers"}
+	known := o.assign(deviceAt(2), "drivers")
+	op := o.upload(store.OpAssign, file)
+	o.exec(`DELETE FROM groups WHERE name = 'gone'`)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, []int64{2, 2}, []int64{op.Changed, op.Refused})
+	list, err := o.OperationRows(t.Context(), op, store.RowFilter{Outcome: store.RowRefused, Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, []string{"group_not_found", "group_not_found"}, []string{list[0].Code, list[1].Code})
+	_, err = o.Device(t.Context(), deviceAt(1))
+	require.Equal(t, provision.DeviceNotFound, provision.CodeOf(err))
+	d, err := o.Device(t.Context(), deviceAt(2))
+	require.NoError(t, err)
+	require.Equal(t, known.AssignmentMark, d.AssignmentMark)
+	require.Equal(t, 3, o.count("devices"))
+
+	wish := store.Wish{Groups: []string{"nothing"}, OwnedBy: provision.Corporate}
+	op, err = o.CreateOperation(t.Context(), store.NewOperation{
+		Kind: store.OpAssign, Request: store.OperationRequest{Wish: &wish}, Rows: []store.ImportRow{{Line: 1, Serial: deviceAt(7), Verdict: store.VerdictOK}},
+	})
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, int64(1), op.Refused)
+	require.Equal(t, 3, o.count("devices"))
+}
+
+// In the locale C PostgreSQL folds the letters of English alone. There, too, a group is found by its own name.
+func TestGroupsAreFoundWhateverLettersTheDatabaseFolds(t *testing.T) {
+	o := newOffice(t)
+	name := "c_" + strings.ToLower(cryptorand.Text())
+	o.exec(`CREATE DATABASE ` + name + ` TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'`)
+	t.Cleanup(func() {
+		_, err := o.sql.Exec(context.Background(), `DROP DATABASE `+name+` WITH (FORCE)`)
+		require.NoError(t, err)
+	})
+	at, err := url.Parse(o.url)
+	require.NoError(t, err)
+	at.Path = name
+	require.NoError(t, migrate(t.Context(), at.String()))
+	db, err := store.Open(t.Context(), store.Config{URL: at.String()})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	_, _, err = db.PutGroup(t.Context(), store.Group{Name: "ÄRZTE"}, store.Edit{})
+	require.NoError(t, err)
+	d, err := db.Assign(t.Context(), deviceAt(1), store.Wish{Groups: []string{"ÄRZTE"}, OwnedBy: provision.Corporate}, func(ctx context.Context, c *store.Change, a provision.Assignment) error {
+		_, err := c.Record(ctx, provision.Fact{Kind: provision.Assigned, Assignment: &a, Source: provision.FromAPI})
+		return err
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"ÄRZTE"}, d.Assignment.Groups)
+}
+
+// Groups are what they are called, in any letter case: one that was deleted and made anew since is in force again by its new name.
+func TestUndoGivesGroupsTheNamesTheyHaveNow(t *testing.T) {
+	o := newOffice(t, "drivers", "office")
+	o.assign(deviceAt(0), "office")
+	op := o.upload(store.OpAssign, rows(1, "drivers"))
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
+	require.NoError(t, err)
+	o.work(op.ID)
+	o.exec(`UPDATE groups SET name = 'Office' WHERE name = 'office'`)
+	_, err = o.UndoOperation(t.Context(), op.ID, "tok_1")
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, []int64{1, 0}, []int64{op.Restored, op.Conflicts})
+	require.Equal(t, 1, o.count("devices WHERE group_names = '{Office}'"))
+	o.refolds()
+}
+
+// The timeline names who had a file applied, and who had that undone, not who uploaded it.
+func TestFactsAreTheDoingOfWhoAskedForThem(t *testing.T) {
+	o := newOffice(t, "drivers", "gone")
+	actors := func() []string {
+		rows, err := o.sql.Query(t.Context(), `SELECT actor FROM device_events ORDER BY id`)
+		require.NoError(t, err)
+		list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return list
+	}
+	op := o.upload(store.OpAssign, rows(1, "drivers"))
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_2")
+	require.NoError(t, err)
+	o.work(op.ID)
+	_, err = o.UndoOperation(t.Context(), op.ID, "tok_3")
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, []string{"tok_2", "tok_3"}, actors())
+	require.Equal(t, []string{"tok_1", "tok_2", "tok_3"}, []string{op.Actor, op.Request.AppliedBy, op.Request.UndoneBy})
+
+	file := rows(1001, "drivers")
+	file[1000].Groups = []string{"gone"}
+	op = o.upload(store.OpAssign, file)
+	o.exec(`DELETE FROM groups WHERE name = 'gone'`)
+	_, err = o.ApplyImport(t.Context(), op.ID, store.AllOrNothing, "tok_4")
+	require.NoError(t, err)
+	require.Equal(t, store.OpFailed, o.work(op.ID).State)
+	list := actors()[2:]
+	require.Len(t, list, 2000)
+	require.Equal(t, []string{"tok_4"}, slices.Compact(list), "what fails is taken back by who had it applied")
+}
+
+// A month later nobody can say any more what a device was before; and a preview isn't worth anything.
+func TestWhatWasPurgedCanNotBeUndone(t *testing.T) {
+	o := newOffice(t, "drivers")
+	op := o.upload(store.OpAssign, rows(3, "drivers"))
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.True(t, op.Undoable())
+	forgotten := o.upload(store.OpUnassign, rows(2, "drivers"))
+	o.exec(`UPDATE operations SET finished_at = now() - interval '1 year' WHERE id = $1`, op.ID)
+	o.exec(`UPDATE operations SET created_at = now() - interval '1 year' WHERE id = $1`, forgotten.ID)
+	gone, err := o.Purge(t.Context(), op.CreatedAt)
+	require.NoError(t, err)
+	require.Equal(t, store.Purged{Rows: 3}, gone)
+	op, err = o.Operation(t.Context(), op.ID)
+	require.NoError(t, err)
+	require.False(t, op.Undoable())
+	_, err = o.UndoOperation(t.Context(), op.ID, "tok_1")
+	require.Equal(t, store.NotUndoable, provision.CodeOf(err))
+	require.ErrorContains(t, err, "was deleted since")
+
+	forgotten, err = o.Operation(t.Context(), forgotten.ID)
+	require.NoError(t, err)
+	require.Equal(t, store.OpCancelled, forgotten.State)
+	_, err = o.ApplyImport(t.Context(), forgotten.ID, store.ValidRows, "tok_1")
+	require.Equal(t, store.OperationState, provision.CodeOf(err))
+	o.exec(`UPDATE operations SET finished_at = now() - interval '1 year' WHERE id = $1`, forgotten.ID)
+	gone, err = o.Purge(t.Context(), op.CreatedAt)
+	require.NoError(t, err)
+	require.Equal(t, store.Purged{Rows: 2}, gone)
 }
 
 func TestRowsAboutOneDevice(t *testing.T) {
@@ -315,7 +457,7 @@ func TestOperationsPauseAndEnd(t *testing.T) {
 	op := o.upload(store.OpAssign, rows(3500, "drivers"))
 	_, err := o.PauseOperation(ctx, op.ID, true)
 	require.Equal(t, store.OperationState, provision.CodeOf(err))
-	_, err = o.ApplyImport(ctx, op.ID, store.ValidRows)
+	_, err = o.ApplyImport(ctx, op.ID, store.ValidRows, "tok_1")
 	require.NoError(t, err)
 	_, err = o.WorkOn(ctx)
 	require.NoError(t, err)
@@ -328,13 +470,13 @@ func TestOperationsPauseAndEnd(t *testing.T) {
 	require.NoError(t, err)
 	_, err = o.WorkOn(ctx)
 	require.NoError(t, err)
-	op, err = o.CancelOperation(ctx, op.ID)
+	op, err = o.CancelOperation(ctx, op.ID, "tok_1")
 	require.NoError(t, err)
 	require.Equal(t, store.OpCancelled, op.State)
 	op = o.work(op.ID)
 	require.Equal(t, int64(2000), op.Changed)
 	require.Equal(t, 2000, o.count("devices"))
-	_, err = o.UndoOperation(ctx, op.ID)
+	_, err = o.UndoOperation(ctx, op.ID, "tok_1")
 	require.NoError(t, err)
 	op = o.work(op.ID)
 	require.Equal(t, []any{store.OpUndone, int64(2000)}, []any{op.State, op.Restored})
@@ -379,7 +521,7 @@ func TestAnUploadThatBrokeOffIsDropped(t *testing.T) {
 func TestReservations(t *testing.T) {
 	o := newOffice(t, "drivers")
 	op := o.upload(store.OpAssign, rows(3, "drivers"))
-	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
 	require.NoError(t, err)
 	o.work(op.ID)
 	o.exec(`UPDATE devices SET expected_by = now() - interval '1 hour' WHERE serial = $1`, deviceAt(1))
@@ -406,4 +548,28 @@ func TestReservations(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, total)
 	require.True(t, strings.HasPrefix(op.ID, "imp_"))
+
+	// A day that somebody gave ends with the reservation.
+	for n, end := range []func(context.Context, *store.Change) error{
+		func(ctx context.Context, c *store.Change) error {
+			_, err := c.Record(ctx, provision.Fact{Kind: provision.Unassigned})
+			return err
+		}, nil,
+	} {
+		serial := deviceAt(n * 2)
+		o.exec(`UPDATE devices SET expected_by = now() - interval '1 hour', expected_alerted = true WHERE serial = $1`, serial)
+		if end != nil {
+			_, err = o.Update(t.Context(), serial, end)
+			require.NoError(t, err)
+		} else {
+			file := o.upload(store.OpUnassign, []store.ImportRow{{Line: 2, Serial: serial, Verdict: store.VerdictOK, Record: []string{serial}}})
+			_, err = o.ApplyImport(t.Context(), file.ID, store.ValidRows, "tok_1")
+			require.NoError(t, err)
+			require.Equal(t, int64(1), o.work(file.ID).Changed)
+		}
+		o.assign(serial, "drivers")
+	}
+	list, err = o.Reservations(t.Context(), store.ReservationFilter{Overdue: true, Limit: 10})
+	require.NoError(t, err)
+	require.Empty(t, list)
 }

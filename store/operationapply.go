@@ -56,7 +56,10 @@ func (m *Many) applyChunk(ctx context.Context, o Operation) error {
 			return err
 		}
 	}
-	if err := m.lock(ctx, a.serials(), o.Kind == OpAssign); err != nil {
+	if err := a.welcome(ctx); err != nil {
+		return err
+	}
+	if err := m.lock(ctx, a.serials(), false); err != nil {
 		return err
 	}
 	for _, r := range a.rows {
@@ -142,6 +145,23 @@ func (a *applying) resolve(ctx context.Context) error {
 	return err
 }
 
+// welcome makes devices known that weren't: those that are assigned. One whose row is refused leaves no trace.
+func (a *applying) welcome(ctx context.Context) error {
+	if a.op.Kind != OpAssign {
+		return nil
+	}
+	var serials []string
+	for _, r := range a.rows {
+		if _, err := a.assignment(r); err == nil {
+			serials = append(serials, r.Serial)
+		}
+	}
+	if len(serials) == 0 {
+		return nil
+	}
+	return a.create(ctx, serials)
+}
+
 // assignment is what the row's device gets.
 func (a *applying) assignment(r ImportRow) (provision.Assignment, error) {
 	if a.wish != nil {
@@ -189,6 +209,16 @@ func (a *applying) facts(d provision.Device, r ImportRow) ([]provision.Fact, err
 	return nil, fmt.Errorf("operation of kind %q", a.op.Kind)
 }
 
+// refusal says why nothing is done about a device that isn't known.
+func (a *applying) refusal(r ImportRow) error {
+	if a.op.Kind == OpAssign {
+		if _, err := a.assignment(r); err != nil {
+			return err
+		}
+	}
+	return notKnown(r.Serial)
+}
+
 // formerly is how a device was assigned before. Its JSON is stored.
 type formerly struct {
 	// Unknown: nobody knew the device.
@@ -200,7 +230,7 @@ type formerly struct {
 func (a *applying) apply(ctx context.Context, r ImportRow) error {
 	c := a.Device(r.Serial)
 	if c == nil {
-		return a.note(r, nil, nil, notKnown(r.Serial))
+		return a.note(r, nil, nil, a.refusal(r))
 	}
 	before := formerly{Unknown: c.Device.Unknown(), Assignment: c.Device.Assignment, Planned: c.Device.Planned}
 	facts, err := a.facts(c.Device, r)
@@ -209,7 +239,7 @@ func (a *applying) apply(ctx context.Context, r ImportRow) error {
 	}
 	var last int64
 	for _, f := range facts {
-		f.Actor, f.Source, f.Operation, f.Line = a.op.Actor, a.op.Source, a.op.ID, r.Line
+		f.Actor, f.Source, f.Operation, f.Line = a.op.applier(), a.op.Source, a.op.ID, r.Line
 		recorded, err := c.Record(ctx, f)
 		if err != nil {
 			return err

@@ -24,6 +24,8 @@ type pageWalk struct {
 	args  pgx.NamedArgs
 	after int64
 	limit int
+	// most is the text after which it ends before the limit, in bytes; 0 = never.
+	most int
 }
 
 // mostPages bounds what PostgreSQL takes apart at a time when rows are rare that are looked for.
@@ -31,9 +33,10 @@ const mostPages = 24
 
 // walkPages returns up to as many rows as shall be found, fewer only when there are no more. PostgreSQL could find them by a
 // single statement, but whether it stops at the last one or takes all pages apart first would be for its planner to say.
-func walkPages[T any](ctx context.Context, on querier, w pageWalk, scan func(pgx.CollectableRow) (found T, end, line *int64, err error)) ([]T, error) {
+func walkPages[T interface{ size() int }](ctx context.Context, on querier, w pageWalk, scan func(pgx.CollectableRow) (found T, end, line *int64, err error)) ([]T, error) {
 	var list []T
-	for pages := max(1, w.limit/pageRows); len(list) < w.limit; pages = min(2*pages, mostPages) { // at first as many as do when nothing is left out
+	text := 0
+	for pages := max(1, w.limit/pageRows); len(list) < w.limit && (w.most == 0 || text < w.most); pages = min(2*pages, mostPages) { // at first as many as do when nothing is left out
 		w.args["after"], w.args["pages"], w.args["limit"] = w.after, pages, w.limit-len(list)
 		rows, err := on.Query(ctx, w.query, w.args)
 		if err != nil {
@@ -49,6 +52,7 @@ func walkPages[T any](ctx context.Context, on querier, w pageWalk, scan func(pgx
 			default:
 				w.after = *line
 				list = append(list, found)
+				text += found.size()
 			}
 			return none, err
 		})

@@ -303,7 +303,7 @@ func TestApplyingSkipsPagesOfRowsInError(t *testing.T) {
 		}
 	}
 	op := o.upload(store.OpAssign, file)
-	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
 	require.NoError(t, err)
 	op = o.work(op.ID)
 	require.Equal(t, store.OpDone, op.State)

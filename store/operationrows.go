@@ -125,10 +125,23 @@ func (f RowFilter) conditions() string {
 	return where
 }
 
-// OperationRows lists the rows of an operation by line.
+// mostRowText is after how many bytes of cells a list of rows ends before its limit: a row may have a megabyte.
+const mostRowText = 8 << 20
+
+// Heavy reports whether a list of [DB.OperationRows] may have ended before its limit because of its size.
+func Heavy(list []OperationRow) bool {
+	text := 0
+	for _, r := range list {
+		text += r.size()
+	}
+	return text >= mostRowText
+}
+
+// OperationRows lists the rows of an operation by line. There are fewer than the limit only when there are no more, or the list
+// is [Heavy].
 func (db *DB) OperationRows(ctx context.Context, o Operation, f RowFilter) ([]OperationRow, error) {
 	query := fmt.Sprintf(operationRows, nextPages+f.pages()+inOrder, f.conditions())
-	list, err := walkPages(ctx, db.pool, pageWalk{query: query, after: f.After, limit: f.Limit, args: pgx.NamedArgs{
+	list, err := walkPages(ctx, db.pool, pageWalk{query: query, after: f.After, limit: f.Limit, most: mostRowText, args: pgx.NamedArgs{
 		"operation": o.number, "verdict": letterOf(f.Verdict), "outcome": f.Outcome, "undo": f.Undo, "code": f.Code,
 	}}, scanOperationRow)
 	return list, translate(err, "listing rows")

@@ -93,7 +93,8 @@ func (u *undoing) restore(ctx context.Context, r doneRow) error {
 		return nil
 	}
 	for _, f := range r.before.facts(c.Device) {
-		f.Actor, f.Source, f.Operation, f.Line = u.op.Actor, u.op.Source, u.op.ID, r.line
+		f.Assignment = u.spelled(f.Assignment)
+		f.Actor, f.Source, f.Operation = u.op.undoer(), u.op.Source, u.op.ID // what is restored doesn't stand in a line
 		f.Reason = "It was undone."
 		if _, err := c.Record(ctx, f); err != nil {
 			return err
@@ -123,6 +124,19 @@ func (u *undoing) conflict(c *Change, r doneRow) string {
 		}
 	}
 	return ""
+}
+
+// spelled is an assignment with its groups as they are spelled now: one may have been deleted and made again since.
+func (u *undoing) spelled(a *provision.Assignment) *provision.Assignment {
+	if a == nil {
+		return nil
+	}
+	out := *a
+	out.Groups = nil
+	for _, g := range a.Groups {
+		out.Groups = append(out.Groups, u.groups[strings.ToLower(g)])
+	}
+	return &out
 }
 
 // facts assign the device as it was, or take it back if nobody knew it and it can be. One that somebody holds stays known: whoever

@@ -125,13 +125,14 @@ const startOperation = `
 UPDATE operations
 SET state = 'applying',
     mode = $2,
+    request = request || jsonb_build_object('applied_by', $4::text),
     started_at = $3,
     due_at = $3
 WHERE id = $1`
 
-// ApplyImport has a checked file applied. Asking twice is asking once. It fails with [OperationState], and with
-// [RowsInError] when all rows shall be applied and some are in error.
-func (db *DB) ApplyImport(ctx context.Context, id, mode string) (Operation, error) {
+// ApplyImport has a checked file applied; by is whose doing that is. Asking twice is asking once. It fails with
+// [OperationState], and with [RowsInError] when all rows shall be applied and some are in error.
+func (db *DB) ApplyImport(ctx context.Context, id, mode, by string) (Operation, error) {
 	return db.changeOperation(ctx, id, "applying an import", func(tx pgx.Tx, o Operation) error {
 		if o.State == OpApplying && o.Mode == mode {
 			return nil
@@ -142,7 +143,7 @@ func (db *DB) ApplyImport(ctx context.Context, id, mode string) (Operation, erro
 		if mode == AllOrNothing && o.Wrong > 0 {
 			return provision.Errorf(RowsInError, "Nothing was applied: %d of %d rows are in error. Correct the file, or apply the valid rows only.", o.Wrong, o.Total)
 		}
-		_, err := tx.Exec(ctx, startOperation, id, mode, db.now())
+		_, err := tx.Exec(ctx, startOperation, id, mode, db.now(), by)
 		return err
 	})
 }
@@ -171,8 +172,9 @@ SET state = 'cancelled',
     finished_at = $2
 WHERE id = $1`
 
-// CancelOperation ends an operation; what was done stays done, and may be undone.
-func (db *DB) CancelOperation(ctx context.Context, id string) (Operation, error) {
+// CancelOperation ends an operation; what was done stays done, and may be undone. Of one of which all or nothing was to be
+// applied all is taken back, which is the doing of by.
+func (db *DB) CancelOperation(ctx context.Context, id, by string) (Operation, error) {
 	return db.changeOperation(ctx, id, "cancelling an operation", func(tx pgx.Tx, o Operation) error {
 		if o.State == OpCancelled {
 			return nil
@@ -181,7 +183,8 @@ func (db *DB) CancelOperation(ctx context.Context, id string) (Operation, error)
 			return err
 		}
 		if o.Mode == AllOrNothing && o.State == OpApplying {
-			return db.takeBack(ctx, tx, id, OperationFailure{Code: string(OperationState), Detail: "It was cancelled, so all of it is taken back."})
+			why := OperationFailure{Code: string(OperationState), Detail: "It was cancelled, so all of it is taken back."}
+			return db.takeBack(ctx, tx, id, by, &why)
 		}
 		_, err := tx.Exec(ctx, cancelOperation, id, db.now())
 		return err
@@ -193,32 +196,35 @@ UPDATE operations
 SET state = 'undoing',
     paused = false,
     failure = $3,
+    request = request || jsonb_build_object('undone_by', $4::text),
     finished_at = NULL,
     due_at = $2
 WHERE id = $1`
 
-func (db *DB) takeBack(ctx context.Context, tx pgx.Tx, id string, why OperationFailure) error {
-	_, err := tx.Exec(ctx, undoOperation, id, db.now(), asJSON(why))
+// takeBack has an operation undone; why is nil when it didn't fail.
+func (db *DB) takeBack(ctx context.Context, tx pgx.Tx, id, by string, why *OperationFailure) error {
+	_, err := tx.Exec(ctx, undoOperation, id, db.now(), asJSON(why), by)
 	return err
 }
 
-// UndoOperation brings every device back to how it was assigned before, but for those that changed since. It fails with
-// [NotUndoable].
-func (db *DB) UndoOperation(ctx context.Context, id string) (Operation, error) {
+// UndoOperation brings every device back to how it was assigned before, but for those that changed since; by is whose doing
+// that is. It fails with [NotUndoable].
+func (db *DB) UndoOperation(ctx context.Context, id, by string) (Operation, error) {
 	return db.changeOperation(ctx, id, "undoing an operation", func(tx pgx.Tx, o Operation) error {
 		switch {
 		case o.State == OpUndoing:
 			return nil
 		case o.Kind != OpAssign && o.Kind != OpUnassign:
 			return provision.Errorf(NotUndoable, "What %s did can't be taken back: it was a %s.", id, strings.ReplaceAll(o.Kind, "_", " "))
+		case o.Changed > 0 && !o.kept:
+			return provision.Errorf(NotUndoable, "What %s did to which device was deleted since, so it can't be taken back.", id)
 		case !o.Undoable() && (o.State == OpDone || o.State == OpCancelled):
 			return provision.Errorf(NotUndoable, "%s changed nothing, so there is nothing to take back.", id)
 		}
 		if err := o.mustBe("undo it", OpDone, OpCancelled); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, undoOperation, id, db.now(), nil)
-		return err
+		return db.takeBack(ctx, tx, id, by, nil)
 	})
 }
 

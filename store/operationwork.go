@@ -77,7 +77,7 @@ func (db *DB) takeAllBack(ctx context.Context, id string, why *rowError) error {
 		if o.State != OpApplying {
 			return nil
 		}
-		return db.takeBack(ctx, tx, id, why.OperationFailure)
+		return db.takeBack(ctx, tx, id, o.applier(), &why.OperationFailure)
 	})
 	return err
 }

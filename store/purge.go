@@ -72,6 +72,13 @@ WHERE (token_id, key) IN (
     LIMIT $2
     FOR UPDATE SKIP LOCKED)`
 
+// What nobody applied by then shows devices as they were long ago, and each may have gigabytes of rows.
+const giveUpImports = `
+UPDATE operations
+SET state = 'cancelled',
+    finished_at = $2
+WHERE state = 'ready' AND created_at < $1`
+
 // The operation stays, and what it did stands in the devices' timelines.
 const purgePages = `
 WITH gone AS (
@@ -150,7 +157,7 @@ WHERE id IN (
 const purgeBatch = 1000
 
 // Purge deletes what ended before a time and nothing refers to any more; idempotency keys are kept as long as their
-// answers ([KeepAnswers]), sign-ins until they are over. Several may purge at once, and what an interrupted one left the next takes. Facts, plans and
+// answers ([KeepAnswers]), sign-ins until they are over. Imports that nobody applied since are cancelled. Several may purge at once, and what an interrupted one left the next takes. Facts, plans and
 // installations are kept: they are the audit trail.
 func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 	var p Purged
@@ -175,8 +182,10 @@ func (db *DB) Purge(ctx context.Context, before time.Time) (Purged, error) {
 			return p, translate(err, "purging")
 		}
 	}
-	var err error
-	p.Rows, err = db.purgePages(ctx, before)
+	_, err := db.pool.Exec(ctx, giveUpImports, before, db.now())
+	if err == nil {
+		p.Rows, err = db.purgePages(ctx, before)
+	}
 	return p, translate(err, "purging")
 }
 

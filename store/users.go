@@ -91,20 +91,29 @@ func findAll(ctx context.Context, tx pgx.Tx, people []provision.Person) (ids map
 	return ids, news, nil
 }
 
+// PersonEntry is a person as a file names them.
+type PersonEntry struct {
+	Name, Domain, Email string
+	// Technician is nil when the file doesn't say; then it stays as it is.
+	Technician *bool
+}
+
 const savePeople = `
 INSERT INTO people (id, name, domain, email, technician, created_at, updated_at)
-SELECT DISTINCT ON (lower(domain), lower(name)) id, name, domain, email, technician, $6::timestamptz, $6::timestamptz
+SELECT DISTINCT ON (lower(w.domain), lower(w.name)) w.id, w.name, w.domain, w.email, coalesce(w.technician, p.technician, false), $6::timestamptz,
+    $6::timestamptz
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[]) WITH ORDINALITY AS w (id, name, domain, email, technician, n)
-ORDER BY lower(domain), lower(name), n DESC
+    LEFT JOIN people p ON lower(p.domain) = lower(w.domain) AND lower(p.name) = lower(w.name)
+ORDER BY lower(w.domain), lower(w.name), w.n DESC
 ON CONFLICT (lower(domain), lower(name)) DO UPDATE
 SET email = EXCLUDED.email,
     technician = EXCLUDED.technician,
     updated_at = EXCLUDED.updated_at`
 
 // SavePeople makes people known, or changes what is known of them; of several that are one, the last counts.
-func (db *DB) SavePeople(ctx context.Context, people []provision.Person) error {
+func (db *DB) SavePeople(ctx context.Context, people []PersonEntry) error {
 	var columns [4][]string
-	technicians := make([]bool, len(people))
+	technicians := make([]*bool, len(people))
 	for i, p := range people {
 		technicians[i] = p.Technician
 		for n, value := range []string{newID("per"), p.Name, p.Domain, p.Email} {

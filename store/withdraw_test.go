@@ -50,14 +50,14 @@ func (o *office) plan(query string) string {
 func (o *office) imported(n int) store.Operation {
 	o.t.Helper()
 	op := o.upload(store.OpAssign, rows(n, "drivers"))
-	_, err := o.ApplyImport(o.t.Context(), op.ID, store.ValidRows)
+	_, err := o.ApplyImport(o.t.Context(), op.ID, store.ValidRows, "tok_1")
 	require.NoError(o.t, err)
 	return o.work(op.ID)
 }
 
 func (o *office) undone(id string) store.Operation {
 	o.t.Helper()
-	_, err := o.UndoOperation(o.t.Context(), id)
+	_, err := o.UndoOperation(o.t.Context(), id, "tok_1")
 	require.NoError(o.t, err)
 	return o.work(id)
 }
@@ -139,7 +139,7 @@ func TestWithdrawMany(t *testing.T) {
 	list, err := o.OperationRows(t.Context(), op, store.RowFilter{Outcome: store.RowRefused, Limit: 10})
 	require.NoError(t, err)
 	require.Equal(t, []string{"device_not_withdrawable", "device_not_found"}, []string{list[0].Code, list[1].Code})
-	_, err = o.UndoOperation(t.Context(), op.ID)
+	_, err = o.UndoOperation(t.Context(), op.ID, "tok_1")
 	require.Equal(t, store.NotUndoable, provision.CodeOf(err))
 }
 
@@ -150,7 +150,7 @@ func TestRefusedRowsLeaveNoDevices(t *testing.T) {
 	file[1].Groups = []string{"gone"}
 	op := o.upload(store.OpAssign, file)
 	o.exec(`DELETE FROM groups WHERE name = 'gone'`)
-	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows)
+	_, err := o.ApplyImport(t.Context(), op.ID, store.ValidRows, "tok_1")
 	require.NoError(t, err)
 	op = o.work(op.ID)
 	require.Equal(t, []int64{2, 1}, []int64{op.Changed, op.Refused})

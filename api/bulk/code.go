@@ -19,6 +19,7 @@ const (
 	LineEndings      provision.Code = "line_endings"
 	LinesBlank       provision.Code = "lines_blank"
 	ResultFile       provision.Code = "result_file"
+	EmailDiffers     provision.Code = "email_differs"
 )
 
 // Codes of rows, beside [provision.SerialInvalid], [provision.GroupNotFound] and [provision.GroupNameInvalid].

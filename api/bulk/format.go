@@ -14,6 +14,8 @@ const (
 	Assignments Format = iota + 1
 	// Unassignments list devices by serial number (R58).
 	Unassignments
+	// People say who is known, and who of them is a technician. Their rows have a user, and no serial number.
+	People
 )
 
 // Names of the columns, as templates spell them.
@@ -25,6 +27,7 @@ const (
 	GroupName    = "Group Name"
 	OwnedBy      = "Owned By"
 	Reason       = "Reason"
+	Technician   = "Technician"
 )
 
 // column is a column of a format and how its values get into a row.
@@ -37,7 +40,7 @@ type column struct {
 	take func(row *Row, value string)
 }
 
-// The serial number is the first column of every format. The limits are those of the API for the same values.
+// The serial number is the first column of every format that has one. The limits are those of the API for the same values.
 var (
 	assignmentColumns = []column{
 		{name: SerialNumber, mandatory: true, take: takeSerial},
@@ -47,6 +50,12 @@ var (
 		{name: GroupName, mandatory: true, take: takeGroups},
 		{name: OwnedBy, take: takeOwner},
 	}
+	peopleColumns = []column{
+		{name: UserName, mandatory: true, most: 200, take: func(r *Row, v string) { r.Assignment.User.Name = v }},
+		{name: DomainName, most: 200, take: func(r *Row, v string) { r.Assignment.User.Domain = v }},
+		{name: EmailAddress, mandatory: true, most: 320, take: takeEmail},
+		{name: Technician, take: takeTechnician},
+	}
 	unassignmentColumns = []column{
 		{name: SerialNumber, mandatory: true, take: takeSerial},
 		{name: Reason, most: 200, take: func(r *Row, v string) { r.Reason = v }},
@@ -54,8 +63,12 @@ var (
 )
 
 func (f Format) columns() []column {
-	if f == Unassignments {
+	switch f {
+	case Unassignments:
 		return unassignmentColumns
+	case People:
+		return peopleColumns
+	case Assignments:
 	}
 	return assignmentColumns
 }

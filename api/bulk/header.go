@@ -26,7 +26,11 @@ type header struct {
 	places   []int
 	result   bool // they are those of a ResultWriter
 	problems []Problem
+	alike    map[provision.Code]int // how often each code was given
 }
+
+// mostAlike is how many problems of a kind are told one by one: a spreadsheet may have sixteen thousand columns without a name.
+const mostAlike = 20
 
 // readHeader reads a file up to and with its header, and sets the scanner's delimiter. Problems known before come first. It
 // fails with a [FileError], and with the source's error.
@@ -80,11 +84,32 @@ func (h *header) read(s *scanner, f Format) error {
 func (h *header) fault(column string, code provision.Code, format string, args ...any) {
 	p := fileProblem(h.line, Fault, code, format, args...)
 	p.Column = column
-	h.problems = append(h.problems, p)
+	h.add(p)
 }
 
 func (h *header) notice(code provision.Code, format string, args ...any) {
-	h.problems = append(h.problems, fileProblem(h.line, Notice, code, format, args...))
+	h.add(fileProblem(h.line, Notice, code, format, args...))
+}
+
+func (h *header) add(p Problem) {
+	if h.alike == nil {
+		h.alike = map[provision.Code]int{}
+	}
+	if h.alike[p.Code]++; h.alike[p.Code] <= mostAlike {
+		h.problems = append(h.problems, p)
+	}
+}
+
+// summarise counts the problems that weren't told one by one.
+func (h *header) summarise() {
+	for i := len(h.problems) - 1; i >= 0; i-- {
+		p := h.problems[i]
+		if more := h.alike[p.Code] - mostAlike; more > 0 {
+			p.Column, p.Detail = "", fmt.Sprintf("The same is to be said of %d more columns.", more)
+			h.problems = slices.Insert(h.problems, i+1, p)
+			h.alike[p.Code] = 0
+		}
+	}
 }
 
 // preamble skips blank lines in front of the header, and a line that names the delimiter, which it returns.
@@ -181,6 +206,7 @@ func (h *header) find(f Format) {
 			h.missing(c, unknown)
 		}
 	}
+	h.summarise()
 }
 
 // ignore says that a column is none of the format's.
@@ -190,8 +216,9 @@ func (h *header) ignore(at int, cell string) string {
 		h.notice(ColumnUnknown, "Column %d has no name; it is ignored.", at+1)
 		return ""
 	}
-	h.notice(ColumnUnknown, "The column %q is none that is known; it is ignored.", clip(name))
-	h.problems[len(h.problems)-1].Column = strings.ToValidUTF8(clip(name), "�")
+	p := fileProblem(h.line, Notice, ColumnUnknown, "The column %q is none that is known; it is ignored.", clip(name))
+	p.Column = strings.ToValidUTF8(clip(name), "�")
+	h.add(p)
 	return name
 }
 

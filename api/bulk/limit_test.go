@@ -81,6 +81,31 @@ func TestLongestThatIsTaken(t *testing.T) {
 	}
 }
 
+// Spreadsheets write all the columns that they once had, and who broke a file broke it everywhere: what is said of it is to be read
+// by people, and kept.
+func TestWhatIsWrongThousandsOfTimesIsCounted(t *testing.T) {
+	const columns = 16_384
+	wide := strings.TrimSpace(header) + strings.Repeat(",", columns)
+	c := open(t, strings.NewReader(wide+"\n"+goodRow), bulk.Assignments)
+	require.Len(t, c.file, 21)
+	require.Equal(t, "Column 6 has no name; it is ignored.", c.file[0].Detail)
+	require.Equal(t, bulk.Problem{Line: 1, Code: bulk.ColumnUnknown, Severity: bulk.Notice, Detail: "The same is to be said of 16364 more columns."}, c.file[20])
+	require.NotEqual(t, bulk.Fault, c.rows[0].Verdict)
+
+	twice := strings.TrimSpace(header) + strings.Repeat(",User Name,Notes", columns)
+	c = open(t, strings.NewReader(twice+"\n"+goodRow), bulk.Assignments)
+	require.Nil(t, c.reader)
+	require.Len(t, c.file, 42)
+
+	broken := "C07Q853LG9RM" + strings.Repeat(`,a"b`, 200_000)
+	c = open(t, strings.NewReader(header+broken+"\n"+goodRow), bulk.Assignments)
+	row := c.rows[0]
+	require.Equal(t, bulk.Fault, row.Verdict)
+	require.Less(t, len(row.Problems), 30)
+	require.Contains(t, bulk.Details(row.Problems), "The same is to be said of 199980 more values.")
+	require.Equal(t, bulk.OK, c.rows[1].Verdict)
+}
+
 func TestHeaderTooLong(t *testing.T) {
 	c := open(t, io.MultiReader(strings.NewReader(header[:20]), endless{}), bulk.Assignments)
 	require.Len(t, c.file, 1)

@@ -18,6 +18,7 @@ type Reader struct {
 	header  header
 	layout  Layout
 	blanks  blankLines
+	people  addresses
 	// groups are those of cells that were read before and had nothing wrong in them.
 	groups map[string][]string
 }
@@ -46,7 +47,9 @@ func Open(source io.Reader, f Format) (*Reader, error) {
 		return nil, err
 	}
 	r.layout = Layout{Delimiter: rune(r.scanner.delimiter), BOM: e.mark > 0}
-	r.scanner.serial = r.header.places[0]
+	if r.scanner.serial = r.header.places[0]; f == People {
+		r.scanner.serial = -1
+	}
 	r.scanner.columns = make([]bool, len(r.header.cells))
 	for place := range r.header.cells {
 		r.scanner.columns[place] = slices.Contains(r.header.places, place)
@@ -67,6 +70,9 @@ func (r *Reader) Notices() []Problem {
 		notices = append(notices, p)
 	}
 	if p, ok := r.blanks.notice(); ok {
+		notices = append(notices, p)
+	}
+	if p, ok := r.people.notice(); ok {
 		notices = append(notices, p)
 	}
 	return notices
@@ -113,6 +119,9 @@ func (r *Reader) judge(row *Row, rec record) {
 	}
 	r.shape(row, rec)
 	r.take(row)
+	if r.format != Unassignments && row.Verdict != Fault {
+		r.people.note(row)
+	}
 	if rec.breaks > 0 && row.Verdict != Fault {
 		row.notice("", LineBreak, "The row goes on to line %d.", rec.line+rec.breaks)
 	}

@@ -67,11 +67,11 @@ func (r *ResultWriter) write(cells []string, added ...string) error {
 	line := make([]string, 0, r.width+len(added))
 	for i := range r.width {
 		if !slices.Contains(r.drop, i) {
-			line = append(line, guard(r.cell(cells, i)))
+			line = append(line, Guard(r.cell(cells, i)))
 		}
 	}
 	for _, a := range added {
-		line = append(line, guard(a))
+		line = append(line, Guard(a))
 	}
 	return r.failed(r.csv.Write(line))
 }
@@ -93,7 +93,11 @@ func (r *ResultWriter) cell(cells []string, i int) string {
 	case i >= len(cells):
 		return ""
 	case i == r.width-1 && len(cells) > r.width:
-		all := strings.TrimRight(strings.Join(cells[i:], r.delimiter), r.delimiter)
+		last := len(cells) - 1
+		for last > i && strings.TrimFunc(cells[last], empty) == "" {
+			last-- // it was no value to the reader either
+		}
+		all := strings.Join(cells[i:last+1], r.delimiter)
 		if strings.Contains(all, r.delimiter) {
 			all = inOneLine.Replace(all)
 		}
@@ -102,9 +106,9 @@ func (r *ResultWriter) cell(cells []string, i int) string {
 	return cells[i]
 }
 
-// guard makes a cell safe for spreadsheets: an apostrophe in front of what they would calculate has it shown as text
+// Guard makes a cell safe for spreadsheets: an apostrophe in front of what they would calculate has it shown as text
 // (OWASP, "CSV Injection"). What can't be read is replaced by U+FFFD.
-func guard(cell string) string {
+func Guard(cell string) string {
 	cell = strings.ReplaceAll(strings.ToValidUTF8(cell, "�"), "\x00", "�")
 	if formula(strings.TrimLeft(cell, "'")) {
 		return "'" + cell
@@ -112,7 +116,7 @@ func guard(cell string) string {
 	return cell
 }
 
-// unguardAll undoes guard.
+// unguardAll undoes Guard.
 func unguardAll(cells []string) {
 	for i, cell := range cells {
 		if rest, ok := strings.CutPrefix(cell, "'"); ok && formula(strings.TrimLeft(rest, "'")) {

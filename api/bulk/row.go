@@ -18,9 +18,11 @@ type Row struct {
 	// Assignment is complete when Verdict isn't [Fault].
 	Assignment Assignment
 	// Reason is that of an unassignment, if one is given.
-	Reason   string
-	Verdict  Verdict
-	Problems []Problem
+	Reason string
+	// Technician is whether a person is one; nil = nothing is said of it.
+	Technician *bool
+	Verdict    Verdict
+	Problems   []Problem
 }
 
 // Assignment is what a row says about a device. In a file of unassignments it has a serial number only.
@@ -45,9 +47,21 @@ func (r *Row) Add(p Problem) {
 func (r *Row) CheckGroups(exists func(name string) bool) {
 	for _, name := range r.Assignment.Groups {
 		if !exists(name) {
-			r.fault(GroupName, provision.GroupNotFound, "Group %q does not exist; create it first.", clip(name))
+			r.fault(GroupName, provision.GroupNotFound, "Group %q does not exist; create it first.%s", clip(name), apart(name))
 		}
 	}
+}
+
+// apart says when a name has marks apart from their letters (ü as two characters, as macOS names files), for it looks like one that
+// has them in one.
+func apart(name string) string {
+	const firstMark, lastMark = 0x0300, 0x036F // of Latin, Greek and Cyrillic; other writing has its marks apart by rights
+	for _, c := range name {
+		if c >= firstMark && c <= lastMark {
+			return fmt.Sprintf(" It has the mark U+%04X apart from its letter; a group that looks the same may have both as one character.", c)
+		}
+	}
+	return ""
 }
 
 // Repeats says that the row says what the one at another line says already.
@@ -104,6 +118,19 @@ func takeGroups(r *Row, value string) {
 		groups = append(groups, name)
 	}
 	r.Assignment.Groups = groups
+}
+
+func takeTechnician(r *Row, value string) {
+	var is bool
+	switch strings.ToLower(value) {
+	case "yes", "true":
+		is = true
+	case "no", "false":
+	default:
+		r.fault(Technician, provision.Invalid, "Technician is %q; write yes or no.", clip(value))
+		return
+	}
+	r.Technician = &is
 }
 
 func takeOwner(r *Row, value string) {

@@ -193,3 +193,15 @@ func TestReadLeavesNothingOfTheRowBefore(t *testing.T) {
 	require.ErrorIs(t, reader.Read(&row), io.EOF)
 	require.Zero(t, row)
 }
+
+// Two names that look the same are hard to tell apart for who is told that one of them doesn't exist.
+func TestAGroupThatLooksLikeAnother(t *testing.T) {
+	const composed, apart = "Z\u00fcrich", "Zu\u0308rich"
+	row := one(t, header+"C07Q853LG9RM,ANDREW,,a@b.c,"+apart+"\n")
+	row.CheckGroups(func(name string) bool { return name == composed })
+	require.Equal(t, []provision.Code{provision.GroupNotFound}, bulk.Codes(row.Problems))
+	require.Contains(t, row.Problems[0].Detail, "It has the mark U+0308 apart from its letter")
+	row = one(t, header+"C07Q853LG9RM,ANDREW,,a@b.c,"+composed+"\n")
+	row.CheckGroups(func(string) bool { return false })
+	require.Equal(t, "Group \"Zürich\" does not exist; create it first.", row.Problems[0].Detail)
+}

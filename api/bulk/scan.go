@@ -26,7 +26,7 @@ type scanner struct {
 	delimiter byte
 	special   [256]bool // what ends a stretch of plain text
 	columns   []bool    // which are the format's; nil while the header is read
-	serial    int       // the one with the serial number
+	serial    int       // the one with the serial number; -1 = there is none
 	cells     []cell    // of the record under way
 	free      []string  // memory for the cells of records to come
 	quoted    bool      // one of them is

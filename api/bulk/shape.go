@@ -8,7 +8,11 @@ import (
 
 // shape tells a row what is wrong with its form, whatever the values.
 func (r *Reader) shape(row *Row, rec record) {
-	for _, place := range rec.stray {
+	for i, place := range rec.stray {
+		if i == mostAlike {
+			row.fault("", QuoteMisplaced, "The same is to be said of %d more values.", len(rec.stray)-i)
+			break
+		}
 		name := r.nameOf(place)
 		row.fault(name, QuoteMisplaced, "%s has quotes inside and isn't in quotes; put it in quotes, and double those inside.", name)
 	}

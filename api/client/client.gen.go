@@ -2008,8 +2008,12 @@ type NextCursor = string
 
 // Operation defines model for Operation.
 type Operation struct {
-	Actor string  `json:"actor"`
-	By    *string `json:"by,omitempty"`
+	// Actor The id of the token that it was made by.
+	Actor string `json:"actor"`
+
+	// AppliedBy The id of the token that had the import applied; the assignments are its doing.
+	AppliedBy *string `json:"applied_by,omitempty"`
+	By        *string `json:"by,omitempty"`
 
 	// Codes Each code of a problem, with the number of rows that have it.
 	Codes     map[string]int64 `json:"codes"`
@@ -2068,6 +2072,9 @@ type Operation struct {
 	// State An import is uploading, checking and then ready to be applied; anything else begins with applying. failed: all or nothing was asked for and it was nothing.
 	State    OperationState `json:"state"`
 	Undoable bool           `json:"undoable"`
+
+	// UndoneBy The id of the token that had it undone.
+	UndoneBy *string `json:"undone_by,omitempty"`
 }
 
 // OperationFile defines model for OperationFile.
@@ -2128,7 +2135,7 @@ type Origin struct {
 	// Actor The id of the token or person.
 	Actor string `json:"actor"`
 
-	// Line The line of the import's file.
+	// Line The line of the import's file; absent when the import was undone, and this is the assignment of before.
 	//
 	// Example: 7
 	Line *int64 `json:"line,omitempty"`
@@ -4442,7 +4449,8 @@ type ClientInterface interface {
 	// ImportPeopleWithBody Make many people known from a CSV file
 	//
 	// The columns are User Name and Email Address, and, if you like, Domain Name and Technician (yes or no); up to 10,000 rows
-	// and 1 MiB. All rows are taken or none; people who are known already get the file's address.
+	// and 1 MiB, read as files of assignments are. All rows are taken or none; people who are known already get the file's
+	// address. Without yes or no, whether somebody is a technician stays as it is.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6809,7 +6817,8 @@ func (c *Client) PutPerson(ctx context.Context, id ID, params *PutPersonParams, 
 // ImportPeopleWithBody Make many people known from a CSV file
 //
 // The columns are User Name and Email Address, and, if you like, Domain Name and Technician (yes or no); up to 10,000 rows
-// and 1 MiB. All rows are taken or none; people who are known already get the file's address.
+// and 1 MiB, read as files of assignments are. All rows are taken or none; people who are known already get the file's
+// address. Without yes or no, whether somebody is a technician stays as it is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -15027,7 +15036,8 @@ type ClientWithResponsesInterface interface {
 	// ImportPeopleWithBodyWithResponse Make many people known from a CSV file
 	//
 	// The columns are User Name and Email Address, and, if you like, Domain Name and Technician (yes or no); up to 10,000 rows
-	// and 1 MiB. All rows are taken or none; people who are known already get the file's address.
+	// and 1 MiB, read as files of assignments are. All rows are taken or none; people who are known already get the file's
+	// address. Without yes or no, whether somebody is a technician stays as it is.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -22814,7 +22824,8 @@ func (c *ClientWithResponses) PutPersonWithResponse(ctx context.Context, id ID, 
 // ImportPeopleWithBodyWithResponse Make many people known from a CSV file
 //
 // The columns are User Name and Email Address, and, if you like, Domain Name and Technician (yes or no); up to 10,000 rows
-// and 1 MiB. All rows are taken or none; people who are known already get the file's address.
+// and 1 MiB, read as files of assignments are. All rows are taken or none; people who are known already get the file's
+// address. Without yes or no, whether somebody is a technician stays as it is.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //

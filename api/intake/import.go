@@ -48,10 +48,11 @@ type ImportWish struct {
 	Force bool
 }
 
-// A batch is what is in memory at a time, some three of them.
+// A batch is what is in memory at a time, some three of them. A cell takes room although it is empty.
 const (
 	batchRows  = 4000
-	batchBytes = 2 << 20
+	batchBytes = 3 << 20
+	cellBytes  = 16
 )
 
 // Import reads a file, judges each row, and keeps all for a preview; nothing is applied. It holds some thousand rows in
@@ -211,6 +212,7 @@ func readBatch(reader *bulk.Reader, batch []bulk.Row) ([]bulk.Row, error) {
 		if err := reader.Read(row); err != nil {
 			return batch[:len(batch)-1], err
 		}
+		size += cellBytes * len(row.Record)
 		for _, cell := range row.Record {
 			size += len(cell)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -136,4 +137,36 @@ func TestEachRowOfALargeFileIsKeptAsItIs(t *testing.T) {
 	require.Equal(t, rows, n)
 	require.Equal(t, []int64{rows, rows}, []int64{op.Total, op.OK + op.Noticed + op.Wrong})
 	require.Equal(t, codes, op.Codes)
+}
+
+// watched notes the most memory that was in use while it was read.
+type watched struct {
+	io.Reader
+	reads int
+	most  uint64
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	if w.reads++; w.reads%64 == 0 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		w.most = max(w.most, m.HeapAlloc)
+	}
+	return w.Reader.Read(p)
+}
+
+// A cell takes room although nothing is in it: what is in memory mustn't depend on how many there are.
+func TestRowsOfNothingButCommasTakeNoMoreMemoryThanOthers(t *testing.T) {
+	const rows, most = 60, 300 << 20
+	use, _ := newIntake(t, 1)
+	line := "C000000000X,ANDREW,,andrew@zylker.com,bench" + strings.Repeat(",", bulk.MaxRow-100) + "\n"
+	parts := []io.Reader{strings.NewReader("Serial Number,User Name,Domain Name,Email Address,Group Name\n")}
+	for range rows {
+		parts = append(parts, strings.NewReader(line))
+	}
+	file := &watched{Reader: io.MultiReader(parts...)}
+	op, err := use.Import(t.Context(), intake.Actor{ID: "tok_1", Source: provision.FromAPI}, intake.ImportWish{Format: bulk.Assignments}, file)
+	require.NoError(t, err)
+	require.Equal(t, int64(rows), op.Total)
+	require.Less(t, file.most, uint64(most), "%d MiB", file.most>>20)
 }

@@ -73,6 +73,10 @@ func open(path string, stdin io.Reader) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it says "open" and the name
 	}
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		_ = file.Close()
+		return nil, fmt.Errorf("%s is a folder, not a file", path)
+	}
 	return file, nil
 }
 
@@ -139,25 +143,32 @@ func orElse(text, otherwise string) string {
 
 // progress is one line that is written again and again, on a terminal only.
 type progress struct {
-	out     io.Writer
-	written bool
+	terminal *os.File // nil = there is none that can move its cursor
+	written  bool
 }
 
 func newProgress(out io.Writer) *progress {
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &progress{out: out}
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		return &progress{terminal: f}
 	}
-	return &progress{out: io.Discard}
+	return &progress{}
 }
 
 func (p *progress) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(p.out, "\r\x1b[K"+format, args...)
+	if p.terminal == nil {
+		return
+	}
+	width, _, err := term.GetSize(int(p.terminal.Fd()))
+	if err != nil {
+		width = 0
+	}
+	_, _ = fmt.Fprint(p.terminal, "\r\x1b[K"+fitting(fmt.Sprintf(format, args...), width))
 	p.written = true
 }
 
 func (p *progress) end() {
 	if p.written {
-		_, _ = fmt.Fprint(p.out, "\r\x1b[K")
+		_, _ = fmt.Fprint(p.terminal, "\r\x1b[K")
 		p.written = false
 	}
 }

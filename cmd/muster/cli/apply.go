@@ -55,7 +55,7 @@ func applyCommand() *cobra.Command {
 		if len(paths) == 0 {
 			return settings.Misused("say what to apply: -f FOLDER")
 		}
-		things, err := readThings(paths, cmd.InOrStdin())
+		things, err := typed(ctx, func() ([]thing, error) { return readThings(paths, cmd.InOrStdin()) })
 		if err != nil {
 			return err
 		}

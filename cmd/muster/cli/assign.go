@@ -20,18 +20,20 @@ import (
 )
 
 // serials are the arguments of commands about one device or many; "-" reads them from the standard input.
-func serials(cmd *cobra.Command, args []string) ([]string, error) {
+func serials(ctx context.Context, cmd *cobra.Command, args []string) ([]string, error) {
 	if len(args) != 1 || args[0] != "-" {
 		return args, nil
 	}
-	var list []string
-	lines := bufio.NewScanner(cmd.InOrStdin())
-	for lines.Scan() {
-		if s := strings.TrimSpace(lines.Text()); s != "" {
-			list = append(list, s)
+	list, err := typed(ctx, func() (list []string, err error) {
+		lines := bufio.NewScanner(cmd.InOrStdin())
+		for lines.Scan() {
+			if s := strings.TrimSpace(lines.Text()); s != "" {
+				list = append(list, s)
+			}
 		}
-	}
-	if err := lines.Err(); err != nil {
+		return list, lines.Err()
+	})
+	if err != nil {
 		return nil, fmt.Errorf("reading the serial numbers: %w", err)
 	}
 	if len(list) == 0 {
@@ -130,7 +132,7 @@ func assignCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		list, err := serials(cmd, args)
+		list, err := serials(ctx, cmd, args)
 		if err != nil {
 			return err
 		}
@@ -152,7 +154,7 @@ func assignCommand() *cobra.Command {
 // withSerials is [withRemote] for a command whose arguments name devices.
 func withSerials(cmd *cobra.Command, run func(ctx context.Context, api *client.Client, list []string) error) *cobra.Command {
 	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error {
-		list, err := serials(cmd, args)
+		list, err := serials(ctx, cmd, args)
 		if err != nil {
 			return err
 		}
@@ -270,7 +272,7 @@ func (m *many) confirmed(ctx context.Context, api *client.Client, send func(toke
 	if errors.As(err, &refused) && refused.Confirmation != nil {
 		c := refused.Confirmation
 		m.consequences(c)
-		count, agreed, err := m.agree(c.Devices)
+		count, agreed, err := m.agree(ctx, c.Devices)
 		if err != nil {
 			return err
 		}
@@ -312,23 +314,31 @@ func counted(n int) string {
 }
 
 // agree asks; without a person to ask, --yes is needed.
-func (m *many) agree(devices int) (count *int, agreed bool, err error) {
+func (m *many) agree(ctx context.Context, devices int) (count *int, agreed bool, err error) {
 	if m.yes {
 		return given(m.count), true, nil
 	}
 	if f, ok := m.cmd.InOrStdin().(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil, false, settings.Misused("to go on where nobody can be asked, add --yes")
 	}
-	answer := func(question string) string {
-		m.cmd.PrintErr(question)
+	question := "Go on? Type yes: "
+	if m.typed {
+		question = "Type the number of devices to go on: "
+	}
+	m.cmd.PrintErr(question)
+	answer, err := typed(ctx, func() (string, error) {
 		text, _ := bufio.NewReader(m.cmd.InOrStdin()).ReadString('\n')
-		return strings.TrimSpace(text)
+		return strings.TrimSpace(text), nil
+	})
+	if err != nil {
+		m.cmd.PrintErrln()
+		return nil, false, fmt.Errorf("%w; nothing was done", err)
 	}
 	if m.typed {
-		n, _ := strconv.Atoi(answer("Type the number of devices to go on: "))
+		n, _ := strconv.Atoi(answer)
 		return &n, n == devices, nil
 	}
-	return nil, strings.EqualFold(answer("Go on? Type yes: "), "yes"), nil
+	return nil, strings.EqualFold(answer, "yes"), nil
 }
 
 // follow waits for an operation and shows what became of it.
@@ -342,11 +352,14 @@ func (m *many) follow(ctx context.Context, api *client.Client, o client.Operatio
 	if err := m.out.show(o, func(w io.Writer) { showWithErrors(ctx, w, api, o) }); err != nil {
 		return err
 	}
-	if o.Progress.Refused > 0 || o.Rows.Error > 0 {
+	if o.Progress.Refused > 0 || o.Rows.Error > 0 || !m.noWait && endedEarly(o) {
 		return partly{}
 	}
 	return nil
 }
+
+// endedEarly: somebody paused or cancelled it, or it failed, while it was waited for.
+func endedEarly(o client.Operation) bool { return o.State != client.OperationDone }
 
 // partly is an operation of which not everything was done; its result was shown.
 type partly struct{}

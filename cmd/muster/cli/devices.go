@@ -273,6 +273,9 @@ func devicesWatchCommand() *cobra.Command {
 		defer tick.Stop()
 		for said := ""; ; {
 			d, err := ask[client.Device](api.GetDevice(ctx, args[0]))
+			if ctx.Err() != nil {
+				return unless(until)
+			}
 			if err != nil {
 				return err
 			}

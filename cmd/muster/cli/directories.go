@@ -147,7 +147,7 @@ line has a code, which docs/troubleshooting.md explains, and a sentence.
 			return err
 		}
 		if account != "" && found.Works {
-			password, err := readSecret(cmd, file, "password")
+			password, err := readSecret(ctx, cmd, file, "password")
 			if err != nil {
 				return err
 			}

@@ -56,7 +56,7 @@ func newDirectoryFlags(cmd *cobra.Command) *directoryFlags {
 }
 
 // lay lays the flags that were given over what the directory is.
-func (f *directoryFlags) lay(in *client.DirectoryInput) error {
+func (f *directoryFlags) lay(ctx context.Context, in *client.DirectoryInput) error {
 	given := f.cmd.Flags().Changed
 	if given("kind") {
 		in.Kind = client.DirectoryKind(f.kind)
@@ -72,7 +72,7 @@ func (f *directoryFlags) lay(in *client.DirectoryInput) error {
 		"trust-email": {f.in.TrustEmail, &in.TrustEmail}, "insecure-plain": {f.in.InsecurePlain, &in.InsecurePlain},
 	})
 	setGiven(f.cmd, map[string]laid[[]string]{"server": {&f.servers, &in.Urls}, "scope": {&f.scopes, &in.Scopes}})
-	return errors.Join(f.layGroups(in), f.layClaims(in), f.layFiles(in))
+	return errors.Join(f.layGroups(in), f.layClaims(in), f.layFiles(ctx, in))
 }
 
 // laid is a flag's value and where it belongs.
@@ -126,7 +126,7 @@ func (f *directoryFlags) layClaims(in *client.DirectoryInput) error {
 }
 
 // layFiles reads the certificates and the secret.
-func (f *directoryFlags) layFiles(in *client.DirectoryInput) error {
+func (f *directoryFlags) layFiles(ctx context.Context, in *client.DirectoryInput) error {
 	if f.cmd.Flags().Changed("ca-file") {
 		in.Ca = new(string)
 		if f.caFile != "" {
@@ -143,7 +143,7 @@ func (f *directoryFlags) layFiles(in *client.DirectoryInput) error {
 	case f.noSecret:
 		in.ClientSecret = new(string)
 	case f.secretFile != "":
-		secret, err := readSecret(f.cmd, f.secretFile, "client secret")
+		secret, err := readSecret(ctx, f.cmd, f.secretFile, "client secret")
 		if err != nil {
 			return err
 		}
@@ -185,7 +185,7 @@ The directory itself isn't asked; muster directories test does that.
 				return err
 			}
 		}
-		if err := flags.lay(&in); err != nil {
+		if err := flags.lay(ctx, &in); err != nil {
 			return err
 		}
 		if in.Kind == "" {

@@ -13,7 +13,8 @@ func importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "import", Short: "Assigns or unassigns many devices by a CSV file.",
 		Long: `Uploads a file, shows what is to be known of its rows, and applies it. FILE may be "-" for the standard input; write ./check
-for a file that is called like a command. The exit code is 1 when rows are in error or could not be applied.
+for a file that is called like a command. The exit code is 1 when rows are in error or could not be applied, and when somebody
+paused or cancelled the import while it was waited for.
 
 ` + remoteHelp,
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-mdm/muster/api/client"
+	"github.com/muster-mdm/muster/api/intake"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
 
@@ -63,6 +64,9 @@ func (u *upload) run(ctx context.Context, api *client.Client, path string) error
 		return err
 	}
 	if o, err = awaitOperation(ctx, api, o, u.cmd.ErrOrStderr(), checked); err != nil {
+		if u.dry && ctx.Err() != nil {
+			err = u.forget(ctx, api, o)
+		}
 		return err
 	}
 	if u.dry {
@@ -76,12 +80,23 @@ func (u *upload) run(ctx context.Context, api *client.Client, path string) error
 	return u.finish(ctx, api, o)
 }
 
+// forget is a dry run that ends before its time: what was uploaded would keep the same file from being imported.
+func (u *upload) forget(ctx context.Context, api *client.Client, o client.Operation) error {
+	const patience = 10 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if _, err := ask[client.Operation](api.CancelOperation(ctx, o.Id, nil)); err != nil {
+		return fmt.Errorf("interrupted, and the file could not be forgotten (%w): muster operations cancel %s", err, o.Id)
+	}
+	return errors.New("interrupted; the file was forgotten")
+}
+
 // finish shows what became of the file.
 func (u *upload) finish(ctx context.Context, api *client.Client, o client.Operation) error {
 	if err := u.out.show(o, func(w io.Writer) { showWithErrors(ctx, w, api, o) }); err != nil {
 		return err
 	}
-	if o.Rows.Error > 0 || o.Progress.Refused > 0 || o.State == client.OperationFailed {
+	if o.Rows.Error > 0 || o.Progress.Refused > 0 || !u.dry && !u.noWait && endedEarly(o) {
 		return partly{}
 	}
 	return nil
@@ -107,6 +122,9 @@ func (u *upload) send(ctx context.Context, api *client.Client, path string) (cli
 		return client.Operation{}, err
 	}
 	defer func() { _ = file.Close() }()
+	if err := notTooLarge(file); err != nil {
+		return client.Operation{}, err
+	}
 	var expected *time.Time
 	if u.expected != "" {
 		at, err := parseTime(u.expected)
@@ -136,6 +154,19 @@ func (u *upload) send(ctx context.Context, api *client.Client, path string) (cli
 }
 
 const csvMedia = "text/csv"
+
+// notTooLarge finds out before an hour of uploading what Muster says after it.
+func notTooLarge(source io.Reader) error {
+	file, ok := source.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := file.Stat()
+	if err == nil && info.Mode().IsRegular() && info.Size() > intake.MaxImport {
+		return fmt.Errorf("%s: %w", file.Name(), intake.TooLarge("The file", intake.MaxImport))
+	}
+	return err
+}
 
 func (u *upload) apply(ctx context.Context, api *client.Client, o client.Operation) (client.Operation, error) {
 	in := client.ApplyInput{Mode: client.ApplyMode(u.mode)}
@@ -244,17 +275,21 @@ func importResultCommand() *cobra.Command {
 }
 
 func keepResult(body io.Reader, path string, stdout io.Writer) error {
-	out := stdout
-	if path != "-" {
-		file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-		if err != nil {
-			return err //nolint:wrapcheck // it says "open" and the name
-		}
-		defer func() { _ = file.Close() }()
-		out = file
+	if path == "-" {
+		_, err := io.Copy(stdout, body)
+		return brokenOff(err)
 	}
-	if _, err := io.Copy(out, body); err != nil {
-		return fmt.Errorf("writing the result: %w", err)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err //nolint:wrapcheck // it says "open" and the name
+	}
+	_, err = io.Copy(file, body)
+	return brokenOff(errors.Join(err, file.Close()))
+}
+
+func brokenOff(err error) error {
+	if err != nil {
+		return fmt.Errorf("the result broke off and isn't whole: %w", err)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ the standard input unless --token, MUSTER_TOKEN or MUSTER_TOKEN_FILE gives it; t
 			return settings.AsMisuse(bound)
 		}
 		if s.Token == "" {
-			token, err := readSecret(cmd, "-", "token")
+			token, err := readSecret(cmd.Context(), cmd, "-", "token")
 			if err != nil {
 				return err
 			}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -188,18 +187,26 @@ func awaitOperation(ctx context.Context, api *client.Client, o client.Operation,
 		bar.say("%s %s", barOf(o.Progress.Percent), o.State)
 		select {
 		case <-ctx.Done():
-			return o, errors.New("interrupted; it goes on by itself: see muster operations show " + o.Id)
+			return o, fmt.Errorf("%w; %s", errInterrupted, afterwards(o))
 		case <-tick.C:
 		}
 		again, err := ask[client.Operation](api.GetOperation(ctx, o.Id))
 		if err != nil && ctx.Err() == nil {
-			return o, fmt.Errorf("%w\n%s goes on by itself once Muster runs: see muster operations show %s", err, o.Id, o.Id)
+			return o, fmt.Errorf("%w\nonce Muster runs, %s", err, afterwards(o))
 		}
 		if err == nil {
 			o = again
 		}
 	}
 	return o, nil
+}
+
+// afterwards says what becomes of an operation that nobody waits for any more.
+func afterwards(o client.Operation) string {
+	if !checked(o) {
+		return "the file is checked and kept: muster import apply " + o.Id + " goes on with it"
+	}
+	return "it goes on by itself: see muster operations show " + o.Id
 }
 
 func barOf(percent int) string {

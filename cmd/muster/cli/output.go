@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/muster-mdm/muster/api/bulk"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 )
 
@@ -65,10 +66,8 @@ func inCSV(table func(w io.Writer)) ([]byte, error) {
 	for line := range strings.Lines(b.String()) {
 		cells := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		for i, c := range cells {
-			if c == "-" {
-				cells[i] = ""
-			} else if c != "" && strings.ContainsRune("=+-@", rune(c[0])) {
-				cells[i] = "'" + c
+			if cells[i] = bulk.Guard(c); c == "-" {
+				cells[i] = "" // none
 			}
 		}
 		if err := w.Write(cells); err != nil {

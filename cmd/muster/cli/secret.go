@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,7 @@ import (
 
 // readSecret reads the first line of a file, or with "-" of the standard input. On a terminal it asks, and shows nothing of
 // what is typed. Secrets are never arguments: everybody on the machine could read those.
-func readSecret(cmd *cobra.Command, path, what string) (string, error) {
+func readSecret(ctx context.Context, cmd *cobra.Command, path, what string) (string, error) {
 	in := cmd.InOrStdin()
 	if path != "-" {
 		file, err := open(path, in)
@@ -28,14 +29,18 @@ func readSecret(cmd *cobra.Command, path, what string) (string, error) {
 	}
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		cmd.PrintErr(strings.ToUpper(what[:1]) + what[1:] + ": ")
-		secret, err := term.ReadPassword(int(f.Fd()))
+		secret, err := typedSecret(ctx, f)
 		cmd.PrintErrln()
 		if err != nil {
 			return "", fmt.Errorf("reading the %s: %w", what, err)
 		}
-		return string(secret), nil
+		return secret, nil
 	}
-	return firstLine(in, fmt.Sprintf("no %s came by the standard input", what))
+	secret, err := typed(ctx, func() (string, error) { return firstLine(in, fmt.Sprintf("no %s came by the standard input", what)) })
+	if errors.Is(err, errInterrupted) {
+		return "", fmt.Errorf("reading the %s: %w", what, err)
+	}
+	return secret, err
 }
 
 // firstLine keeps spaces, which passwords may begin and end with.

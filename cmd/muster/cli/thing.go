@@ -106,6 +106,9 @@ func readFile(path string, stdin io.Reader) ([]thing, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		t := thing{from: fmt.Sprintf("%s:%d", path, n.Line), folder: filepath.Dir(path)}
+		if len(n.Content) > 0 && n.Content[0].Kind != yaml.MappingNode && n.Content[0].Tag != "!!null" {
+			return nil, fmt.Errorf("%s: a document is the fields of a thing, such as kind: group", t.from)
+		}
 		if err := n.Decode(&t.fields); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.from, err)
 		}
@@ -121,11 +124,15 @@ func readFile(path string, stdin io.Reader) ([]thing, error) {
 
 func (t *thing) identify() error {
 	t.kind, _ = t.fields["kind"].(string)
-	t.name, _ = t.fields["name"].(string)
+	name := t.fields["name"]
+	t.name, _ = name.(string)
 	delete(t.fields, "kind")
 	delete(t.fields, "name")
 	if !slices.Contains(kinds, t.kind) {
 		return fmt.Errorf("%s: kind %q is none; take %s", t.from, t.kind, strings.Join(kinds, ", "))
+	}
+	if t.name == "" && name != nil && name != "" {
+		return fmt.Errorf("%s: the name of the %s is no text: put it in quotes", t.from, t.kind)
 	}
 	if t.name == "" {
 		return fmt.Errorf("%s: the %s has no name", t.from, t.kind)
