@@ -2120,7 +2120,7 @@ type OperationRow struct {
 	Verdict    RowVerdict `json:"verdict"`
 }
 
-// OperationRowList defines model for OperationRowList.
+// OperationRowList A page ends before its limit when its rows are long; `next_cursor` says whether there are more.
 type OperationRowList struct {
 	// NextCursor Opaque; there while more entries follow.
 	NextCursor *NextCursor    `json:"next_cursor,omitempty"`

@@ -91,6 +91,13 @@ func ordered(all []judged) []string {
 	return said
 }
 
+// The codes of a row come in the order in which a server gives them.
+func TestImportCheckGivesCodesInTheOrderOfAServer(t *testing.T) {
+	file := "Serial Number,User Name,Email Address,Group Name\nC07Q00000001,A,a@z.com,none\nC07Q00000001,B,b@z.com,none\n"
+	_, out, _ := musterFrom(t, strings.NewReader(file), "import", "check", "--json", "--groups", "g", "-")
+	require.Equal(t, []string{"group_not_found", "serial_conflict"}, lines(t, out)[0].Codes)
+}
+
 func TestImportCheckPrintsFiftyProblemsUnlessAskedForAll(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "many.csv")
 	require.NoError(t, os.WriteFile(file, []byte("Serial Number\n"+strings.Repeat("x\n", 60)), 0o600))

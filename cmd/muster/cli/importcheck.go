@@ -67,10 +67,10 @@ func (c check) examine(ctx context.Context, file io.ReadSeeker, r *checkReport) 
 	}
 	exists := c.exists()
 	_, err = c.read(ctx, file, func(row bulk.Row) error {
-		seen.Judge(&row)
 		if c.groupsGiven {
 			row.CheckGroups(exists)
 		}
+		seen.Judge(&row) // last, as a server does it
 		return r.row(row)
 	})
 	return err

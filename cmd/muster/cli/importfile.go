@@ -137,13 +137,13 @@ func (u *upload) send(ctx context.Context, api *client.Client, path string) (cli
 	if path != "-" {
 		name = given(filepath.Base(path))
 	}
-	body := io.NopCloser(file) // the client would close it
+	content := body(ctx, file)
 	send := func() (*http.Response, error) {
-		return api.CreateAssignmentImportWithBody(ctx, &client.CreateAssignmentImportParams{FileName: name, ExpectedBy: expected, Force: &force}, csvMedia, body)
+		return api.CreateAssignmentImportWithBody(ctx, &client.CreateAssignmentImportParams{FileName: name, ExpectedBy: expected, Force: &force}, csvMedia, content)
 	}
 	if u.unassign {
 		send = func() (*http.Response, error) {
-			return api.CreateUnassignImportWithBody(ctx, &client.CreateUnassignImportParams{FileName: name, ExpectedBy: expected, Force: &force}, csvMedia, body)
+			return api.CreateUnassignImportWithBody(ctx, &client.CreateUnassignImportParams{FileName: name, ExpectedBy: expected, Force: &force}, csvMedia, content)
 		}
 	}
 	o, err := ask[client.Operation](send())

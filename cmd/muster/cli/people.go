@@ -77,7 +77,7 @@ standard input.
 			return err
 		}
 		defer func() { _ = file.Close() }()
-		done, err := ask[client.PeopleImported](api.ImportPeopleWithBody(ctx, nil, csvMedia, io.NopCloser(file))) // the client would close it
+		done, err := ask[client.PeopleImported](api.ImportPeopleWithBody(ctx, nil, csvMedia, body(ctx, file)))
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -31,6 +32,33 @@ func typed[T any](ctx context.Context, read func() (T, error)) (T, error) {
 		var none T
 		return none, errInterrupted
 	}
+}
+
+// typedBody is a request's body that is typed, or comes by a pipe: a client that was interrupted waits until its body's Read
+// returns, which may be never.
+type typedBody struct {
+	ctx    context.Context //nolint:containedctx // io.Reader has no room for it
+	source io.Reader
+}
+
+// Read reads, unless Ctrl-C comes first.
+func (b typedBody) Read(p []byte) (int, error) {
+	got, err := typed(b.ctx, func() ([]byte, error) {
+		room := make([]byte, len(p)) // who is left behind mustn't write into p
+		n, err := b.source.Read(room)
+		return room[:n], err
+	})
+	return copy(p, got), err
+}
+
+// body is what a file's content is sent as; the client would close the file itself.
+func body(ctx context.Context, source io.Reader) io.Reader {
+	if file, ok := source.(*os.File); ok {
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			return io.NopCloser(source)
+		}
+	}
+	return typedBody{ctx, source}
 }
 
 // typedSecret reads a line from a terminal, and shows nothing of it.
