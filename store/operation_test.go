@@ -573,3 +573,31 @@ func TestReservations(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, list)
 }
+
+// An assignment for later may have come into force by itself since; that is still what the operation did.
+func TestUndoTakesBackWhatHasComeIntoForce(t *testing.T) {
+	o := newOffice(t, "drivers", "office")
+	former := o.assign(deviceAt(0), "office").Assignment
+	u, soon := personAt(1), o.Now().Add(time.Hour)
+	op, err := o.CreateOperation(t.Context(), store.NewOperation{Kind: store.OpAssign, Rows: rows(3, ""), Source: provision.FromAPI, Request: store.OperationRequest{
+		Wish: &store.Wish{User: &u, Groups: []string{"drivers"}, OwnedBy: provision.Corporate, Requirement: provision.RequireUser, EffectiveAt: &soon},
+	}})
+	require.NoError(t, err)
+	op = o.work(op.ID)
+	require.Equal(t, int64(3), op.Changed)
+	for i := range 2 { // the time of the third hasn't come
+		planned := o.device(deviceAt(i)).PlannedMark.By
+		d, err := o.Carry(t.Context(), deviceAt(i), provision.Step{Do: provision.ConcludePlanned, Plan: planned})
+		require.NoError(t, err)
+		require.Equal(t, []string{"drivers"}, d.Assignment.Groups)
+		require.NotEqual(t, planned, d.PlannedMark.By)
+	}
+	since := o.assign(deviceAt(1), "office")
+
+	op = o.undone(op.ID)
+	require.Equal(t, []int64{2, 1}, []int64{op.Restored, op.Conflicts})
+	require.Equal(t, former, o.device(deviceAt(0)).Assignment)
+	require.Equal(t, since.AssignmentMark, o.device(deviceAt(1)).AssignmentMark, "somebody said otherwise since")
+	require.Equal(t, provision.StatusWithdrawn, o.device(deviceAt(2)).Status())
+	o.refolds()
+}

@@ -30,10 +30,12 @@ type undoing struct {
 	*Many
 	op     Operation
 	groups map[string]string
-	lines  []int64
-	undo   []string
-	detail []string
-	counts map[string]int64
+	// inForce are the facts by which assignments for later came into force, with those that made them.
+	inForce map[int64]int64
+	lines   []int64
+	undo    []string
+	detail  []string
+	counts  map[string]int64
 }
 
 // undoChunk brings the next devices back to how they were assigned; those that nobody knew before, and nobody but people knows
@@ -68,12 +70,42 @@ func (m *Many) undoChunk(ctx context.Context, o Operation) error {
 	if err := m.lock(ctx, serials, false); err != nil {
 		return err
 	}
+	if err := u.readInForce(ctx); err != nil {
+		return err
+	}
 	for _, r := range done {
 		if err := u.restore(ctx, r); err != nil {
 			return err
 		}
 	}
 	return u.keep(ctx, done[len(done)-1].line)
+}
+
+const cameIntoForce = `
+SELECT id, (payload ->> 'for')::bigint
+FROM device_events
+WHERE id = ANY ($1) AND kind = 'assigned' AND payload ? 'for'`
+
+// readInForce looks which devices' newest word on their assignment is one for later that came into force by itself.
+func (u *undoing) readInForce(ctx context.Context) error {
+	newest := make([]int64, 0, len(u.changes))
+	for _, c := range u.changes {
+		newest = append(newest, c.Device.PlannedMark.By)
+	}
+	rows, err := u.tx.Query(ctx, cameIntoForce, newest)
+	if err != nil {
+		return fmt.Errorf("reading what came into force: %w", err)
+	}
+	u.inForce = map[int64]int64{}
+	var id, of int64
+	_, err = pgx.ForEachRow(rows, []any{&id, &of}, func() error {
+		u.inForce[id] = of
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading what came into force: %w", err)
+	}
+	return nil
 }
 
 func (f formerly) groups() []string {
@@ -115,7 +147,7 @@ func (u *undoing) conflict(c *Change, r doneRow) string {
 	if err := c.Device.CheckChange(); err != nil {
 		return err.Error()
 	}
-	if c.Device.PlannedMark.By != r.fact {
+	if newest := c.Device.PlannedMark.By; newest != r.fact && u.inForce[newest] != r.fact {
 		return fmt.Sprintf("Device %s was assigned or unassigned since, so it was left as it is.", r.serial)
 	}
 	for _, g := range r.before.groups() {
