@@ -1858,10 +1858,10 @@ type ExtendHoldInput struct {
 
 // Fact defines model for Fact.
 type Fact struct {
-	// Actor The id of the token that acted; empty for devices and Muster itself.
+	// Actor The id of the token that acted, or of the person who signed in; empty for devices and Muster itself.
 	Actor string `json:"actor"`
 
-	// ActorName The token's name.
+	// ActorName The name of the token or person; a person's is domain\name, unless the domain is MDM.
 	ActorName *string   `json:"actor_name,omitempty"`
 	At        time.Time `json:"at"`
 

@@ -100,6 +100,22 @@ func TestPagesUnderInserts(t *testing.T) {
 	s.get("/v1/groups?cursor="+*read[api.DeviceList](s.get("/v1/devices?limit=1")).NextCursor).fails(400, "cursor_invalid")
 }
 
+func TestTimelineNamesWhoActed(t *testing.T) {
+	s := serve(t)
+	s.post("/v1/devices", body{"serial": serial}).ok(201)
+	for domain, name := range map[string]string{"ZYLKER": `ZYLKER\bella`, "MDM": "bella"} {
+		p, err := s.db.CreatePerson(t.Context(), provision.Person{Name: "bella", Domain: domain, Email: "bella@zylker.com"})
+		require.NoError(t, err)
+		s.record(serial, provision.Fact{
+			Kind: provision.Assigned, Actor: p.ID, Source: provision.FromSignIn,
+			Assignment: &provision.Assignment{UserID: p.ID, OwnedBy: provision.Corporate},
+		})
+		fact := read[api.Timeline](s.get("/v1/devices/" + serial + "/timeline?limit=1").ok(200)).Facts[0]
+		require.Equal(t, p.ID, fact.Actor)
+		require.Equal(t, name, *fact.ActorName)
+	}
+}
+
 func TestTimelinePages(t *testing.T) {
 	s := serve(t)
 	s.post("/v1/devices", body{"serial": serial}).ok(201)

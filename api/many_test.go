@@ -81,6 +81,7 @@ func TestWhatCanNotBeUndoneIsConfirmed(t *testing.T) {
 	s.send(request{method: "POST", path: "/v1/operations/" + o.Id + ":cancel", role: store.Technician}).fails(403, "forbidden")
 
 	other := s.post("/v1/devices:unassign", body{"serials": []string{"C07Q00000000"}}).fails(428, intake.ConfirmationRequired)
+	require.Contains(t, other.Detail, `This concerns 1 device. Look at the consequences; to go on, send the request again with the token as "confirmation" within 15 minutes.`)
 	byOther := request{method: "POST", path: "/v1/devices:unassign", body: body{"serials": []string{"C07Q00000000"}, "confirmation": other.Confirmation.Token}, role: store.Technician}
 	s.send(byOther).fails(409, store.ConfirmationInvalid)
 	byOther.role = store.Admin
@@ -94,7 +95,9 @@ func TestReleaseManyTypesTheNumber(t *testing.T) {
 	s.record("C07Q00000001", provision.Fact{Kind: provision.Registered})
 	s.record("C07Q00000002", provision.Fact{Kind: provision.Registered}, provision.Fact{Kind: provision.ABMSeen, ABM: &provision.ABMFact{State: provision.ABMPresent, Server: "a"}})
 	in := body{"serials": []string{"C07Q00000001", "C07Q00000002"}, "reason": "end_of_life"}
-	in["confirmation"] = s.post("/v1/devices:release", in).fails(428, intake.ConfirmationRequired).Confirmation.Token
+	asked := s.post("/v1/devices:release", in).fails(428, intake.ConfirmationRequired)
+	require.Contains(t, asked.Detail, `as "confirmation" and the number of devices as "count"`)
+	in["confirmation"] = asked.Confirmation.Token
 	require.Equal(t, []string{"count"}, fields(s.post("/v1/devices:release", in).fails(422, intake.ConfirmationCount)))
 	in["count"] = 3
 	s.post("/v1/devices:release", in).fails(422, intake.ConfirmationCount)

@@ -93,6 +93,9 @@ func (d Device) explainAwaiting(p Policy, now time.Time) []Wait {
 	var waits []Wait
 	if !d.Active() {
 		w := Wait{For: AwaitingActivation + ": the device must be switched on, reach Apple and enroll.", Since: d.knownSince(), Who: whoHolder}
+		if !d.listed() && !d.heardOf() {
+			w.For += " So far only people have named its serial number: withdraw it if it is mistyped."
+		}
 		if d.Activation.State == Opened {
 			w = Wait{For: AwaitingActivation + ": enrollment began; the device has not sent its push token yet.", Since: d.Activation.Opened.At, Who: whoDevice}
 		}

@@ -1,6 +1,8 @@
 package provision_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -97,7 +99,7 @@ func TestExplain(t *testing.T) {
 		want []wait
 	}{
 		"known": {device(known...), []wait{
-			{"Awaiting Device Activation: the device must be switched on", 1, "the person who holds", 0},
+			{"Awaiting Device Activation: the device must be switched on, reach Apple and enroll. So far only people have named its serial number", 1, "the person who holds", 0},
 			{"Awaiting User Assignment: nobody is assigned", 1, "a technician", 0},
 		}},
 		"an Authenticate alone": {after(opened, assigned(3, someone())), []wait{{"has not sent its push token", 2, "the device", 0}}},
@@ -135,6 +137,26 @@ func TestExplain(t *testing.T) {
 			require.NotNil(t, got[i].Until, name)
 			require.Equal(t, at(w.until), *got[i].Until, name)
 		}
+	}
+}
+
+// A serial number may be mistyped as long as only people named it, so just then an explanation says so.
+func TestExplainNamedByPeople(t *testing.T) {
+	for name, c := range map[string]struct {
+		d     provision.Device
+		named bool
+	}{
+		"registered":             {device(known...), true},
+		"reserved":               {device(assigned(1, someone())), true},
+		"listed by Apple":        {device(append(slices.Clone(known), abm(2, provision.ABMPresent))...), false},
+		"enrollment began":       {device(opened...), false},
+		"activated, unassigned":  {device(active...), false},
+		"withdrawn and back":     {device(fact(1, provision.Registered), fact(2, provision.Withdrawn), fact(3, provision.Registered)), true},
+		"gone from Apple's list": {device(abm(1, provision.ABMPresent), assigned(2, someone()), gone(3, provision.ABMReleased), abm(4, provision.ABMPresent)), false},
+	} {
+		waits := c.d.Explain(policy(), at(10))
+		require.NotEmpty(t, waits, name)
+		require.Equal(t, c.named, strings.Contains(waits[0].For, "withdraw it if it is mistyped"), "%s: %v", name, waits)
 	}
 }
 

@@ -49,7 +49,15 @@ const (
 	deadlockDetected     = "40P01"
 	serializationFailure = "40001"
 	uniqueViolation      = "23505"
+	undefinedTable       = "42P01"
+	undefinedColumn      = "42703"
 )
+
+// LacksSchema reports whether err comes from a database that lacks a table or column: its schema wasn't brought up to date.
+func LacksSchema(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == undefinedTable || pg.Code == undefinedColumn)
+}
 
 // lostRace reports whether the transaction failed only because of another one at the same time.
 func lostRace(err error) bool {

@@ -12,10 +12,11 @@ import (
 
 // Event is a recorded fact as it is shown.
 type Event struct {
-	ID        int64
-	Kind      provision.Kind
-	Epoch     int
-	Actor     string
+	ID    int64
+	Kind  provision.Kind
+	Epoch int
+	Actor string
+	// ActorName is the token's name, or the person's, as domain\name unless the domain is MDM; empty for others.
 	ActorName string
 	Source    provision.Source
 	At        time.Time
@@ -26,9 +27,12 @@ type Event struct {
 }
 
 const timeline = `
-SELECT e.id, e.kind, e.epoch, e.actor, coalesce(t.name, ''), e.source, e.created_at, e.delivered_at, e.payload
+SELECT e.id, e.kind, e.epoch, e.actor,
+    coalesce(t.name, CASE p.domain WHEN 'MDM' THEN p.name ELSE p.domain || '\' || p.name END, ''),
+    e.source, e.created_at, e.delivered_at, e.payload
 FROM device_events e
     LEFT JOIN api_tokens t ON t.id = e.actor
+    LEFT JOIN people p ON p.id = e.actor
 WHERE e.serial = $1 AND ($2 = 0 OR e.id < $2)
 ORDER BY e.id DESC
 LIMIT $3`

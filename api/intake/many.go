@@ -182,11 +182,15 @@ func (i *Intake) askToConfirm(ctx context.Context, n store.NewOperation) error {
 	if ask.Expires, err = i.db.CreateConfirmation(ctx, *n.Confirmation, ConfirmationLasts); err != nil {
 		return err
 	}
-	again := "send the request again with the confirmation"
+	again := `send the request again with the token as "confirmation"`
 	if n.Kind == store.OpRelease {
-		again += " and the number of devices"
+		again += ` and the number of devices as "count"`
 	}
-	ask.Why = provision.Errorf(ConfirmationRequired, "This concerns %d devices. Look at the consequences; to go on, %s within %d minutes.", len(n.Rows), again, int(ConfirmationLasts.Minutes()))
+	devices := "1 device"
+	if len(n.Rows) != 1 {
+		devices = fmt.Sprintf("%d devices", len(n.Rows))
+	}
+	ask.Why = provision.Errorf(ConfirmationRequired, "This concerns %s. Look at the consequences; to go on, %s within %d minutes.", devices, again, int(ConfirmationLasts.Minutes()))
 	return ask
 }
 

@@ -65,8 +65,8 @@ func (f *assignmentFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.owner, "owned-by", "", "Corporate or Personal")
 	offer(cmd, "owned-by", "Corporate", "Personal")
 	flags.StringVar(&f.from, "effective-at", "", "when it comes into force, such as 2026-03-01T09:00:00Z or +24h")
-	flags.StringVar(&f.until, "return-by", "", "when the device is due back")
-	flags.StringVar(&f.expected, "expected-by", "", "when a device that isn't known yet should be there")
+	flags.StringVar(&f.until, "return-by", "", "when the device is due back; a day, such as 2026-03-15, means its end")
+	flags.StringVar(&f.expected, "expected-by", "", "when a device that isn't known yet should be there; a day means its end")
 }
 
 func (f *assignmentFlags) input() (client.AssignmentInput, error) {
@@ -92,12 +92,17 @@ func (f *assignmentFlags) input() (client.AssignmentInput, error) {
 	}
 	for _, t := range []struct {
 		flag, text string
+		parse      func(string) (time.Time, error)
 		to         **time.Time
-	}{{"effective-at", f.from, &in.EffectiveAt}, {"return-by", f.until, &in.ReturnBy}, {"expected-by", f.expected, &in.ExpectedBy}} {
+	}{
+		{"effective-at", f.from, parseTime, &in.EffectiveAt},
+		{"return-by", f.until, parseEnd, &in.ReturnBy},
+		{"expected-by", f.expected, parseEnd, &in.ExpectedBy},
+	} {
 		if t.text == "" {
 			continue
 		}
-		at, err := parseTime(t.text)
+		at, err := t.parse(t.text)
 		if err != nil {
 			return in, settings.Misused("--%s %s is no time; write 2026-03-01T09:00:00Z, 2026-03-01 or +24h", t.flag, t.text)
 		}
@@ -106,7 +111,16 @@ func (f *assignmentFlags) input() (client.AssignmentInput, error) {
 	return in, nil
 }
 
-// parseTime reads a time, a day, or a while from now.
+// parseEnd is [parseTime] for what ends: a day ends with its last second, so that nothing is overdue on the day itself.
+func parseEnd(text string) (time.Time, error) {
+	day, err := time.ParseInLocation(time.DateOnly, text, time.Local)
+	if err != nil {
+		return parseTime(text)
+	}
+	return day.AddDate(0, 0, 1).Add(-time.Second), nil
+}
+
+// parseTime reads a time, a day, which means its beginning here, or a while from now.
 func parseTime(text string) (time.Time, error) {
 	if rest, ok := strings.CutPrefix(text, "+"); ok {
 		d, err := time.ParseDuration(rest)
@@ -315,6 +329,9 @@ func counted(n int) string {
 
 // agree asks; without a person to ask, --yes is needed.
 func (m *many) agree(ctx context.Context, devices int) (count *int, agreed bool, err error) {
+	if m.yes && m.typed && m.count == 0 {
+		return nil, false, settings.Misused("this can't be undone: to go on where nobody can be asked, add --count with the number of devices")
+	}
 	if m.yes {
 		return given(m.count), true, nil
 	}

@@ -184,10 +184,25 @@ func by(o *client.Origin) string {
 	switch {
 	case o == nil || o.Source == "":
 		return ""
-	case o.Line != nil:
-		return fmt.Sprintf(", by %s line %d", value(o.Operation), *o.Line)
+	case o.Operation != nil:
+		return ", by " + partOf(*o.Operation, value(o.Line))
 	}
 	return ", by " + o.Source
+}
+
+// partOf names an operation, and the line of an import's file: other operations have no file that lines could be looked up in.
+func partOf(operation string, line int64) string {
+	if line == 0 || !strings.HasPrefix(operation, "imp_") {
+		return operation
+	}
+	return fmt.Sprintf("%s line %d", operation, line)
+}
+
+// operationOf names what a fact was part of; its payload says so.
+func operationOf(f client.Fact) string {
+	operation, _ := f.Payload["operation"].(string)
+	line, _ := f.Payload["line"].(float64)
+	return partOf(operation, int64(line))
 }
 
 func showWaits(w io.Writer, waits []client.Wait) {
@@ -229,9 +244,9 @@ func devicesTimelineCommand() *cobra.Command {
 			return err
 		}
 		return out.show(t.Facts, func(w io.Writer) {
-			row(w, "AT", "FACT", "EPOCH", "SOURCE", "BY", "REASON")
+			row(w, "AT", "FACT", "EPOCH", "SOURCE", "BY", "REASON", "OPERATION")
 			for _, f := range t.Facts {
-				row(w, f.At.UTC().Format("2006-01-02 15:04:05 UTC"), f.Kind, strconv.Itoa(f.Epoch), orNone(f.Source), orNone(orElse(value(f.ActorName), f.Actor)), orNone(value(f.Reason)))
+				row(w, f.At.UTC().Format("2006-01-02 15:04:05 UTC"), f.Kind, strconv.Itoa(f.Epoch), orNone(f.Source), orNone(orElse(value(f.ActorName), f.Actor)), orNone(value(f.Reason)), orNone(operationOf(f)))
 			}
 		})
 	})

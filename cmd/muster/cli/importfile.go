@@ -34,7 +34,7 @@ func withUpload(cmd *cobra.Command) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&u.unassign, "unassign", false, "the file is for unassigning devices")
 	f.BoolVar(&u.dry, "dry-run", false, "upload and check the file, apply nothing, and forget it")
-	f.StringVar(&u.expected, "expected-by", "", "when devices that aren't known yet should be there")
+	f.StringVar(&u.expected, "expected-by", "", "when devices that aren't known yet should be there; a day means its end")
 	f.BoolVar(&u.force, "force", false, "take the file although it was uploaded before")
 	u.bindApply()
 	return withRemote(cmd, func(ctx context.Context, api *client.Client, args []string) error { return u.run(ctx, api, args[0]) })
@@ -93,13 +93,32 @@ func (u *upload) forget(ctx context.Context, api *client.Client, o client.Operat
 
 // finish shows what became of the file.
 func (u *upload) finish(ctx context.Context, api *client.Client, o client.Operation) error {
-	if err := u.out.show(o, func(w io.Writer) { showWithErrors(ctx, w, api, o) }); err != nil {
+	show := func(w io.Writer) {
+		showWithErrors(ctx, w, api, o)
+		u.whatNext(ctx, w, api, o)
+	}
+	if err := u.out.show(o, show); err != nil {
 		return err
 	}
 	if o.Rows.Error > 0 || o.Progress.Refused > 0 || !u.dry && !u.noWait && endedEarly(o) {
 		return partly{}
 	}
 	return nil
+}
+
+// whatNext says of a dry run which rows to look at, and of a file that was applied how to find what may be mistyped in it.
+func (u *upload) whatNext(ctx context.Context, w io.Writer, api *client.Client, o client.Operation) {
+	switch {
+	case u.dry:
+		if o.Rows.Notice > 0 {
+			showRows(ctx, w, api, o, client.ListOperationRowsParams{Verdict: given(client.VerdictNotice)})
+		}
+		row(w, "")
+		row(w, "Nothing was applied: this was a dry run.")
+	case o.State == client.OperationDone && o.Codes["reservation"] > 0:
+		row(w, "")
+		row(w, "muster devices reservations lists the devices that aren't known yet; muster devices withdraw takes back what was mistyped.")
+	}
 }
 
 // applied is apply, where a file that is refused as a whole is shown, and forgotten: so it can be uploaded again, corrected or in
@@ -127,7 +146,7 @@ func (u *upload) send(ctx context.Context, api *client.Client, path string) (cli
 	}
 	var expected *time.Time
 	if u.expected != "" {
-		at, err := parseTime(u.expected)
+		at, err := parseEnd(u.expected)
 		if err != nil {
 			return client.Operation{}, settings.Misused("--expected-by %s is no time; write 2026-03-01T09:00:00Z, 2026-03-01 or +24h", u.expected)
 		}
@@ -187,11 +206,16 @@ const mostShown = 20
 // showWithErrors prints the summary, and the first rows that are in error, or were refused when it was their turn.
 func showWithErrors(ctx context.Context, w io.Writer, api *client.Client, o client.Operation) {
 	showOperation(w, o)
-	if o.Rows.Error+o.Progress.Refused == 0 {
-		return
+	if o.Rows.Error+o.Progress.Refused > 0 {
+		showRows(ctx, w, api, o, client.ListOperationRowsParams{Outcome: given(client.OutcomeRefused)})
 	}
-	most, outcome := mostShown, client.OutcomeRefused
-	list, err := ask[client.OperationRowList](api.ListOperationRows(ctx, o.Id, &client.ListOperationRowsParams{Outcome: &outcome, Limit: &most}))
+}
+
+// showRows prints the first of those rows, with what is said of them.
+func showRows(ctx context.Context, w io.Writer, api *client.Client, o client.Operation, which client.ListOperationRowsParams) {
+	most := mostShown
+	which.Limit = &most
+	list, err := ask[client.OperationRowList](api.ListOperationRows(ctx, o.Id, &which))
 	if err != nil {
 		return // the summary says how many there are
 	}

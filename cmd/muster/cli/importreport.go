@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/muster-mdm/muster/api/bulk"
 	"github.com/muster-mdm/muster/provision"
@@ -24,10 +26,11 @@ type checkReport struct {
 	verdicts map[bulk.Verdict]int // of rows
 	unusable bool                 // the file as a whole
 	problems int
+	codes    map[provision.Code]int // of problems
 }
 
 func newCheckReport(c check, name string, s Streams) *checkReport {
-	r := &checkReport{check: c, name: name, out: bufio.NewWriter(s.Out), errOut: s.Err, verdicts: map[bulk.Verdict]int{}}
+	r := &checkReport{check: c, name: name, out: bufio.NewWriter(s.Out), errOut: s.Err, verdicts: map[bulk.Verdict]int{}, codes: map[provision.Code]int{}}
 	if name == "-" {
 		r.name = "standard input"
 	}
@@ -77,6 +80,7 @@ func (r *checkReport) row(row bulk.Row) error {
 
 func (r *checkReport) print(p bulk.Problem) {
 	r.problems++
+	r.codes[p.Code]++
 	if r.all || r.problems <= mostProblems {
 		_, _ = fmt.Fprintf(r.out, "line %d: %s: %s (%s)\n", p.Line, p.Severity, p.Detail, p.Code)
 	}
@@ -98,7 +102,10 @@ func (r *checkReport) close() error {
 
 func (r *checkReport) summarise() {
 	if more := r.problems - mostProblems; more > 0 && !r.all {
-		_, _ = fmt.Fprintf(r.out, "… and %d more; --all shows them.\n", more)
+		_, _ = fmt.Fprintf(r.out, "… and %d more; --all shows them. In all there are:\n", more)
+		for _, code := range slices.Sorted(maps.Keys(r.codes)) {
+			_, _ = fmt.Fprintf(r.out, "  %s: %d\n", code, r.codes[code])
+		}
 	}
 	if r.unusable {
 		_, _ = fmt.Fprintf(r.out, "%s can't be imported.\n", r.name)

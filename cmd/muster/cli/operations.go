@@ -81,9 +81,9 @@ func operationsListCommand() *cobra.Command {
 			return err
 		}
 		return out.show(list.Operations, func(w io.Writer) {
-			row(w, "ID", "KIND", "STATE", "ROWS", "CHANGED", "REFUSED", "BEGAN", "FILE")
+			row(w, "ID", "KIND", "STATE", "ROWS", "CHANGED", "IN ERROR", "REFUSED", "BEGAN", "FILE")
 			for _, o := range list.Operations {
-				row(w, o.Id, string(o.Kind), stateOf(o), number(o.Rows.Total), number(o.Progress.Changed), number(o.Progress.Refused+o.Rows.Error), moment(&o.CreatedAt), orNone(fileName(o)))
+				row(w, o.Id, string(o.Kind), stateOf(o), number(o.Rows.Total), number(o.Progress.Changed), number(o.Rows.Error), number(o.Progress.Refused), moment(&o.CreatedAt), orNone(fileName(o)))
 			}
 		})
 	})

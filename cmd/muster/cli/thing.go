@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -38,6 +39,7 @@ var kinds = []string{"configuration", "app", "document", "device_profile", "grou
 // readThings reads all documents, sorted so that each comes after what it names.
 func readThings(paths []string, stdin io.Reader) ([]thing, error) {
 	var all []thing
+	var wrong []error // all that is wrong in whatever file, so that it is mended at once
 	for _, path := range paths {
 		files, err := yamlFiles(path)
 		if err != nil {
@@ -45,11 +47,11 @@ func readThings(paths []string, stdin io.Reader) ([]thing, error) {
 		}
 		for _, f := range files {
 			things, err := readFile(f, stdin)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, things...)
+			all, wrong = append(all, things...), append(wrong, err)
 		}
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
 	}
 	seen := map[string]string{}
 	for _, t := range all {
@@ -89,6 +91,7 @@ func yamlFiles(path string) ([]string, error) {
 	return files, nil
 }
 
+// readFile reads the things of one file; its error joins what is wrong with each of them.
 func readFile(path string, stdin io.Reader) ([]thing, error) {
 	in, err := open(path, stdin)
 	if err != nil {
@@ -96,30 +99,44 @@ func readFile(path string, stdin io.Reader) ([]thing, error) {
 	}
 	defer func() { _ = in.Close() }()
 	var things []thing
+	var wrong []error
 	for documents := yaml.NewDecoder(in); ; {
 		var n yaml.Node
 		err := documents.Decode(&n)
 		if errors.Is(err, io.EOF) {
-			return things, nil
+			return things, errors.Join(wrong...)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			// What comes after it can't be told apart.
+			return nil, errors.Join(append(wrong, fmt.Errorf("%s: %w", path, err))...)
 		}
-		t := thing{from: fmt.Sprintf("%s:%d", path, n.Line), folder: filepath.Dir(path)}
-		if len(n.Content) > 0 && n.Content[0].Kind != yaml.MappingNode && n.Content[0].Tag != "!!null" {
-			return nil, fmt.Errorf("%s: a document is the fields of a thing, such as kind: group", t.from)
+		t, err := thingAt(&n, path)
+		switch {
+		case err != nil:
+			wrong = append(wrong, err)
+		case t.fields != nil: // else there is nothing between two separators
+			things = append(things, t)
 		}
-		if err := n.Decode(&t.fields); err != nil {
-			return nil, fmt.Errorf("%s: %w", t.from, err)
-		}
-		if t.fields == nil {
-			continue // nothing between two separators
-		}
-		if err := t.identify(); err != nil {
-			return nil, err
-		}
-		things = append(things, t)
 	}
+}
+
+// thingAt reads a document of a file.
+func thingAt(n *yaml.Node, path string) (thing, error) {
+	at := n.Line // of the separator above it, if there is one
+	if len(n.Content) > 0 {
+		at = n.Content[0].Line
+	}
+	t := thing{from: fmt.Sprintf("%s:%d", path, at), folder: filepath.Dir(path)}
+	if len(n.Content) > 0 && n.Content[0].Kind != yaml.MappingNode && n.Content[0].Tag != "!!null" {
+		return t, fmt.Errorf("%s: a document is the fields of a thing, such as kind: group", t.from)
+	}
+	if err := n.Decode(&t.fields); err != nil {
+		return t, fmt.Errorf("%s: %w", t.from, err)
+	}
+	if t.fields == nil {
+		return t, nil
+	}
+	return t, t.identify()
 }
 
 func (t *thing) identify() error {
@@ -160,9 +177,37 @@ func as[T any](t thing) (T, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
-		return v, fmt.Errorf("%s: %s: %s", t.from, t, strings.TrimPrefix(err.Error(), "json: "))
+		return v, fmt.Errorf("%s: %s: %s", t.from, t, misread(err))
 	}
 	return v, nil
+}
+
+// misread says for people why fields can't be read.
+func misread(err error) string {
+	var other *json.UnmarshalTypeError
+	if errors.As(err, &other) {
+		is, _, _ := strings.Cut(other.Value, " ") // "number 1.5"
+		return fmt.Sprintf("%q must be %s, not %s", other.Field, wordFor(other.Type), jsonWords[is])
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
+}
+
+// jsonWords names for people what package json found.
+var jsonWords = map[string]string{"string": "text", "number": "a number", "bool": "true or false", "array": "a list", "object": "fields with names"}
+
+// wordFor names for people what a field of a type holds.
+func wordFor(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "text"
+	case reflect.Slice:
+		return "a list"
+	}
+	return "fields with names"
 }
 
 // text is what the thing is to be, as YAML with all defaults filled in.

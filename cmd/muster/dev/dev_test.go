@@ -48,6 +48,7 @@ func TestRuns(t *testing.T) {
 	for _, server := range []string{"Temporal", "PostgreSQL"} {
 		dies(t, o, server)
 	}
+	grows(t, o)
 }
 
 // continues runs on the same folder: all go on where they were, and a change reaches a device of the last run.
@@ -80,6 +81,18 @@ func continues(t *testing.T, o options) (url string) {
 	require.Equal(t, "Managed", dev.Media[0].State, "the group's document is on the device")
 	require.Equal(t, 1, dev.Epoch)
 	return r.url()
+}
+
+// grows runs with more devices than before: those that are new are bought, listed and enrolled, too.
+func grows(t *testing.T, o options) {
+	o.devices += 2
+	o.until = "enrolled"
+	r := start(t, o)
+	r.await("of 10 virtual devices are enrolled from the last run")
+	r.noteServers()
+	require.NoError(t, r.ended())
+	require.Contains(t, r.out.String(), "2 Awaiting · 8 Enrolled", "the device that was never on was assigned by then")
+	r.requireAllGone()
 }
 
 // movesAndRepairs runs at another address, where the devices have to enroll anew, as the one with a damaged file has to.

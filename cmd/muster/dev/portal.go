@@ -99,8 +99,8 @@ func (st *stack) keepKeyring() (string, error) {
 	return key, nil
 }
 
-// stock has the organisation buy the devices that it doesn't have yet, before Muster hears of any.
-func (d *demo) stock(serverID string) error {
+// stock has the organisation buy the devices that it doesn't have yet, and reports whether there were any.
+func (d *demo) stock(serverID string) (bought bool, err error) {
 	for i, dev := range d.fleet.Devices() {
 		if _, there := d.portal.Device(dev.Serial()); there {
 			continue
@@ -109,8 +109,25 @@ func (d *demo) stock(serverID string) error {
 		model(i, &c)
 		spec := abm.Spec{Serial: dev.Serial(), Family: c.ModelName, ProductType: c.ProductName, PartNumber: c.Model}
 		if err := d.portal.Add(serverID, spec); err != nil {
-			return err
+			return bought, err
 		}
+		bought = true
+	}
+	return bought, nil
+}
+
+// stockMore has the organisation buy what a run with more devices than the last has more, and Muster look at once.
+func (d *demo) stockMore(ctx context.Context, serverID string) error {
+	bought, err := d.stock(serverID)
+	if err != nil || !bought {
+		return err
+	}
+	res, err := d.api.SyncAbmServerWithResponse(ctx, linkName, nil)
+	if err != nil {
+		return fmt.Errorf("asking for a sync: %w", err)
+	}
+	if res.StatusCode() >= http.StatusBadRequest {
+		return fmt.Errorf("asking for a sync: %s", res.Body)
 	}
 	return nil
 }
@@ -122,13 +139,13 @@ func (d *demo) linkOnce(ctx context.Context, customer *rehearse.Customer, direct
 		return fmt.Errorf("looking for the link: %w", err)
 	}
 	linked := res.JSON200 != nil && res.JSON200.LinkedAt != nil
-	if linked && len(d.portal.Servers()) > 0 {
+	if servers := d.portal.Servers(); linked && len(servers) > 0 {
 		d.signIn = directory && res.JSON200.AutoAssignUsers
-		return nil
+		return d.stockMore(ctx, servers[0].ID)
 	}
 	d.signIn = directory
 	server := d.portal.AddServer(abm.Server{Name: "Muster", Disown: true})
-	if err := d.stock(server.ID); err != nil {
+	if _, err := d.stock(server.ID); err != nil {
 		return err
 	}
 	l := link(directory)

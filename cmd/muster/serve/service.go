@@ -58,6 +58,9 @@ func Start(ctx context.Context, s settings.Serve, log *slog.Logger) (*Service, e
 		if svc.db != nil {
 			svc.db.Close()
 		}
+		if store.LacksSchema(err) {
+			err = fmt.Errorf("the database lacks Muster's schema, or has an older one: run muster migrate up (%w)", err)
+		}
 		return nil, err
 	}
 	return svc, nil
