@@ -8,11 +8,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
 	"github.com/muster-mdm/muster/apple/mdm"
 	"github.com/muster-mdm/muster/cmd/muster/settings"
 	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/signals"
 	"github.com/muster-mdm/muster/store"
 )
 
@@ -42,7 +45,7 @@ func examine(cmd *cobra.Command, s settings.Serve) error {
 	defer cancel()
 	findings := []finding{{"Settings", s.Check(), "Set what the sentence names.", false}}
 	findings = append(findings, examineDatabase(ctx, s)...)
-	findings = append(findings, finding{"Temporal at " + s.TemporalAddress, examineTemporal(ctx, s), "Start Temporal, or set MUSTER_TEMPORAL_ADDRESS. Until then nothing is lost: facts wait in the database.", false})
+	findings = append(findings, examineTemporal(ctx, s)...)
 	sick := 0
 	for _, f := range findings {
 		if f.err == nil {
@@ -135,14 +138,32 @@ func examineIdentities(ctx context.Context, db *store.DB, s settings.Serve) erro
 		days(warning), ending.Devices, ending.First, ending.At.Add(s.IdentityGrace).UTC().Format(time.DateOnly))
 }
 
-func examineTemporal(ctx context.Context, s settings.Serve) error {
+func examineTemporal(ctx context.Context, s settings.Serve) []finding {
+	at := finding{what: "Temporal at " + s.TemporalAddress, hint: "Start Temporal, or set MUSTER_TEMPORAL_ADDRESS. Until then nothing is lost: facts wait in the database."}
 	c, err := client.NewLazyClient(client.Options{HostPort: s.TemporalAddress, Namespace: s.TemporalNamespace, Logger: quiet{}})
 	if err != nil {
-		return err
+		at.err = err
+		return []finding{at}
 	}
 	defer c.Close()
-	if _, err = c.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
-		return provision.Errorf(provision.WorkflowUnavailable, "it does not answer (%v)", err)
+	if _, err := c.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		at.err = provision.Errorf(provision.WorkflowUnavailable, "it does not answer (%v)", err)
+		return []finding{at}
+	}
+	return []finding{at, {"Workers", examineWorkers(ctx, c, s), "Start muster serve with the role worker. Until then what is accepted waits: devices, imports and operations.", true}}
+}
+
+// examineWorkers asks Temporal who has asked it for work lately; it remembers that for five minutes.
+func examineWorkers(ctx context.Context, c client.Client, s settings.Serve) error {
+	queue, err := c.DescribeTaskQueue(ctx, signals.TaskQueue, enums.TASK_QUEUE_TYPE_WORKFLOW)
+	var missing *serviceerror.NamespaceNotFound
+	switch {
+	case errors.As(err, &missing):
+		return fmt.Errorf("the namespace %s does not exist", s.TemporalNamespace)
+	case err != nil:
+		return err
+	case len(queue.GetPollers()) == 0:
+		return fmt.Errorf("none has asked for work in the namespace %s for five minutes", s.TemporalNamespace)
 	}
 	return nil
 }

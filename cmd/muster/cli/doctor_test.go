@@ -14,11 +14,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/muster-mdm/muster/apple/identity"
 	"github.com/muster-mdm/muster/cmd/muster/cli"
 	"github.com/muster-mdm/muster/devstack/stacktest"
 	"github.com/muster-mdm/muster/provision"
+	"github.com/muster-mdm/muster/signals"
 	"github.com/muster-mdm/muster/sim"
 	"github.com/muster-mdm/muster/store"
 )
@@ -75,11 +79,31 @@ func TestDoctorWarnsBeforeIdentitiesEnd(t *testing.T) {
 	require.Equal(t, "ok    Device identities\n", line())
 }
 
+func TestDoctorSaysThatNoWorkerRuns(t *testing.T) {
+	hostPort, namespace := stacktest.Temporal(t)
+	t.Setenv("MUSTER_DATABASE_URL", stacktest.Database(t, "muster", migrate))
+	t.Setenv("MUSTER_TEMPORAL_ADDRESS", hostPort)
+	t.Setenv("MUSTER_TEMPORAL_NAMESPACE", namespace)
+	line := func() string { return diagnosis(t, "Workers") }
+	require.Equal(t, "warn  Workers: none has asked for work in the namespace "+namespace+" for five minutes\n", line())
+
+	c, err := client.Dial(client.Options{HostPort: hostPort, Namespace: namespace})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	w := worker.New(c, signals.TaskQueue, worker.Options{})
+	w.RegisterWorkflow(func(workflow.Context) error { return nil })
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+	require.Eventually(t, func() bool { return line() == "ok    Workers\n" }, 20*time.Second, 100*time.Millisecond)
+	t.Setenv("MUSTER_TEMPORAL_NAMESPACE", "nowhere")
+	require.Equal(t, "warn  Workers: the namespace nowhere does not exist\n", line())
+}
+
 // diagnosis is the doctor's line on something.
 func diagnosis(t *testing.T, what string) string {
 	t.Helper()
 	var out bytes.Buffer
-	require.Equal(t, 1, cli.Main(t.Context(), []string{"doctor"}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out}), "Temporal isn't there")
+	require.Equal(t, 1, cli.Main(t.Context(), []string{"doctor"}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out}), "there is no push certificate")
 	for l := range strings.Lines(out.String()) {
 		if strings.Contains(l, what) {
 			return l
