@@ -44,7 +44,7 @@ type Business interface {
 // ABMServers keeps what is known of the servers themselves.
 type ABMServers interface {
 	ABMSecrets(ctx context.Context, name string) (store.ABMSecrets, error)
-	ABMFailed(ctx context.Context, server string, cause provision.BlockCause, detail string) (blocked bool, err error)
+	ABMFailed(ctx context.Context, server store.ABMServer, cause provision.BlockCause, detail string) (blocked bool, err error)
 	ABMWorked(ctx context.Context, server string) error
 	ABMThrottled(ctx context.Context, server string, pause time.Duration) error
 	NoteABMAccount(ctx context.Context, name string, a store.ABMAccount) error
@@ -192,7 +192,7 @@ func (a *apple) usable(ctx context.Context) (ABMHalt, error) {
 		return ABMHalt{}, nil
 	}
 	detail := fmt.Sprintf("The server token ended on %s.", ends.UTC().Format(time.DateOnly))
-	if _, err := a.Servers.ABMFailed(ctx, a.server.Name, provision.BlockedTokenExpired, detail); err != nil {
+	if _, err := a.Servers.ABMFailed(ctx, a.server, provision.BlockedTokenExpired, detail); err != nil {
 		return ABMHalt{}, told(ctx, err)
 	}
 	return ABMHalt{Blocked: provision.BlockedTokenExpired}, nil

@@ -31,8 +31,7 @@ func TestProfilesAreDefinedOnceAndAssigned(t *testing.T) {
 	require.Equal(t, provision.ABMDone, w.device(all[0]).ABMProfile.Outcome)
 	require.Equal(t, "kiosk", w.device(all[0]).ABMProfile.Profile)
 	w.sync(school) // Apple says the same now
-	_, err := w.SweepProfiles(t.Context(), school)
-	require.NoError(t, err)
+	w.sweep(school)
 	require.Zero(t, w.count(`abm_duties`))
 
 	more := w.addNew(school, 1)

@@ -19,6 +19,14 @@ func (w *world) profile(server, name, fields string) {
 	in := store.ABMServerInput{Name: server, DefaultProfile: name, SyncEvery: 5 * time.Minute, FullEvery: 24 * time.Hour}
 	_, _, err = w.PutABMServer(w.t.Context(), in, store.Condition{}, nil)
 	require.NoError(w.t, err)
+	w.sweep(server)
+}
+
+// sweep has devices get the profile that they should have, as the worker does after a notice.
+func (w *world) sweep(server string) {
+	w.t.Helper()
+	_, err := w.SweepProfiles(w.t.Context(), server)
+	require.NoError(w.t, err)
 }
 
 func (w *world) health(server string) (health, detail string) {
@@ -89,8 +97,7 @@ func TestBlockedServersSaySoAndGoOn(t *testing.T) {
 				w.sync(school)
 				c.spoil(w)
 				w.profile(school, "kiosk", `{}`)
-				_, err := w.SweepProfiles(t.Context(), school)
-				require.NoError(t, err)
+				w.sweep(school)
 				asked := w.org.Counts().Requests
 				if first == "sync" {
 					last, _ := w.sync(school)
@@ -152,8 +159,7 @@ func TestProfileThatAppleRefuses(t *testing.T) {
 	_, _, err := w.PutDeviceProfile(t.Context(), store.DeviceProfile{Name: "by-user", ActivationMode: "by_user", Fields: []byte(`{}`)}, store.Edit{})
 	require.NoError(t, err)
 	require.NoError(t, w.SetDeviceProfile(t.Context(), all[0], "by-user", provision.Fact{Actor: "tok", Source: provision.FromAPI}))
-	_, err = w.SweepProfiles(t.Context(), school)
-	require.NoError(t, err)
+	w.sweep(school)
 	w.duties(school)
 	require.Contains(t, w.device(all[0]).ABMProfile.Result, "no page for that", "nobody would have to sign in")
 }

@@ -41,7 +41,7 @@ func (a *apple) noted(ctx context.Context, err error) (ABMHalt, error) {
 	if cause == "" {
 		cause = provision.BlockedAccess
 	}
-	if _, failed := a.Servers.ABMFailed(ctx, a.server.Name, cause, f.Error()); failed != nil {
+	if _, failed := a.Servers.ABMFailed(ctx, a.server, cause, f.Error()); failed != nil {
 		return ABMHalt{}, told(ctx, failed)
 	}
 	activity.GetLogger(ctx).Warn("apple business manager can't be used", "server", a.server.Name, "cause", cause, "code", f.Code, "error", err)

@@ -198,7 +198,9 @@ func TestHealthSaysWhoCanMendIt(t *testing.T) {
 		provision.BlockedTokenExpired: "renew the server token", provision.BlockedTokenRejected: "renew the server token",
 		provision.BlockedTerms: "accept the terms", provision.BlockedAccess: "check the server's access",
 	} {
-		_, err := s.db.ABMFailed(t.Context(), "schools", cause, "Apple's own words")
+		server, err := s.db.ABMServer(t.Context(), "schools")
+		require.NoError(t, err)
+		_, err = s.db.ABMFailed(t.Context(), server, cause, "Apple's own words")
 		require.NoError(t, err)
 		h := read[api.AbmServer](s.get(schools).ok(200)).Health
 		require.Equal(t, api.AbmHealthState(cause), h.State)

@@ -80,11 +80,14 @@ func (r *rest) ExplainDevice(ctx context.Context, q ExplainDeviceRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	undelivered, err := r.DB.UndeliveredOf(ctx, d.Serial)
-	if err != nil {
-		return nil, err
+	waits := *d.Waits
+	if ended := d.ReleasedAt != nil || d.Status == Status(provision.StatusWithdrawn); !ended { // or nothing is to come of it
+		undelivered, err := r.DB.UndeliveredOf(ctx, d.Serial)
+		if err != nil {
+			return nil, err
+		}
+		waits = append(renderWaits(undelivered.Explain(r.DB.Now())), waits...)
 	}
-	waits := append(renderWaits(undelivered.Explain(r.DB.Now())), *d.Waits...)
 	if d.Status == Status(provision.StatusProvisioning) {
 		items, err := r.DB.PlanItems(ctx, d.Serial)
 		if err != nil {

@@ -297,4 +297,9 @@ func TestExplainSaysWhatIsUndelivered(t *testing.T) {
 	after := explained()
 	require.Equal(t, "What happened to the device has not reached its workflow yet, although nothing goes before.", after[0].For)
 	require.Equal(t, before, after[1:])
+
+	s.post("/v1/devices/"+serial+":resume", nil).ok(200)
+	s.post("/v1/devices/"+serial+":withdraw", nil).ok(200)
+	s.sql(`UPDATE device_events SET created_at = created_at - interval '1 minute'`)
+	require.Empty(t, explained(), "a serial number that was taken back waits for nothing")
 }

@@ -14,7 +14,7 @@ import (
 const patience = 10 * time.Minute
 
 const healthOf = `
-SELECT health, health_detail, failing_since
+SELECT health, health_detail, failing_since, linked_at
 FROM abm_servers
 WHERE name = $1`
 
@@ -31,12 +31,17 @@ WHERE name = $1`
 type standing struct {
 	health, detail string
 	failing        *time.Time
+	// linked is when its token was stored.
+	linked *time.Time
 }
 
-// ABMFailed notes that a server could not be used and why, in Apple's words. Being out of reach counts only when it lasts.
-// It reports whether the server is blocked now.
-func (db *DB) ABMFailed(ctx context.Context, server string, cause provision.BlockCause, detail string) (blocked bool, err error) {
-	err = db.health(ctx, server, func(was standing) standing {
+// ABMFailed notes that a server, as it was read before, could not be used and why, in Apple's words. Being out of reach counts only
+// when it lasts. What a token met that was renewed meanwhile says nothing of the new one. It reports whether the server is blocked now.
+func (db *DB) ABMFailed(ctx context.Context, server ABMServer, cause provision.BlockCause, detail string) (blocked bool, err error) {
+	err = db.health(ctx, server.Name, func(was standing) standing {
+		if was.linked != nil && (server.LinkedAt == nil || !was.linked.Equal(*server.LinkedAt)) {
+			return was
+		}
 		now, is := db.now(), was
 		if is.failing == nil {
 			is.failing = &now
@@ -83,7 +88,7 @@ func readStanding(ctx context.Context, q interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }, server, lock string,
 ) (s standing, err error) {
-	err = q.QueryRow(ctx, healthOf+lock, server).Scan(&s.health, &s.detail, &s.failing)
+	err = q.QueryRow(ctx, healthOf+lock, server).Scan(&s.health, &s.detail, &s.failing, &s.linked)
 	return s, err
 }
 

@@ -13,7 +13,7 @@ import (
 
 func (f *fleet) fails(cause provision.BlockCause, detail string) (blocked bool) {
 	f.t.Helper()
-	blocked, err := f.ABMFailed(f.t.Context(), school, cause, detail)
+	blocked, err := f.ABMFailed(f.t.Context(), f.abmServer(school), cause, detail)
 	require.NoError(f.t, err)
 	return blocked
 }
@@ -67,9 +67,30 @@ func TestUnlinkedServerHasNoHealth(t *testing.T) {
 	require.True(t, f.fails(provision.BlockedTerms, "x"))
 	f.works()
 	require.Equal(t, store.Unlinked, f.abmServer(school).Health)
-	_, err := f.ABMFailed(t.Context(), "nobody", provision.BlockedTerms, "x")
+	_, err := f.ABMFailed(t.Context(), store.ABMServer{Name: "nobody"}, provision.BlockedTerms, "x")
 	require.NoError(t, err)
 	require.NoError(t, f.ABMWorked(t.Context(), "nobody"))
+}
+
+// Whoever asks Apple while the token is renewed comes back with the old one's end; that must not end the new one.
+func TestWhatAnOldTokenMetSaysNothingOfTheNewOne(t *testing.T) {
+	f := newFleet(t)
+	f.server(school, "")
+	unlinked := f.abmServer(school)
+	f.linked(school)
+	before := f.abmServer(school)
+	f.clock.pass(time.Second)
+	_, err := f.LinkABM(t.Context(), school, false, token("CK_"+school, f.Now().Add(365*24*time.Hour)))
+	require.NoError(t, err)
+	for _, was := range []store.ABMServer{before, unlinked} {
+		blocked, err := f.ABMFailed(t.Context(), was, provision.BlockedTokenExpired, "TOKEN_EXPIRED")
+		require.NoError(t, err)
+		require.False(t, blocked)
+		is := f.abmServer(school)
+		require.Equal(t, []any{store.Healthy, ""}, []any{is.Health, is.HealthDetail})
+		require.Nil(t, is.FailingSince)
+	}
+	require.True(t, f.fails(provision.BlockedTokenExpired, "TOKEN_EXPIRED"), "the new one can end, too")
 }
 
 // Those that wait for the server learn it, and when it works again; the others have nothing to learn.

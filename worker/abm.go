@@ -16,7 +16,7 @@ import (
 type abmStore interface {
 	Now() time.Time
 	ABMServers(ctx context.Context, p store.Page) ([]store.ABMServer, error)
-	ABMFailed(ctx context.Context, server string, cause provision.BlockCause, detail string) (blocked bool, err error)
+	ABMFailed(ctx context.Context, server store.ABMServer, cause provision.BlockCause, detail string) (blocked bool, err error)
 	SyncBegun(ctx context.Context, name string, wanted time.Time) error
 	NextABMDuties(ctx context.Context) (map[string]time.Time, error)
 	CountABMDuties(ctx context.Context) (map[string]map[provision.ABMVerb]int, error)
@@ -62,7 +62,8 @@ type abmKeeper struct {
 	// address is where devices enroll; "" = this process doesn't know.
 	address string
 
-	news, sweep chan struct{}
+	// news, health and sweep wake the three loops.
+	news, health, sweep chan struct{}
 	// plans are those that were made since all were compared, at plansAt.
 	plans   map[string]signals.ABMPlan
 	plansAt time.Time
@@ -73,13 +74,14 @@ type abmKeeper struct {
 func newABMKeeper(db *store.DB, door abmDoor, c Config) *abmKeeper {
 	return &abmKeeper{
 		store: db, listen: db.ListenABM, door: door, log: c.Log, meters: registered(c.Metrics, newABMMeters()), address: c.ABM.Addresses.Enroll,
-		news: make(chan struct{}, 1), sweep: make(chan struct{}, 1),
+		news: make(chan struct{}, 1), health: make(chan struct{}, 1), sweep: make(chan struct{}, 1),
 		plans: map[string]signals.ABMPlan{}, warned: map[string]string{},
 	}
 }
 
 func (k *abmKeeper) wake() {
 	nudge(k.news)
+	nudge(k.health)
 	nudge(k.sweep)
 }
 
@@ -95,6 +97,7 @@ func (k *abmKeeper) run(ctx context.Context) {
 	defer busy.Wait()
 	busy.Go(func() { k.keepListening(ctx) })
 	busy.Go(func() { k.keepTelling(ctx) })
+	busy.Go(func() { k.keepComparing(ctx) })
 	k.move(ctx)
 	for healthy := true; ctx.Err() == nil; {
 		next, err := k.look(ctx)

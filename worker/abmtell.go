@@ -9,14 +9,33 @@ import (
 	"github.com/muster-mdm/muster/store"
 )
 
-// keepTelling tells devices how their servers stand, and compares which profiles they should have with what Apple says:
-// soon after a notice, and now and then.
+// keepTelling tells devices how their servers stand: soon after a notice, and now and then.
 func (k *abmKeeper) keepTelling(ctx context.Context) {
 	for ctx.Err() == nil {
-		began := time.Now()
-		if err := k.tell(ctx); err != nil {
+		told, err := k.store.TellABMHealth(ctx)
+		if told > 0 {
+			k.log.InfoContext(ctx, "devices told how apple business manager stands", "devices", told)
+		}
+		if err != nil {
 			if ctx.Err() == nil {
 				k.log.WarnContext(ctx, "devices not told of apple business manager", "error", err)
+			}
+			sleep(ctx, troublePause, nil)
+			continue
+		}
+		sleep(ctx, lookEvery, nil)
+		sleep(ctx, abmSweepEvery, k.health)
+	}
+}
+
+// keepComparing compares which profiles devices should have with what Apple says: soon after a notice, and now and then, as far as
+// its share of the time allows.
+func (k *abmKeeper) keepComparing(ctx context.Context) {
+	for ctx.Err() == nil {
+		began := time.Now()
+		if err := k.compare(ctx); err != nil {
+			if ctx.Err() == nil {
+				k.log.WarnContext(ctx, "device profiles not compared", "error", err)
 			}
 			sleep(ctx, troublePause, nil)
 			continue
@@ -27,14 +46,7 @@ func (k *abmKeeper) keepTelling(ctx context.Context) {
 	}
 }
 
-func (k *abmKeeper) tell(ctx context.Context) error {
-	told, err := k.store.TellABMHealth(ctx)
-	if told > 0 {
-		k.log.InfoContext(ctx, "devices told how apple business manager stands", "devices", told)
-	}
-	if err != nil {
-		return err
-	}
+func (k *abmKeeper) compare(ctx context.Context) error {
 	servers, err := k.servers(ctx)
 	if err != nil {
 		return err
@@ -67,7 +79,7 @@ func (k *abmKeeper) watchTokens(ctx context.Context, servers []store.ABMServer) 
 		left := s.TokenExpiresAt.Sub(now)
 		if left <= 0 && s.Blocked() != provision.BlockedTokenExpired {
 			detail := fmt.Sprintf("The server token ended on %s.", s.TokenExpiresAt.UTC().Format(time.DateOnly))
-			if _, err := k.store.ABMFailed(ctx, s.Name, provision.BlockedTokenExpired, detail); err != nil {
+			if _, err := k.store.ABMFailed(ctx, s, provision.BlockedTokenExpired, detail); err != nil {
 				return err
 			}
 		}

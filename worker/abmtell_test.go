@@ -18,19 +18,23 @@ import (
 type oneServer struct {
 	abmStore
 	took     time.Duration
-	troubles map[int]error // by the number of the comparison, from 1
+	troubles map[int]error // by the number of the comparison, from 1, or of the telling, from -1
 	compared []time.Time
+	told     []time.Time
 }
 
-func (*oneServer) TellABMHealth(context.Context) (int, error) { return 0, nil }
+func (r *oneServer) TellABMHealth(context.Context) (int, error) {
+	r.told = append(r.told, time.Now())
+	return 0, r.troubles[-len(r.told)]
+}
 
 func (*oneServer) ABMServers(context.Context, store.Page) ([]store.ABMServer, error) {
 	return []store.ABMServer{{Name: "school"}}, nil
 }
 
-func (r *oneServer) SweepProfiles(context.Context, string) (int64, error) {
+func (r *oneServer) SweepProfiles(ctx context.Context, _ string) (int64, error) {
 	r.compared = append(r.compared, time.Now())
-	<-time.After(r.took)
+	sleep(ctx, r.took, nil)
 	return 0, r.troubles[len(r.compared)]
 }
 
@@ -40,7 +44,7 @@ func TestAComparisonThatFailedIsMadeAgainSoon(t *testing.T) {
 		r := &oneServer{took: 100 * time.Millisecond, troubles: map[int]error{2: errors.New("deadlock detected")}}
 		var out bytes.Buffer
 		k := &abmKeeper{store: r, log: slog.New(slog.NewTextHandler(&out, nil)), sweep: make(chan struct{}, 1)}
-		go k.keepTelling(ctx)
+		go k.keepComparing(ctx)
 		<-time.After(2 * time.Minute)
 		cancel()
 		synctest.Wait()
@@ -59,8 +63,8 @@ func TestANoticeBringsAComparisonForward(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		r := &oneServer{took: 100 * time.Millisecond}
-		k := &abmKeeper{store: r, log: slog.New(slog.DiscardHandler), sweep: make(chan struct{}, 1), news: make(chan struct{}, 1)}
-		go k.keepTelling(ctx)
+		k := &abmKeeper{store: r, log: slog.New(slog.DiscardHandler), news: make(chan struct{}, 1), health: make(chan struct{}, 1), sweep: make(chan struct{}, 1)}
+		go k.keepComparing(ctx)
 		<-time.After(time.Second)
 		k.wake()
 		<-time.After(5 * time.Second)
@@ -68,5 +72,33 @@ func TestANoticeBringsAComparisonForward(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, r.compared, 2)
 		require.Equal(t, r.took*(sweepShare+1), r.compared[1].Sub(r.compared[0]), "but no sooner than comparisons take their share of the time")
+	})
+}
+
+// However long comparisons take, devices are told at once how their server stands: somebody may have renewed its token to go on.
+func TestDevicesAreToldWhileProfilesAreCompared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := &oneServer{took: time.Minute, troubles: map[int]error{-2: errors.New("the database is gone")}}
+		var out bytes.Buffer
+		k := &abmKeeper{
+			store: r, log: slog.New(slog.NewTextHandler(&out, nil)),
+			news: make(chan struct{}, 1), health: make(chan struct{}, 1), sweep: make(chan struct{}, 1),
+		}
+		began := time.Now()
+		go k.keepComparing(ctx)
+		go k.keepTelling(ctx)
+		<-time.After(time.Second)
+		k.wake()
+		<-time.After(3 * time.Second)
+		cancel()
+		synctest.Wait()
+		var at []time.Duration
+		for _, then := range r.told {
+			at = append(at, then.Sub(began))
+		}
+		require.Equal(t, []time.Duration{0, time.Second, time.Second + troublePause}, at)
+		require.Len(t, r.compared, 1)
+		require.Contains(t, out.String(), "the database is gone")
 	})
 }
