@@ -122,8 +122,9 @@ func unreached(err error) error {
 	if !errors.As(err, &at) {
 		return err
 	}
-	if errors.Is(err, context.Canceled) {
-		return errors.New("interrupted")
+	// Of a request whose body is typed, the body may be the first to know.
+	if errors.Is(err, context.Canceled) || errors.Is(err, errInterrupted) {
+		return errInterrupted
 	}
 	if u, parsed := url.Parse(at.URL); parsed == nil {
 		return fmt.Errorf("muster does not answer at %s: %w", u.Host, at.Err)
