@@ -13,28 +13,6 @@ import (
 	"github.com/muster-mdm/muster/store"
 )
 
-// record records facts of a device, which it makes known.
-func (o *office) record(serial string, facts ...provision.Fact) provision.Device {
-	o.t.Helper()
-	d, err := o.UpdateOrCreate(o.t.Context(), serial, func(ctx context.Context, c *store.Change) error {
-		for _, f := range facts {
-			if _, err := c.Record(ctx, f); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	require.NoError(o.t, err)
-	return d
-}
-
-func (o *office) device(serial string) provision.Device {
-	o.t.Helper()
-	d, err := o.Device(o.t.Context(), serial)
-	require.NoError(o.t, err)
-	return d
-}
-
 // plan is how PostgreSQL would find what is asked for, if there were much of it.
 func (o *office) plan(query string) string {
 	o.t.Helper()
@@ -44,22 +22,6 @@ func (o *office) plan(query string) string {
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(o.t, err)
 	return strings.Join(lines, "\n")
-}
-
-// imported applies a file of n devices, the first of which has these serial numbers.
-func (o *office) imported(n int) store.Operation {
-	o.t.Helper()
-	op := o.upload(store.OpAssign, rows(n, "drivers"))
-	_, err := o.ApplyImport(o.t.Context(), op.ID, store.ValidRows, "tok_1")
-	require.NoError(o.t, err)
-	return o.work(op.ID)
-}
-
-func (o *office) undone(id string) store.Operation {
-	o.t.Helper()
-	_, err := o.UndoOperation(o.t.Context(), id, "tok_1")
-	require.NoError(o.t, err)
-	return o.work(id)
 }
 
 // Undo takes back that a serial number is known, unless somebody else got to know it in between.
